@@ -1,0 +1,181 @@
+"""What the converters share: a chain of populations in plain tensors, and a surrogate known by its values."""
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neurofdfa.errors import UserError
+from neurofdfa.layer import SpikingLayer
+from neurofdfa.network import Network
+from neurofdfa.neuron import LIF
+from neurofdfa.readout import Readout, ReadoutKind
+from neurofdfa.surrogate import SURROGATES, Surrogate
+
+
+class Population(NamedTuple):
+    """Weights `[n, n_in]`, biases `[n]`, recurrent weights `[n, n]`, and the neurons; None for an integrator.
+
+    kappa: decay of an integrator's output per step.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    recurrent: Tensor | None
+    neuron: LIF | None
+    kappa: float = 0.0
+
+
+def peer_module(name: str, install: str) -> Any:
+    """Import a module of another simulator; raises `UserError` when it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{name.split('.')[0]} is not installed: pip install {install}") from error
+
+
+def populations(network: Network, peer: str) -> list[Population]:
+    """The hidden layers of a network and its readout, with the weights that spikes see, detached.
+
+    Raises `UserError`, naming the layer, for layers that no other simulator has in the same form.
+    """
+    found: list[Population] = []
+    for index, layer in enumerate(network.hidden, 1):
+        if type(layer) is not SpikingLayer:
+            raise UserError(
+                f"layer {index} is a {type(layer).__name__}, which is not converted to {peer}: "
+                "dense and recurrent layers are"
+            )
+        found.append(_population(layer))
+    readout = network.readout
+    if readout.population is not None:
+        return [*found, _population(readout.population)]
+    synapse = readout.synapse
+    return [*found, Population(_copy(synapse.effective), _copied(synapse.bias), None, None, readout.kappa)]
+
+
+def network_of(chain: list[Population], dt: float) -> Network:
+    """A network of these populations, the last one its readout; raises `UserError` without a hidden one."""
+    if len(chain) < 2:
+        raise UserError("a network needs at least one hidden layer of spiking neurons and a readout")
+    *hidden, last = chain
+    layers: list[SpikingLayer] = []
+    for index, population in enumerate(hidden, 1):
+        if population.neuron is None:
+            raise UserError(f"layer {index} never spikes: only the last one may be an integrator")
+        layers.append(_layer(population, population.neuron))
+    if last.recurrent is not None:
+        raise UserError("a recurrent readout has no counterpart here: put a dense one behind it")
+    kind: ReadoutKind = "spike-count"
+    kappa = 1.0
+    if last.neuron is None:
+        kind, kappa = ("integrator" if last.kappa == 1.0 else "leaky"), last.kappa
+    n, n_in = last.weight.shape
+    neuron = last.neuron if last.neuron is not None else LIF(dt=dt)
+    readout = Readout(n_in, n, kind, kappa, neuron, bias=last.bias is not None)
+    network = Network(layers, readout).to(last.weight)
+    with torch.no_grad():
+        pairs = [(layer.synapse, p) for layer, p in zip(layers, hidden, strict=True)]
+        for synapse, population in [*pairs, (readout.synapse, last)]:
+            synapse.weight.copy_(population.weight)
+            if synapse.bias is not None and population.bias is not None:
+                synapse.bias.copy_(population.bias)
+        for layer, population in zip(layers, hidden, strict=True):
+            if layer.recurrent is not None and population.recurrent is not None:
+                layer.recurrent.weight.copy_(population.recurrent)
+    return network
+
+
+def time_constant(decay: float, dt: float) -> float:
+    """τ with exp(−dt/τ) = decay, 0 ≤ decay < 1, in seconds; positive for decay 0 too."""
+    return dt / 1000.0 if decay == 0.0 else -dt / math.log(decay)
+
+
+def scalar(value: Any, what: str) -> float:
+    """A parameter as one number; raises `UserError` where it differs between neurons or is being trained."""
+    if isinstance(value, torch.nn.Parameter) and value.requires_grad:
+        raise UserError(f"{what} is trained: freeze it with requires_grad_(False)")
+    tensor = torch.as_tensor(value).detach().double()
+    if tensor.numel() == 0 or bool((tensor != tensor.flatten()[0]).any()):
+        raise UserError(f"{what} differs between neurons: one value per layer is converted")
+    return float(tensor.flatten()[0])
+
+
+def recognise(spike: Callable[[Tensor], Tensor]) -> Surrogate | None:
+    """The surrogate whose ψ is the derivative of a spike function under autograd, or None if there is none.
+
+    Known by its values at some distances from threshold, not by its name.
+    """
+    near = 0.01
+    height, there = map(float, _derivative(spike, torch.tensor([0.0, near], dtype=torch.float64)))
+    if not 0.0 < there < height < math.inf:
+        return None
+    ratio = there / height
+    widths = {
+        "fast-sigmoid": near / (ratio**-0.5 - 1.0),
+        "triangular": near / (1.0 - ratio),
+        "arctan": near * math.pi / math.sqrt(1.0 / ratio - 1.0),
+        "sigmoid": 0.5 * near / math.acosh(ratio**-0.5),  # 4σ(1 − σ) = sech²(d / 2w)
+    }
+    distances = torch.tensor([-2.0, -0.7, -0.1, -0.02, 0.0, 0.005, 0.03, 0.4, 1.3], dtype=torch.float64)
+    expected = _derivative(spike, distances)
+    for name, width in widths.items():
+        shape = SURROGATES[name](_round(width), _round(height))
+        if torch.allclose(shape(distances), expected, rtol=1e-6, atol=1e-9 * height):
+            return shape
+    return None
+
+
+def _round(value: float) -> float:
+    """The short number that a value most likely was before rounding errors."""
+    short = float(f"{value:.6g}")
+    return short if abs(short - value) < 1e-9 * value else value
+
+
+def weights_of(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a torch layer, without their graph."""
+    bias = linear.get_parameter("bias") if "bias" in dict(linear.named_parameters()) else None
+    return linear.weight.detach(), None if bias is None else bias.detach()
+
+
+def linear_of(population: Population, gain: float = 1.0) -> nn.Linear:
+    """A torch layer with the population's weights and biases divided by `gain`."""
+    n, n_in = population.weight.shape
+    linear = nn.Linear(n_in, n, bias=population.bias is not None).to(population.weight)
+    with torch.no_grad():
+        linear.weight.copy_(population.weight / gain)
+        if population.bias is not None:
+            linear.bias.copy_(population.bias / gain)
+    return linear
+
+
+def _derivative(spike: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = distance.clone().requires_grad_()
+        y = spike(x).sum()
+        if not y.requires_grad:
+            return torch.zeros_like(distance)
+        return torch.autograd.grad(y, x)[0]
+
+
+def _layer(population: Population, neuron: LIF) -> SpikingLayer:
+    n, n_in = population.weight.shape
+    return SpikingLayer(
+        n_in, n, neuron, bias=population.bias is not None, recurrent=population.recurrent is not None
+    )
+
+
+def _population(layer: SpikingLayer) -> Population:
+    recurrent = None if layer.recurrent is None else _copy(layer.recurrent.effective)
+    return Population(_copy(layer.synapse.effective), _copied(layer.synapse.bias), recurrent, layer.neuron)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _copied(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else _copy(tensor)
