@@ -62,11 +62,11 @@ $(VENV)/.package: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/neurofdfa doctor --compile
 	@touch $@
 
-# norse declares torchvision (and with it another torch) but runs without: nir, numpy and torch are all it imports.
+# norse declares torchvision and neurobench torchaudio (and with them another torch); both run without.
 $(VENV)/.test: $(VENV)/.package
 	@echo '==> Installing the test tools and the simulators that results are compared with'
-	$(PIP) -e '.[test,dev,events,cluster,search]' snntorch
-	$(PIP) --no-deps nirtorch norse
+	$(PIP) -e '.[test,dev,events,cluster,search,live]' snntorch
+	$(PIP) --no-deps nirtorch norse neurobench
 	@touch $@
 
 $(LAVA_STAMP): | $(VENV)/.package

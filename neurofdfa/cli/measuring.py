@@ -58,22 +58,17 @@ def energy(
     quiet: Quiet = False,
 ) -> None:
     """Operations, memory and joules per sample: learning, inference, and BPTT beside them."""
-    from neurofdfa.lab.build import build_loss
+    from neurofdfa.lab.build import build_data
+    from neurofdfa.lab.energy import keep, run_ledger
     from neurofdfa.lab.finished import load_run
-    from neurofdfa.measure.energy import ledger
-    from neurofdfa.signal import rule_named
 
     config, network = load_run(run)
-    x, _ = _validation(config, samples)
-    bptt = config.rule.name == "bptt"
-    rule = None if bptt else rule_named(config.rule.name, **config.rule.options)
-    window = config.rule.options.get("window") if bptt else None
-    found = ledger(network, x, build_loss(config.training), rule, window=window)
+    found = run_ledger(config, network, build_data(config.data, config.seed), samples)
     say(_table(found), quiet)
     say(_joules(found), quiet)
     say("Constants: Davies et al. 2018 (simulated lower bound); Horowitz 2014 (45 nm CMOS).", quiet)
     say("No energy per operation is published for Loihi 2: none is printed.", quiet)
-    emit(found.to_json(), as_json)
+    emit(keep(run, found), as_json)
 
 
 def _validation(config: "RunConfig", samples: int) -> tuple["Tensor", "Tensor"]:

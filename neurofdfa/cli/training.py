@@ -32,7 +32,7 @@ def demo(
     """Learn digits online with FDFA, compare with BPTT, quantise, run on Lava, write a report."""
     from neurofdfa.lab.demo import DemoResult
     from neurofdfa.lab.demo import demo as run_demo
-    from neurofdfa.lab.run import Epoch
+    from neurofdfa.lab.record import Epoch
 
     folder = out if out is not None else Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
     with progress_bars(quiet) as bars:

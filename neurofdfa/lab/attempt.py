@@ -11,8 +11,8 @@ from pathlib import Path
 from neurofdfa.errors import UserError
 from neurofdfa.files import write_text
 from neurofdfa.lab.config import RunConfig, load_config
-from neurofdfa.lab.finished import load_summary
-from neurofdfa.lab.run import Progress, Summary, train
+from neurofdfa.lab.record import SUMMARY, Summary, read_summary
+from neurofdfa.lab.run import Progress, train
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,9 @@ def complete(
             raise UserError(
                 f"{folder} holds a run of another config: choose another --out, or remove that folder"
             )
-        if (folder / "summary.json").exists():
-            return _read(folder)
+        if (folder / SUMMARY).exists():
+            return read_summary(folder)
         return train(config, folder, command=command, resume=True, progress=progress)
-
-
-def _read(folder: Path) -> Summary:
-    try:
-        return Summary(**load_summary(folder))
-    except TypeError as error:
-        raise UserError(
-            f"{folder}/summary.json was written by another version: remove that folder to train it again"
-        ) from error
 
 
 @contextmanager

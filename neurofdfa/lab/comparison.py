@@ -13,7 +13,7 @@ from neurofdfa.lab.build import build_data, build_learner, build_network
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.finished import versions
 from neurofdfa.lab.outcome import Found, measured_of, result_of, row_of
-from neurofdfa.lab.run import Summary
+from neurofdfa.lab.record import Summary
 from neurofdfa.lab.statistics import Difference, holm, paired
 from neurofdfa.lab.workers import Progress, outcomes
 from neurofdfa.signal import RULES

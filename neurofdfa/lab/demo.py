@@ -25,8 +25,8 @@ from neurofdfa.lab.deploy import (
     run_reference,
 )
 from neurofdfa.lab.finished import load_run, versions
+from neurofdfa.lab.record import Summary
 from neurofdfa.lab.report import write as write_report
-from neurofdfa.lab.run import Summary
 from neurofdfa.lab.settings import DIGITS, TIMING
 from neurofdfa.lab.workers import Job, run_jobs
 from neurofdfa.lab.workers import Progress as TrainProgress

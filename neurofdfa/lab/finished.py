@@ -3,12 +3,11 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.files import load_weights, read_json, read_tensors
+from neurofdfa.files import load_weights, read_tensors
 from neurofdfa.lab.build import build_network
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.network import Network
@@ -26,13 +25,6 @@ def load_run(folder: Path) -> tuple[RunConfig, Network]:
     network = build_network(config.network, first.shape[1], last.shape[0], config.seed)
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     return config, network
-
-
-def load_summary(folder: Path) -> dict[str, Any]:
-    """What summary.json says; raises `UserError` when the run is not finished."""
-    if not (folder / "summary.json").is_file():
-        raise UserError(f"{folder} is not a finished run (no summary.json)")
-    return read_json(folder / "summary.json")
 
 
 def versions() -> dict[str, str]:

@@ -1,12 +1,12 @@
 """What a finished run says to a comparison or a sweep, and many seeds of it in one row."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from neurofdfa.lab.run import Summary
+from neurofdfa.lab.energy import learning_joules
+from neurofdfa.lab.record import Summary, read_epochs
 from neurofdfa.lab.statistics import estimate
 
 
@@ -21,8 +21,8 @@ class Found:
 
 
 def result_of(summary: Summary, folder: Path) -> dict[str, Any]:
-    """Accuracies, rates per hidden layer, and the cosine to BPTT's gradient per hidden layer at the chosen
-    epoch (None where it was not measured).
+    """Accuracies, rates per hidden layer, the cosine to BPTT's gradient per hidden layer at the chosen epoch,
+    and joules to learn from a sample (None where they were not measured).
     """
     return {
         "validation_accuracy": summary.validation_accuracy,
@@ -31,6 +31,7 @@ def result_of(summary: Summary, folder: Path) -> dict[str, Any]:
         "firing_rate": summary.firing_rate,
         "silent_neurons": summary.silent_neurons,
         "alignment": _alignment(folder, summary.best_epoch),
+        "energy": learning_joules(folder),
     }
 
 
@@ -43,10 +44,12 @@ def row_of(found: Sequence[Found], failed: Sequence[tuple[int, str]]) -> dict[st
     """Runs that differ in their seed only, as one JSON row.
 
     mean, std and ci95 are of the test accuracy, those with the prefix `validation_` of the accuracy that
-    settings may be chosen by; firing_rate and alignment are means over seeds and hidden layers.
+    settings may be chosen by; firing_rate and alignment are means over seeds and hidden layers; energy is in
+    joules per sample learnt.
     """
     test = estimate([run.result["test_accuracy"] for run in found])
     validation = estimate([run.result["validation_accuracy"] for run in found])
+    energies = [e for run in found if (e := run.result.get("energy")) is not None]
     alignments = [a for run in found if (a := mean(run.result["alignment"] or [])) is not None]
     return {
         "n": len(found),
@@ -60,6 +63,7 @@ def row_of(found: Sequence[Found], failed: Sequence[tuple[int, str]]) -> dict[st
         "peak_mib": mean([run.measured["peak_mib"] for run in found]),
         "firing_rate": mean([rate for run in found for rate in run.result["firing_rate"]]),
         "alignment": mean(alignments),
+        "energy": mean(energies),
         "runs": [asdict(run) for run in found],
         "failed": [{"seed": seed, "reason": reason} for seed, reason in failed],
     }
@@ -71,5 +75,4 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def _alignment(folder: Path, epoch: int) -> list[float] | None:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return next((found["alignment"] for line in lines if (found := json.loads(line))["epoch"] == epoch), None)
+    return next((found.alignment for found in read_epochs(folder) if found.epoch == epoch), None)

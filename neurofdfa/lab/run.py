@@ -1,14 +1,13 @@
 """One run: train, choose the epoch on validation data, open the test split once, write the folder.
 
 A run folder holds config.toml, metrics.jsonl (one line per epoch), checkpoint.safetensors (weights of the
-epoch with the best validation accuracy), state.safetensors (to resume), raster.npz, network.nir and
-summary.json, which is written last: a folder with a summary is a finished run.
+epoch with the best validation accuracy), state.safetensors (to resume), raster.npz, network.nir,
+energy.json and summary.json, which is written last: a folder with a summary is a finished run.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from neurofdfa.files import (
     read_tensors,
     write_json,
     write_tensors,
-    write_text,
     write_whole,
 )
 from neurofdfa.lab.build import (
@@ -37,8 +35,10 @@ from neurofdfa.lab.build import (
     settle_rates,
 )
 from neurofdfa.lab.config import RunConfig, load_config
+from neurofdfa.lab.energy import keep_if_countable
 from neurofdfa.lab.evaluation import correct_in, evaluate
 from neurofdfa.lab.finished import versions
+from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, write_epochs
 from neurofdfa.lab.state import pack, unpack
 from neurofdfa.learner import Learner
 from neurofdfa.measure.alignment import alignment
@@ -46,43 +46,6 @@ from neurofdfa.measure.memory import peak_mib
 from neurofdfa.network import Network
 
 RASTER_SAMPLES = 6
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of metrics.jsonl; lists are per hidden layer. seconds: of training alone."""
-
-    epoch: int
-    seconds: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    rates: list[float]
-    psi_zero: list[float]
-    alignment: list[float] | None
-    alignment_std: list[float] | None
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The outcome of a run. Accuracies are of the epoch chosen on validation data; seconds of training alone;
-    peak_mib is what training holds at its peak beyond weights and input: gradients, optimizer, activity.
-    """
-
-    rule: str
-    data: str
-    seed: int
-    test_accuracy: float
-    validation_accuracy: float
-    best_epoch: int
-    seconds: float
-    peak_mib: float
-    firing_rate: list[float]
-    silent_neurons: list[int]
-    samples: dict[str, int]
-    command: str
-    versions: dict[str, str]
 
 
 Progress = Callable[[Epoch, int], None]
@@ -127,15 +90,14 @@ def train(
 def _open_folder(folder: Path, config: RunConfig, resume: bool) -> list[Epoch]:
     """Create the folder, or read the epochs that an interrupted run has finished."""
     if resume:
-        if (folder / "summary.json").exists():
+        if (folder / SUMMARY).exists():
             raise UserError(f"{folder} is a finished run: nothing to resume")
         if load_config(folder / "config.toml") != config:
             raise UserError(f"{folder} was started with another config: resume with its own config.toml")
         if not (folder / "state.safetensors").exists():
             return []
         _, metadata = read_tensors(folder / "state.safetensors")
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [Epoch(**json.loads(line)) for line in lines[: int(metadata["epochs"])]]
+        return read_epochs(folder)[: int(metadata["epochs"])]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder: choose another --out, or --resume it")
     try:
@@ -195,7 +157,7 @@ def _epoch(
 
 def _keep(folder: Path, learner: Learner | BPTT, generator: torch.Generator, done: list[Epoch]) -> None:
     """Write metrics, the weights if they are the best so far, and the state to resume from, in that order."""
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(asdict(epoch)) + "\n" for epoch in done))
+    write_epochs(folder, done)
     if done[-1].epoch == _best(done).epoch:
         write_tensors(
             folder / "checkpoint.safetensors", learner.network.state_dict(), {"epoch": str(done[-1].epoch)}
@@ -234,6 +196,7 @@ def _finish(
     found = evaluate(network, config, data, test)
     _write_raster(folder / "raster.npz", network, data, test)
     _write_nir(folder / "network.nir", network, data)
+    keep_if_countable(folder, config, network, data)
     summary = Summary(
         rule=config.rule.name,
         data=config.data.name,
@@ -249,7 +212,7 @@ def _finish(
         command=command,
         versions=versions(),
     )
-    write_json(folder / "summary.json", asdict(summary))
+    write_json(folder / SUMMARY, asdict(summary))
     (folder / "state.safetensors").unlink(missing_ok=True)
     return summary
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from neurofdfa.errors import UserError
 from neurofdfa.lab.attempt import Failure, Job, Outcome, attempt
-from neurofdfa.lab.run import Epoch, Summary
+from neurofdfa.lab.record import Epoch, Summary
 
 ATTEMPTS = 3
 """How often a run is tried whose worker is killed."""

@@ -13,8 +13,8 @@ import pytest
 from neurofdfa.errors import UserError
 from neurofdfa.lab.ablation import State, ablate, best_row
 from neurofdfa.lab.attempt import locked
-from neurofdfa.lab.finished import load_summary
 from neurofdfa.lab.ledger import Ledger, Trial
+from neurofdfa.lab.record import read_summary
 from neurofdfa.lab.space import Study, read_study
 
 BASE = """
@@ -163,10 +163,10 @@ def test_failed_trials_are_kept_with_their_reason_and_stop_nothing(tmp_path: Pat
         elif s["rule.options.fraction"] > 1:
             assert "fraction" in (trial.reason or "")
         else:
-            summary = load_summary(tmp_path / "a" / trial.folder)
+            summary = read_summary(tmp_path / "a" / trial.folder)
             assert trial.result is not None
-            assert trial.result["test_accuracy"] == summary["test_accuracy"]
-            assert trial.measured == {"seconds": summary["seconds"], "peak_mib": summary["peak_mib"]}
+            assert trial.result["test_accuracy"] == summary.test_accuracy
+            assert trial.measured == {"seconds": summary.seconds, "peak_mib": summary.peak_mib}
         assert (trial.status == "failed") == (trial.reason is not None)
     assert (heard[-1].done, heard[-1].failed, heard[-1].total) == (2, 10, 12)
 

@@ -10,7 +10,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.lab import report
 from neurofdfa.lab.comparison import ALIGNMENT_SAMPLES, compare, plan
 from neurofdfa.lab.config import RunConfig, load_config
-from neurofdfa.lab.finished import load_summary
+from neurofdfa.lab.record import read_summary
 from neurofdfa.lab.statistics import paired
 
 BASE = RunConfig().with_settings(
@@ -38,16 +38,16 @@ def test_every_row_is_the_mean_of_its_run_folders(made: tuple[Path, dict[str, An
     folder, document = made
     assert [row["rule"] for row in document["rows"]] == list(RULES)
     for row in document["rows"]:
-        runs = [load_summary(folder / f"{row['rule']}-s{seed}") for seed in SEEDS]
-        test = [run["test_accuracy"] for run in runs]
+        runs = [read_summary(folder / f"{row['rule']}-s{seed}") for seed in SEEDS]
+        test = [run.test_accuracy for run in runs]
         assert row["mean"] == pytest.approx(np.mean(test))
         assert row["std"] == pytest.approx(np.std(test, ddof=1))
         half = 4.302653 * np.std(test, ddof=1) / np.sqrt(3)  # t(0.975, 2)
         assert row["ci95"] == pytest.approx([np.mean(test) - half, np.mean(test) + half])
-        assert row["validation_mean"] == pytest.approx(np.mean([r["validation_accuracy"] for r in runs]))
-        assert row["seconds"] == pytest.approx(np.mean([run["seconds"] for run in runs]))
-        assert row["peak_mib"] == pytest.approx(np.mean([run["peak_mib"] for run in runs]))
-        assert row["firing_rate"] == pytest.approx(np.mean([run["firing_rate"] for run in runs]))
+        assert row["validation_mean"] == pytest.approx(np.mean([r.validation_accuracy for r in runs]))
+        assert row["seconds"] == pytest.approx(np.mean([run.seconds for run in runs]))
+        assert row["peak_mib"] == pytest.approx(np.mean([run.peak_mib for run in runs]))
+        assert row["firing_rate"] == pytest.approx(np.mean([run.firing_rate for run in runs]))
         assert row["n"] == 3
         assert row["failed"] == []
 
@@ -67,7 +67,7 @@ def test_seeds_are_shared_and_settings_of_single_rules_are_their_own(
 def test_differences_are_paired_with_the_first_rule(made: tuple[Path, dict[str, Any]]) -> None:
     folder, document = made
     test = {
-        rule: {seed: load_summary(folder / f"{rule}-s{seed}")["test_accuracy"] for seed in SEEDS}
+        rule: {seed: read_summary(folder / f"{rule}-s{seed}").test_accuracy for seed in SEEDS}
         for rule in RULES
     }
     assert document["rows"][0]["difference"] is None

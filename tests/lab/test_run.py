@@ -10,7 +10,8 @@ from neurofdfa.errors import UserError
 from neurofdfa.files import read_tensors, write_tensors, write_text, write_whole
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.finished import load_run
-from neurofdfa.lab.run import Epoch, train
+from neurofdfa.lab.record import Epoch
+from neurofdfa.lab.run import train
 
 SMALL = {
     "network.hidden": (24, 16),

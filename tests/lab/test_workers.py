@@ -11,7 +11,7 @@ import pytest
 from neurofdfa.errors import UserError
 from neurofdfa.lab.attempt import Failure, Job, attempt, complete, locked
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.lab.run import Summary
+from neurofdfa.lab.record import Summary
 from neurofdfa.lab.workers import outcomes, run_jobs
 
 TINY = {

@@ -227,7 +227,6 @@ def test_an_unknown_rule_is_refused() -> None:
         ledger(*third(), CrossEntropy(), Mine())
 
 
-@pytest.mark.may_skip_in_ci(reason="NeuroBench is an optional peer: pip install 'neurofdfa[energy]'")
 def test_synaptic_operations_are_those_of_neurobench() -> None:
     workload = pytest.importorskip("neurobench.metrics.workload")
     models = pytest.importorskip("neurobench.models")

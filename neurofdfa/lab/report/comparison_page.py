@@ -1,5 +1,6 @@
 """The report of a comparison: rules × seeds on one task."""
 
+import math
 from collections.abc import Sequence
 
 from neurofdfa.lab.report import words
@@ -194,7 +195,7 @@ def _one(row: StudyRow, stroke: Stroke) -> Series:
     epochs: dict[float, list[float]] = {}
     for run in row.runs:
         for epoch in run.epochs:
-            if epoch.validation_accuracy is not None:
+            if math.isfinite(epoch.validation_accuracy):
                 epochs.setdefault(epoch.epoch, []).append(100 * epoch.validation_accuracy)
     x = sorted(epochs)
     found = [estimate(epochs[epoch]) for epoch in x]

@@ -131,7 +131,7 @@ def _viewers(demo: Demo) -> list[Block]:
                         raster,
                         key=f"viewer-{task.name}",
                         title=f"{task.title}, {words.rule_name(row.rule)}",
-                        v_threshold=row.run.v_threshold,
+                        v_threshold=row.run.config.network.v_threshold,
                         data_name=row.run.data,
                     )
                 )

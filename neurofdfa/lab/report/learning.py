@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable, Sequence
 
+from neurofdfa.lab.record import Epoch
 from neurofdfa.lab.report.page import Block, Figure, Panel
 from neurofdfa.lab.report.plot.curves import NAMED, Series, curves, lower_limit
 from neurofdfa.lab.report.plot.style import Stroke, layer_stroke, rule_stroke
 from neurofdfa.lab.report.plot.svg import draw
-from neurofdfa.lab.report.records import Epoch, PerLayer, Run, Task
+from neurofdfa.lab.report.records import Run, Task
 from neurofdfa.lab.report.words import SPACE, listed, rule_name
 
 _ACROSS = "epoch"
+_HELD_OUT = Stroke(0, width=2.4)
 
 
 def rule_series(task: Task) -> list[Series]:
@@ -21,7 +23,7 @@ def rule_series(task: Task) -> list[Series]:
             rule_name(row.rule), row.run, lambda e: e.validation_accuracy, rule_stroke(row.rule, rules), 100
         )
         for row in task.rows
-        if row.run and any(e.validation_accuracy is not None for e in row.run.epochs)
+        if row.run and any(math.isfinite(e.validation_accuracy) for e in row.run.epochs)
     ]
 
 
@@ -50,11 +52,16 @@ def learning_curves(tasks: Sequence[Task]) -> list[Block]:
     return [Figure(tuple(panels), caption)]
 
 
+def validation_series(run: Run) -> Series:
+    """Validation accuracy of one run in percent."""
+    return _series("validation", run, _validation, _HELD_OUT, 100)
+
+
 def run_curves(run: Run) -> list[Block]:
     """Accuracy and loss of one run, training beside validation."""
-    train, held_out = Stroke(4, (4.0, 2.0)), Stroke(0, width=2.4)
+    train, held_out = Stroke(4, (4.0, 2.0)), _HELD_OUT
     accuracy = _known(
-        _series("validation", run, _validation, held_out, 100),
+        validation_series(run),
         _series("training", run, lambda e: e.train_accuracy, train, 100),
     )
     loss = _known(
@@ -62,7 +69,7 @@ def run_curves(run: Run) -> list[Block]:
         _series("training", run, lambda e: e.train_loss, train),
     )
     panels: list[Panel] = []
-    if accuracy:
+    if accuracy and not run.regression:
         plot = curves(accuracy, across=_ACROSS, up="accuracy, %", limits=accuracy_window(accuracy))
         panels.append(Panel("Accuracy", draw(plot, key="run-accuracy", label="Accuracy", margins=NAMED)))
     if loss:
@@ -70,7 +77,8 @@ def run_curves(run: Run) -> list[Block]:
         low = min(0.0, *(y for s in loss for y in s.y if y is not None))
         plot = curves(loss, across=_ACROSS, up="loss", limits=(low, max(1.05 * top, low + 1e-9)))
         panels.append(Panel("Loss", draw(plot, key="run-loss", label="Loss", margins=NAMED)))
-    return [Figure(tuple(panels), "Accuracy and loss after each epoch.")] if panels else []
+    caption = "Loss after each epoch." if run.regression else "Accuracy and loss after each epoch."
+    return [Figure(tuple(panels), caption)] if panels else []
 
 
 def alignment(runs: Sequence[tuple[str, Run]]) -> list[Block]:
@@ -127,7 +135,7 @@ def last_angles(run: Run) -> str:
 
 
 def _layer_panels(
-    runs: Sequence[tuple[str, Run]], key: str, pick: Callable[[Epoch], PerLayer], up: str
+    runs: Sequence[tuple[str, Run]], key: str, pick: Callable[[Epoch], Sequence[float]], up: str
 ) -> list[Panel]:
     panels: list[Panel] = []
     for place, (title, run) in enumerate(runs):
@@ -141,7 +149,7 @@ def _layer_panels(
 
 
 def _angles(run: Run) -> list[Series]:
-    means, spreads = _layers(run, lambda e: e.alignment), _layers(run, lambda e: e.alignment_std)
+    means, spreads = _layers(run, lambda e: e.alignment or ()), _layers(run, lambda e: e.alignment_std or ())
     band = {s.name: s for s in spreads}
     series: list[Series] = []
     for s in means:
@@ -166,7 +174,7 @@ def _degrees(cosine: float) -> float:
     return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
 
 
-def _layers(run: Run, pick: Callable[[Epoch], PerLayer], factor: float = 1.0) -> list[Series]:
+def _layers(run: Run, pick: Callable[[Epoch], Sequence[float]], factor: float = 1.0) -> list[Series]:
     depth = max((len(pick(e)) for e in run.epochs), default=0)
     return _known(
         *(
@@ -176,11 +184,11 @@ def _layers(run: Run, pick: Callable[[Epoch], PerLayer], factor: float = 1.0) ->
     )
 
 
-def _validation(epoch: Epoch) -> float | None:
+def _validation(epoch: Epoch) -> float:
     return epoch.validation_accuracy
 
 
-def _nth(values: PerLayer, k: int) -> float | None:
+def _nth(values: Sequence[float], k: int) -> float | None:
     return values[k] if k < len(values) else None
 
 
@@ -188,7 +196,7 @@ def _series(
     name: str, run: Run, pick: Callable[[Epoch], float | None], stroke: Stroke, factor: float = 1.0
 ) -> Series:
     values = [pick(e) for e in run.epochs]
-    scaled = tuple(None if value is None else factor * value for value in values)
+    scaled = tuple(None if v is None or not math.isfinite(v) else factor * v for v in values)
     return Series(name, tuple(e.epoch for e in run.epochs), scaled, stroke)
 
 

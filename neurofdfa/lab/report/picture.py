@@ -15,7 +15,7 @@ from neurofdfa.lab.report.deployment import stage_dots
 from neurofdfa.lab.report.plot.curves import Series, curves
 from neurofdfa.lab.report.plot.dots import accuracy_limits, dots
 from neurofdfa.lab.report.plot.marks import step_ticks
-from neurofdfa.lab.report.plot.style import PRINTED, Draw, Stroke, dress
+from neurofdfa.lab.report.plot.style import PRINTED, Draw, dress
 from neurofdfa.lab.report.raster import Raster, read_raster
 from neurofdfa.lab.report.records import Demo, Run
 
@@ -47,8 +47,7 @@ def demo_picture(demo: Demo) -> bytes:
 
 def run_picture(run: Run) -> bytes:
     """Learning curve and raster of one run."""
-    values = tuple(None if e.validation_accuracy is None else 100 * e.validation_accuracy for e in run.epochs)
-    series = Series("validation", tuple(e.epoch for e in run.epochs), values, Stroke(0, width=2.4))
+    series = learning.validation_series(run)
     parts: list[Part] = [Part("Learning online", _curves([series]), named_lines=True)] if series.last else []
     return compose([*parts, *_raster_part(run.data, [run])])
 

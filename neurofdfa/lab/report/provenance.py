@@ -22,7 +22,7 @@ def provenance(
     if folded and configs:
         blocks.append(Prose("Each run folder holds its config, from which the run repeats exactly:"))
     blocks += [
-        Code(run.config.rstrip(), title if folded else "config.toml", folded=folded) for title, run in configs
+        Code(run.text.rstrip(), title if folded else "config.toml", folded=folded) for title, run in configs
     ]
     if versions:
         blocks.append(

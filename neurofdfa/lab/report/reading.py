@@ -1,6 +1,5 @@
-"""Typed access to the JSON of a run folder; every refusal names the file and the key."""
+"""Typed access to the JSON of a study or a demo; every refusal names the file and the key."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from neurofdfa.errors import UserError
+from neurofdfa.files import read_json
 
 
 class Fields:
@@ -111,39 +111,12 @@ class Fields:
 
 def read_object(path: Path) -> Fields:
     """The JSON object in `path`. Raises UserError when it is damaged."""
-    return _parse(_text(path), str(path))
-
-
-def read_lines(path: Path) -> tuple[Fields, ...]:
-    """One JSON object per line of `path`. A last line cut short by an interruption is left out."""
-    lines = [(k, line) for k, line in enumerate(_text(path).split("\n"), 1) if line.strip()]
-    read: list[Fields] = []
-    for place, (k, line) in enumerate(lines, 1):
-        try:
-            read.append(_parse(line, f"{path}, line {k}"))
-        except UserError:
-            if place < len(lines):
-                raise
-    return tuple(read)
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: should hold a JSON object; the file is damaged")
+    return Fields(cast(dict[str, object], value), str(path))
 
 
 def printable(text: str) -> str:
     """`text` with control characters and lone surrogates replaced: no font or HTML parser knows them."""
     return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", text)
-
-
-def _parse(text: str, where: str) -> Fields:
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error}); the file is damaged") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: should hold a JSON object; the file is damaged")
-    return Fields(cast(dict[str, object], value), where)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error

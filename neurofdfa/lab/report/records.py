@@ -1,59 +1,40 @@
-"""What a run folder and a demo folder hold, read into frozen records."""
+"""Run and demo folders as their reports see them."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from neurofdfa.errors import UserError
-from neurofdfa.lab.report.reading import Fields, read_lines, read_object
+from neurofdfa.lab.config import RunConfig, load_config
+from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, read_summary
+from neurofdfa.lab.report.reading import Fields, printable, read_object
 
 PerLayer = tuple[float | None, ...]
 
 
-class Epoch(NamedTuple):
-    """One line of metrics.jsonl; shares from 0 to 1, tuples per hidden layer, alignment as a cosine."""
-
-    epoch: float
-    train_loss: float | None
-    train_accuracy: float | None
-    validation_loss: float | None
-    validation_accuracy: float | None
-    rates: PerLayer
-    psi_zero: PerLayer
-    alignment: PerLayer
-    alignment_std: PerLayer
-
-
-@dataclass(frozen=True)
-class Summary:
-    """summary.json: what a finished run measured. seconds of training, peak memory in MiB."""
-
-    test_accuracy: float | None
-    validation_accuracy: float | None
-    best_epoch: int | None
-    seconds: float | None
-    peak_mib: float | None
-    firing_rate: PerLayer
-    silent_neurons: PerLayer
-    test_samples: int | None
-    samples: dict[str, str]
-    command: str
-    versions: dict[str, str]
-
-
 @dataclass(frozen=True)
 class Run:
-    """A run folder. `summary` is None while the run is not finished."""
+    """A run folder; `summary` is None while the run is not finished, `text` is config.toml as it stands."""
 
     folder: Path
-    rule: str
-    data: str
-    seed: str
-    v_threshold: float | None
-    config: str
+    config: RunConfig
+    text: str
     epochs: tuple[Epoch, ...]
     summary: Summary | None
+
+    @property
+    def rule(self) -> str:
+        """Name of the learning rule."""
+        return printable(self.config.rule.name)
+
+    @property
+    def data(self) -> str:
+        """Name of the data."""
+        return printable(self.config.data.name)
+
+    @property
+    def regression(self) -> bool:
+        """Whether its accuracies are mean losses with a minus, which no share of right answers can be."""
+        return any(epoch.validation_accuracy < 0 for epoch in self.epochs)
 
 
 @dataclass(frozen=True)
@@ -71,7 +52,7 @@ class Row:
     @property
     def samples(self) -> int | None:
         """Size of the test split, when the run tells."""
-        return self.run.summary.test_samples if self.run and self.run.summary else None
+        return self.run.summary.samples.get("test") if self.run and self.run.summary else None
 
 
 class Stage(NamedTuple):
@@ -158,22 +139,13 @@ def is_demo(folder: Path) -> bool:
 def read_run(folder: Path) -> Run:
     """Read a run folder; an unfinished run is read as far as it got. Raises UserError when it is damaged."""
     path = folder / "config.toml"
-    try:
-        config = path.read_text(encoding="utf-8")
-        tables: dict[str, object] = tomllib.loads(config)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); is {folder} a run folder?") from error
-    fields = Fields(tables, str(path))
-    metrics, summary = folder / "metrics.jsonl", folder / "summary.json"
+    config = load_config(path)
     return Run(
         folder=folder,
-        rule=fields.entry("rule").text("name", "unknown rule"),
-        data=fields.entry("data").text("name", "unknown data"),
-        seed=str(tables.get("seed", "")),
-        v_threshold=fields.entry("network").number("v_threshold"),
         config=config,
-        epochs=tuple(_epoch(line) for line in read_lines(metrics)) if metrics.is_file() else (),
-        summary=_summary(read_object(summary)) if summary.is_file() else None,
+        text=path.read_text(encoding="utf-8"),
+        epochs=tuple(read_epochs(folder)),
+        summary=read_summary(folder) if (folder / SUMMARY).is_file() else None,
     )
 
 
@@ -199,36 +171,6 @@ def read_demo(folder: Path) -> Demo:
         if "lava" in fields
         else None,
         quantisation=tuple(_quantisation(row) for row in fields.entries("quantisation")),
-    )
-
-
-def _epoch(line: Fields) -> Epoch:
-    return Epoch(
-        epoch=line.number("epoch") or 0.0,
-        train_loss=line.number("train_loss"),
-        train_accuracy=line.share("train_accuracy"),
-        validation_loss=line.number("validation_loss"),
-        validation_accuracy=line.share("validation_accuracy"),
-        rates=line.numbers("rates"),
-        psi_zero=line.numbers("psi_zero"),
-        alignment=line.numbers("alignment"),
-        alignment_std=line.numbers("alignment_std"),
-    )
-
-
-def _summary(fields: Fields) -> Summary:
-    return Summary(
-        test_accuracy=fields.share("test_accuracy"),
-        validation_accuracy=fields.share("validation_accuracy"),
-        best_epoch=fields.count("best_epoch"),
-        seconds=fields.number("seconds"),
-        peak_mib=fields.number("peak_mib"),
-        firing_rate=fields.numbers("firing_rate"),
-        silent_neurons=fields.numbers("silent_neurons"),
-        test_samples=fields.entry("samples").count("test"),
-        samples=fields.entry("samples").texts(),
-        command=fields.text("command"),
-        versions=fields.entry("versions").texts(),
     )
 
 

@@ -1,11 +1,12 @@
 """The report of one run folder."""
 
+from neurofdfa.lab.record import Summary
 from neurofdfa.lab.report import learning, words
 from neurofdfa.lab.report.comparison import layer_rates
 from neurofdfa.lab.report.page import Block, Cell, Column, KeyFigure, Page, Prose, Section, Table
 from neurofdfa.lab.report.provenance import footer, provenance
 from neurofdfa.lab.report.raster import read_raster
-from neurofdfa.lab.report.records import Run, Summary
+from neurofdfa.lab.report.records import Run
 from neurofdfa.lab.report.viewer import viewer
 
 
@@ -14,9 +15,9 @@ def run_page(run: Run) -> Page:
     summary = run.summary
     return Page(
         title=f"neurofdfa: {run.rule} on {run.data}",
-        kicker=f"neurofdfa run · seed {run.seed}" if run.seed else "neurofdfa run",
+        kicker=f"neurofdfa run · seed {run.config.seed}",
         headline=_headline(run),
-        summary=_interval(summary) if summary else "",
+        summary=_interval(summary) if summary and not run.regression else "",
         key_figures=tuple(_key_figures(summary)) if summary else (),
         sections=(
             Section("Learning curves", tuple(learning.run_curves(run))),
@@ -31,38 +32,30 @@ def run_page(run: Run) -> Page:
 
 def _headline(run: Run) -> str:
     rule = words.rule_name(run.rule)
-    if run.summary is None or run.summary.test_accuracy is None:
+    if run.summary is None:
         done = len(run.epochs)
         return f"{rule} on {run.data}: not finished, {done} epoch{'' if done == 1 else 's'} so far"
-    said = f"{rule} reaches {words.percent(run.summary.test_accuracy, 2)} test accuracy on {run.data}"
-    return (
-        f"{said} in {words.seconds(run.summary.seconds)}." if run.summary.seconds is not None else f"{said}."
-    )
+    number, what = words.score(run.summary.test_accuracy, 2)
+    return f"{rule} reaches {number} test {what} on {run.data} in {words.seconds(run.summary.seconds)}."
 
 
 def _interval(summary: Summary) -> str:
-    interval = words.wilson(summary.test_accuracy, summary.test_samples)
+    interval = words.wilson(summary.test_accuracy, summary.samples.get("test"))
     if interval is None:
         return ""
     low, high = (words.percent(end) for end in interval)
-    samples = words.count(summary.test_samples)
+    samples = words.count(summary.samples.get("test"))
     return f"One seed; the 95{words.SPACE}% interval for {samples} test samples is {low} to {high}."
 
 
 def _key_figures(summary: Summary) -> list[KeyFigure]:
-    figures: list[KeyFigure] = []
-    if summary.test_accuracy is not None:
-        figures.append(KeyFigure(words.percent(summary.test_accuracy), "test accuracy"))
-    if summary.validation_accuracy is not None:
-        epoch = f", epoch {summary.best_epoch}" if summary.best_epoch is not None else ""
-        figures.append(
-            KeyFigure(words.percent(summary.validation_accuracy), f"best validation accuracy{epoch}")
-        )
-    if summary.seconds is not None:
-        figures.append(KeyFigure(words.seconds(summary.seconds), "training time"))
-    if summary.peak_mib is not None:
-        figures.append(KeyFigure(words.mebibytes(summary.peak_mib), "peak memory of a training step"))
-    return figures
+    test, validation = words.score(summary.test_accuracy), words.score(summary.validation_accuracy)
+    return [
+        KeyFigure(test[0], f"test {test[1]}"),
+        KeyFigure(validation[0], f"best validation {validation[1]}, epoch {summary.best_epoch}"),
+        KeyFigure(words.seconds(summary.seconds), "training time"),
+        KeyFigure(words.mebibytes(summary.peak_mib), "peak memory of a training step"),
+    ]
 
 
 def _alignment(run: Run) -> list[Block]:
@@ -78,7 +71,11 @@ def _viewer(run: Run) -> list[Block]:
     if raster is None:
         return []
     title = f"{words.rule_name(run.rule)} on {run.data}"
-    return [viewer(raster, key="viewer", title=title, v_threshold=run.v_threshold, data_name=run.data)]
+    return [
+        viewer(
+            raster, key="viewer", title=title, v_threshold=run.config.network.v_threshold, data_name=run.data
+        )
+    ]
 
 
 def _firing(run: Run) -> list[Block]:

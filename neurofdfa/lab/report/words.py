@@ -18,6 +18,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return DASH if share is None else f"{100 * share:.{digits}f}{SPACE}%"
 
 
+def score(accuracy: float, digits: int = 1) -> tuple[str, str]:
+    """A result and what it is: an accuracy, or the mean loss that regression keeps with a minus."""
+    return (percent(accuracy, digits), "accuracy") if accuracy >= 0 else (figures(-accuracy), "loss")
+
+
 def points(difference: float) -> str:
     """A difference of two shares in percentage points, without a sign."""
     size = f"{abs(100 * difference):.1f}"
