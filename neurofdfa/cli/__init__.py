@@ -6,7 +6,7 @@ import typer
 import typer.main
 
 from hardware.errors import HardwareError
-from neurofdfa.cli import chip, deploying, doctoring, measuring, studying, training
+from neurofdfa.cli import benching, chip, deploying, doctoring, measuring, studying, training
 from neurofdfa.errors import UserError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (training, studying, measuring, deploying, chip, doctoring):
+for module in (training, studying, measuring, benching, deploying, chip, doctoring):
     module.register(app)
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import numba
 
-from neurofdfa.engine import simd
+from neurofdfa.engine import (
+    notice,  # pyright: ignore[reportUnusedImport]  # noqa: F401  announces compilation
+    simd,
+)
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
 

@@ -220,21 +220,14 @@ class EventLearner(Learner):
         execution, target = self.execution, self.rate_target
         steps, batch, chunk = work.shape.steps, work.shape.batch, int(work.frames[0].head[f.CHUNK])
         rates = [rate.to(torch.float64).numpy().copy() for rate in self.rates]
-        execution.each(work, lambda frame: sequence.clear(frame.head))
+        execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
             length = min(chunk, steps - start)
 
-            def forward(frame: Any, start: int = start, length: int = length) -> None:
-                first, last = frame.groups
+            for frame in work.frames:
                 for index in range(1, len(rates) + 1):
                     frame.step_counts(index).fill(0)
-                sequence.forward_block(*execution.arguments(frame), first, last - first, start, length)
-
-            def learn(frame: Any, start: int = start, length: int = length) -> None:
-                first, last = frame.groups
-                sequence.learn_block(*execution.arguments(frame)[:-1], first, last - first, start, length)
-
-            execution.each(work, forward)
+            execution.call(work, sequence.FORWARD, start, length)
             for index in range(1, len(rates) + 1):
                 counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
                 n = self.network.hidden[index - 1].n
@@ -244,7 +237,7 @@ class EventLearner(Learner):
                     pull = target.strength * (rate - target.rate) / (steps * batch)
                     for frame in work.frames:
                         frame.extra(index)[t, :n] = pull
-            execution.each(work, learn)
+            execution.call(work, sequence.LEARN_FROM, start, length)
         self.rates = tuple(
             torch.as_tensor(rate, dtype=old.dtype) for rate, old in zip(rates, self.rates, strict=True)
         )

@@ -12,7 +12,6 @@ from torch import Tensor
 from neurofdfa.engine import fields as f
 from neurofdfa.engine import sequence
 from neurofdfa.engine.constants import fill
-from neurofdfa.engine.notice import compiling
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.tables import Frame, Shape, build, cut, padded
 from neurofdfa.errors import UserError
@@ -172,12 +171,16 @@ class Execution:
 
     def run(self, work: Work) -> None:
         """All sequences of a batch."""
-        compiling(sequence.run_range)
-        self.each(work, lambda frame: sequence.run_range(*self.arguments(frame), *frame.groups))
+        self.call(work, sequence.WHOLE, 0, work.shape.steps)
 
-    def arguments(self, frame: Frame) -> tuple[Any, ...]:
-        """What every kernel takes first."""
-        return (self.one, frame.head, frame.table, frame.floats, self.constants, frame.fired)
+    def call(self, work: Work, task: int, start: int, steps: int) -> None:
+        """One task of the kernel (`sequence.WHOLE` …) on `steps` steps from `start`, for every worker."""
+
+        def one_worker(frame: Frame) -> None:
+            addresses = (frame.head, frame.table, frame.floats, self.constants, frame.fired)
+            sequence.run_range(self.one, *addresses, *frame.groups, task, start, steps)
+
+        self.each(work, one_worker)
 
     def each(self, work: Work, task: Callable[[Frame], None]) -> None:
         """Run a task for every worker, in threads when there are several."""

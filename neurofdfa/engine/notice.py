@@ -2,8 +2,9 @@
 
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
+
+from numba.core import event
 
 _told: set[str] = set()
 
@@ -15,13 +16,20 @@ def fall_back(reason: str) -> None:
         warnings.warn(f"{reason}: using the reference engine", stacklevel=3)
 
 
-def compiling(kernel: Any) -> None:
-    """Announce compilation when nothing of a kernel has been compiled or cached yet."""
-    name = kernel.py_func.__name__
-    if name in _told or kernel.signatures:
-        return
-    _told.add(name)
-    folder, cached = Path(kernel.stats.cache_path or ""), f"*.{name}-*.nbc"
-    if not any(folder.glob(cached)):
-        print("neurofdfa: compiling the event engine, once on this machine (about a minute)",
-              file=sys.stderr, flush=True)  # fmt: skip
+class Compiling(event.Listener):
+    """Says that the engine is being compiled, when it is: numba tells it after looking into its cache."""
+
+    def on_start(self, event: Any) -> None:
+        """Speak up once per process."""
+        kernel = event.data["dispatcher"].py_func
+        if "compiling" not in _told and kernel.__module__.startswith(__package__):
+            _told.add("compiling")
+            print("neurofdfa: compiling the event engine, once on this machine (about half a minute)",
+                  file=sys.stderr, flush=True)  # fmt: skip
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+_numba: Any = event
+_numba.register("numba:compile", Compiling())

@@ -58,7 +58,7 @@ def _step(
     numbers = (
         1.0 - beta1,
         float(beta2),
-        group["lr"] / (1.0 - beta1**step),
+        float(group["lr"]) / (1.0 - beta1**step),
         (1.0 - beta2**step) ** 0.5,
         float(group["eps"]),
         float(group["weight_decay"]),

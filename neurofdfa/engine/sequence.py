@@ -91,6 +91,8 @@ from neurofdfa.engine.kernels import (
     size_of,
 )  # fmt: skip
 
+WHOLE, CLEAR, FORWARD, LEARN_FROM = range(4)
+
 
 @part
 def forward_readout(one, head, table, floats, consts, slot, group, start, steps):
@@ -436,7 +438,7 @@ def keep_traces(one, head, table, floats, slot, group, start, steps):
             )
 
 
-@jit
+@part
 def forward_block(one, head, table, floats, consts, fired, begin, groups, start, steps):
     """One chunk of a block of groups, up to errors and tangents."""
     last = head[LAYERS]
@@ -464,7 +466,7 @@ def forward_block(one, head, table, floats, consts, fired, begin, groups, start,
             tangents(one, head, table, floats, consts, slot, begin + slot, start, steps, words)
 
 
-@jit
+@part
 def learn_block(one, head, table, floats, consts, begin, groups, start, steps):
     """Gradients of one chunk of a block of groups."""
     for layer in range(1, head[LAYERS] + 1):
@@ -476,7 +478,7 @@ def learn_block(one, head, table, floats, consts, begin, groups, start, steps):
             keep_traces(one, head, table, floats, slot, begin + slot, start, steps)
 
 
-@jit
+@part
 def clear(head):
     """States at the start of a sequence."""
     for offset in range(0, head[ZEROED_BYTES], 8):
@@ -484,18 +486,27 @@ def clear(head):
 
 
 @jit
-def run_range(one, head, table, floats, consts, fired, first, last):
-    """Whole sequences of the groups first ≤ group < last, block after block."""
+def run_range(one, head, table, floats, consts, fired, first, last, task, start, steps):
+    """The groups first ≤ group < last, block after block, in whole sequences (task 0).
+
+    Or one part of that for all of them at once: clear the states, run a chunk forward, learn from it.
+    One entry point: machine code of several would be compiled several times over.
+    """
+    if task == CLEAR:
+        clear(head)
+        return
     begin = first
     while begin < last:
         groups = last - begin if last - begin < head[SLOTS] else head[SLOTS]
-        clear(head)
-        start = 0
-        while start < head[STEPS]:
-            left = head[STEPS] - start
-            steps = left if left < head[CHUNK] else head[CHUNK]
-            forward_block(one, head, table, floats, consts, fired, begin, groups, start, steps)
-            if head[LEARN] != 0:
-                learn_block(one, head, table, floats, consts, begin, groups, start, steps)
-            start += steps
+        if task == WHOLE:
+            clear(head)
+        now = start
+        while now < start + steps:
+            left = start + steps - now
+            length = left if left < head[CHUNK] else head[CHUNK]
+            if task != LEARN_FROM:
+                forward_block(one, head, table, floats, consts, fired, begin, groups, now, length)
+            if task == LEARN_FROM or (task == WHOLE and head[LEARN] != 0):
+                learn_block(one, head, table, floats, consts, begin, groups, now, length)
+            now += length
         begin += groups

@@ -3,19 +3,17 @@
 import torch
 
 from neurofdfa.engine.events import EventLearner
-from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import adam
 from neurofdfa.network import feed_forward
-from neurofdfa.signal import DFA, FDFA
+from neurofdfa.signal import DFA
 
 
 def warm() -> None:
     """Train a tiny float32 network for a batch: what has been compiled before is read from the cache.
 
-    The cache lies beside the package's sources, or in the user's cache folder where that cannot be written.
+    That calls every kernel, and kernels take tables of addresses: no other network, rule or number of threads
+    compiles anything again. The cache lies beside the package's sources, or in the user's cache folder where
+    that cannot be written.
     """
-    x = torch.ones(2, 2, 4)
-    target = torch.zeros(2, dtype=torch.int64)
-    for rule in (FDFA(), DFA()):
-        network = feed_forward(4, [4, 4], 2)
-        EventLearner(network, rule, adam(), rate_target=RateTarget(), threads=1).train(x, target)
+    learner = EventLearner(feed_forward(4, [4], 2), DFA(), adam(), threads=2)
+    learner.train(torch.ones(2, 2, 4), torch.zeros(2, dtype=torch.int64))

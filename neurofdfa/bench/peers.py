@@ -1,13 +1,14 @@
-"""The same network in other simulators, each at its fastest documented setting, for `neurofdfa.engine.bench`.
+"""The same network in other simulators, each at its fastest documented setting, for `neurofdfa.bench`.
 
 Every builder takes our network and returns what trains it by surrogate-gradient BPTT on the same spikes and
 what runs it, both as plain callables. Weights are copied and time constants matched; where a simulator has no
-soft reset its own reset is used, and firing rates are reported beside the times.
+soft reset its own reset is used and the weights are scaled until its layers fire as often as ours.
 """
 
 # pyright: basic
 import importlib
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network
+
+STILL = 1e-7
+"""Learning rate of everybody: optimizers cost the same, and firing rates stay what they were matched to."""
 
 
 class Peer(NamedTuple):
@@ -26,7 +30,20 @@ class Peer(NamedTuple):
     parameters: list[nn.Parameter]
     rates: Callable[[Tensor], list[float]]
 
-    def trainer(self, x: Tensor, target: Tensor, lr: float = 2e-3) -> Callable[[], None]:
+    def match(self, rates: Sequence[float], x: Tensor) -> None:
+        """Scale the weights of one hidden layer after the other until it fires as often as asked for."""
+        for index, wanted in enumerate(rates):
+            weight, scale = self.parameters[index].data, 1.0
+            low, high = 0.25, 4.0
+            for _ in range(12):
+                found = self.rates(x)[index]
+                if abs(found - wanted) < 0.01 * wanted:
+                    break
+                low, high = (scale, high) if found < wanted else (low, scale)
+                weight.mul_((low * high) ** 0.5 / scale)
+                scale = (low * high) ** 0.5
+
+    def trainer(self, x: Tensor, target: Tensor, lr: float = STILL) -> Callable[[], None]:
         """One training step: forward, backward, Adam, with cross-entropy at every step."""
         optimizer = torch.optim.Adam(self.parameters, lr=lr)
         labels = target.repeat(x.shape[0])
@@ -177,8 +194,16 @@ PEERS: dict[str, Callable[[Network], Peer]] = {
 }
 
 
+def sort_out(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Peers that are installed, and those that are not. Raises `UserError` for unknown names."""
+    for name in names:
+        if name not in PEERS:
+            raise UserError(f"unknown peer '{name}': choose from {', '.join(PEERS)}")
+    found = [name for name in names if importlib.util.find_spec(name) is not None]
+    return found, [name for name in names if name not in found]
+
+
 def peer(name: str, network: Network) -> Peer:
     """Build a peer by name; raises `UserError` for unknown names and simulators that are not installed."""
-    if name not in PEERS:
-        raise UserError(f"unknown peer '{name}': choose from {', '.join(PEERS)}")
+    sort_out([name])
     return PEERS[name](network)

@@ -1,0 +1,143 @@
+"""Training and inference beside other simulators and beside the floors, in one process."""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurofdfa.bench.nets import dense_products, least_work, multiply, net_named, prepare
+from neurofdfa.bench.peers import STILL, Peer, peer
+from neurofdfa.bench.rounds import Clock, ratio, time_rounds
+from neurofdfa.engine.events import EventLearner
+from neurofdfa.engine.inference import run
+from neurofdfa.learner import adam
+from neurofdfa.network import Network
+from neurofdfa.signal import FDFA
+
+Kind = Literal["train", "infer"]
+OURS, PRODUCTS, ALONE = "neurofdfa", "dense products of BPTT", "neurofdfa, one thread"
+
+
+class Row(NamedTuple):
+    """One network, batch size and peer. ratio: peer's time ÷ ours, `spread` its quartiles over rounds.
+
+    Seconds are medians; rates: spikes per step and neuron of each hidden layer.
+    """
+
+    net: str
+    batch: int
+    peer: str
+    version: str
+    ratio: float
+    spread: tuple[float, float]
+    seconds: float
+    peer_seconds: float
+    rates: tuple[float, ...]
+    peer_rates: tuple[float, ...]
+
+
+class Floor(NamedTuple):
+    """Our time ÷ what the machine would need at best, medians and quartiles.
+
+    bptt_products: the dense products of a BPTT step, measured beside ours. events: the fewest multiply-adds
+    of an event-driven FDFA step at the rate of those products. threads: our time on one thread ÷ ours on all.
+    algorithm: multiply-adds of event-driven BPTT ÷ those of event-driven FDFA, a count.
+    """
+
+    net: str
+    batch: int
+    bptt_products: float
+    bptt_products_spread: tuple[float, float]
+    events: float
+    events_spread: tuple[float, float]
+    algorithm: float
+    threads: float | None
+    threads_spread: tuple[float, float] | None
+
+
+def compare(
+    kind: Kind,
+    against: Sequence[str] = ("snntorch",),
+    *,
+    nets: Sequence[str] = ("A",),
+    batches: Sequence[int] = (128, 8),
+    rounds: int = 7,
+    threads: int = 1,
+    fraction: float = 1 / 8,
+    seed: int = 0,
+) -> Iterator[tuple[list[Row], Floor | None]]:
+    """Rows of one network and batch size after the other, and training's floor.
+
+    One thread is timed by CPU time, several by the wall clock. against: installed peers (`peers.sort_out`).
+    Raises `UserError` for unknown networks or peers.
+    """
+    cases = [(name, net_named(name), batch) for name in nets for batch in batches]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for name, net, batch in cases:
+            network, x, target = prepare(net, batch, seed)
+            others = [peer(other, network) for other in against]
+            rates = tuple(float(s.mean()) for s in run(network, x).spikes)
+            for other in others:
+                other.match(rates, x[:, :16])
+            peer_rates = {other.name: tuple(other.rates(x)) for other in others}
+            tasks = _tasks(kind, network, others, x, target, fraction, threads)
+            if kind == "train":
+                operands = dense_products(net, batch)
+                tasks[PRODUCTS] = lambda operands=operands: multiply(operands)
+            clock: Clock = "cpu" if threads == 1 else "wall"
+            seconds = time_rounds(tasks, rounds, clock, seed)
+            rows = [_row(name, batch, other, seconds, rates, peer_rates[other.name]) for other in others]
+            floor = None
+            if kind == "train":
+                work = least_work(net, rates, fraction)
+                share = ratio(seconds[OURS], seconds[PRODUCTS])
+                more = work.bptt_dense / work.fdfa_events
+                alone = ratio(seconds[ALONE], seconds[OURS]) if ALONE in seconds else None
+                floor = Floor(
+                    name, batch, *share, share.median * more,
+                    (share.spread[0] * more, share.spread[1] * more),
+                    work.bptt_events / work.fdfa_events, *(alone or (None, None)),
+                )  # fmt: skip
+            yield rows, floor
+    finally:
+        torch.set_num_threads(before)
+
+
+def _tasks(
+    kind: Kind, network: Network, others: list[Peer], x: Tensor, target: Tensor, fraction: float, threads: int
+) -> dict[str, Callable[[], Any]]:
+    tasks: dict[str, Callable[[], Any]] = {}
+    for key, count in ((OURS, threads), (ALONE, 1))[: 1 if threads == 1 else 2]:
+        if kind == "infer":
+            tasks[key] = lambda count=count: run(network, x, spikes=False, threads=count)
+        else:
+            learner = EventLearner(network, FDFA(fraction=fraction), adam(STILL), threads=count)
+            tasks[key] = lambda learner=learner: learner.train(x, target)
+    for other in others:
+        tasks[other.name] = _inferrer(other, x) if kind == "infer" else other.trainer(x, target)
+    return tasks
+
+
+def _inferrer(other: Peer, x: Tensor) -> Callable[[], Tensor]:
+    def infer() -> Tensor:
+        with torch.no_grad():
+            return other.forward(x)
+
+    return infer
+
+
+def _row(
+    name: str,
+    batch: int,
+    other: Peer,
+    seconds: dict[str, list[float]],
+    rates: tuple[float, ...],
+    peer_rates: tuple[float, ...],
+) -> Row:
+    found = ratio(seconds[other.name], seconds[OURS])
+    ours, theirs = (statistics.median(seconds[key]) for key in (OURS, other.name))
+    return Row(name, batch, other.name, other.version, *found, ours, theirs, rates, peer_rates)

@@ -1,0 +1,75 @@
+"""What is measured is what is said: work counted by hand, rates matched, every command's output whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from neurofdfa.bench import NETS, Net
+from neurofdfa.bench.nets import least_work, prepare
+from neurofdfa.bench.peers import peer, sort_out
+from neurofdfa.bench.rounds import ratio, time_rounds
+from neurofdfa.cli import run
+from neurofdfa.errors import UserError
+
+
+def test_least_work_counted_by_hand() -> None:
+    work = least_work(Net(10, (4, 3), 2, 5, 0.5), (0.25, 1 / 3), 0.5)
+    assert work.bptt_dense * 1e3 == pytest.approx(2 * (40 + 12 + 6) + 12 + 6)
+    events = 2 * (5 * 4 + 1 * 3 + 1 * 2)
+    assert work.bptt_events * 1e3 == pytest.approx(events + 12 + 6)
+    assert work.fdfa_events * 1e3 == pytest.approx(events + 7 * 2 + 0.5 * (12 + 6 + 7 * 2))
+
+
+def test_ratios_are_paired_by_round() -> None:
+    assert ratio([2.0, 30.0, 4.0], [1.0, 10.0, 1.0]) == (3.0, (2.5, 3.5))
+    calls: list[str] = []
+    seconds = time_rounds({name: lambda name=name: calls.append(name) for name in "ab"}, 2)
+    assert {name: len(found) for name, found in seconds.items()} == {"a": 2, "b": 2}
+    assert set(calls) == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", ["snntorch", "norse", "spikingjelly"])
+def test_peers_fire_as_often_as_ours(name: str) -> None:
+    pytest.importorskip(name)
+    network, x, _ = prepare(NETS["A"]._replace(steps=20), 4)
+    ours = [float(s.mean()) for s in network.run(x).spikes]
+    other = peer(name, network)
+    other.match(ours, x)
+    assert other.rates(x) == pytest.approx(ours, rel=0.03)
+
+
+def test_unknown_and_missing_peers() -> None:
+    with pytest.raises(UserError, match="unknown peer 'nest'"):
+        sort_out(["snntorch", "nest"])
+    found, missing = sort_out(["snntorch", "norse", "spikingjelly"])
+    assert sorted(found + missing) == ["norse", "snntorch", "spikingjelly"]
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("snntorch")
+    common = ["--against", "snntorch", "--out", str(tmp_path), "--json"]
+    assert run(["bench", "train", "--batches", "2", "--rounds", "2", *common]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (row,), (floor,) = document["rows"], document["floor_ratio"]
+    assert (row["net"], row["batch"], row["peer"]) == ("A", 2, "snntorch")
+    assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
+    assert row["peer_rates"] == pytest.approx(row["rates"], rel=0.02)
+    assert floor["events"] > floor["bptt_products"] > 0
+    assert json.loads((tmp_path / "train.json").read_text()) == document
+    assert run(["bench", "memory", "--steps", "2", "--batch", "2", *common]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert [(row["peer"], row["rule"], row["T"]) for row in rows] == [
+        ("neurofdfa", "fdfa", 2),
+        ("snntorch", "bptt", 2),
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "memory.json", "memory.svg", "train.json", "train.svg",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "--nets", "Q"], ["train", "--batches", "x"], ["infer", "--against", "nest"]]
+)
+def test_bad_arguments(arguments: list[str], tmp_path: Path) -> None:
+    assert run(["bench", *arguments, "--out", str(tmp_path)]) == 2
