@@ -5,7 +5,9 @@ One step of a neuron, all integers (a: its summed synaptic input; sgn·(|x| >> 1
     v ← sgn(q)·(|q| >> 12) + u + (bias_mant << bias_exp),  q = v·(4096 − dv)     v clips to ±(2^23 − 1)
     s = v > (vth << 6);   v ← 0 where s;   u is not reset
 One connection: a = Σ w over the spikes, w clipped and floored to its grid (`truncate`), then shifted by
-weight_exp. u and v are 0 before each sample. What a connection hears on the aligned time axis is defined by
+weight_exp; w·payload where spikes are graded. A convolution is its dense matrix. Sums stay within 24 bits, or
+the run is refused. Graded neurons send a where |a| > vth, or a > vth, and keep nothing.
+u and v are 0 before each sample. What a connection hears on the aligned time axis is defined by
 `hardware.program.connection_lag`.
 
 Fast and still exact: whole layers are fed by one GEMM (`hardware.synapse`), u·(4096 − d)/4096 needs at most
@@ -21,15 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
-from hardware.program import IntArray, Population, Program, Record, connection_lag, layer_depths
+from hardware.program import IntArray, Population, Program, Record
 from hardware.ranges import (
+    ACTIVATION_SHIFT,
     CURRENT_LIMIT,
     MEMBRANE_MAX,
+    SUM_LIMIT,
     THRESHOLD_SHIFT,
     check_program,
 )
 from hardware.schedule import runs
-from hardware.synapse import FloatArray, Synapses, by_delay, feed, truncate
+from hardware.synapse import FloatArray, Synapses, feed, heard_by, truncate
 
 __all__ = ["Prepared", "predict", "prepare", "simulate", "truncate"]
 
@@ -53,17 +57,7 @@ class Prepared:
 def prepare(program: Program) -> Prepared:
     """Check `program` and truncate its weights. Raises `HardwareError` when it does not fit the chip."""
     check_program(program)
-    depths = layer_depths(program)
-    heard = {
-        population.name: [
-            part
-            for connection in program.connections
-            if connection.target == population.name
-            for part in by_delay(connection, connection_lag(connection, depths))
-        ]
-        for population in program.populations
-    }
-    return Prepared(program, heard)
+    return Prepared(program, {p.name: heard_by(program, p.name) for p in program.populations})
 
 
 def simulate(program: Program | Prepared, spikes: SpikeArray, *, states: bool = False) -> Record:
@@ -88,18 +82,25 @@ def _simulate(prepared: Prepared, spikes: SpikeArray, states: bool) -> Record:
     for group in _groups(program):
         members = {population.name for population in group}
         lanes = [
-            _lane(population, prepared.heard[population.name], fired, members, keep) for population in group
+            (_graded_lane if population.graded else _lane)(
+                population, prepared.heard[population.name], fired, members, keep
+            )
+            for population in group
         ]
         for t in range(len(spikes)):
             for lane in lanes:
                 lane.step(t, fired)
         traces |= {lane.population.name: lane.trace for lane in lanes if lane.trace is not None}
     return Record(
-        spikes={name: array.view(np.uint8) for name, array in fired.items() if name != "input"},
+        spikes={name: _as_recorded(array) for name, array in fired.items() if name != "input"},
         output_v=traces[program.output].v.astype(np.int32),
         u={name: trace.u.astype(np.int32) for name, trace in traces.items()} if states else {},
         v={name: trace.v.astype(np.int32) for name, trace in traces.items()} if states else {},
     )
+
+
+def _as_recorded(fired: NDArray[Any]) -> SpikeArray | NDArray[np.int32]:
+    return fired.view(np.uint8) if fired.dtype == np.bool_ else fired.astype(np.int32)
 
 
 def _beside(records: Sequence[Record]) -> Record:
@@ -145,6 +146,32 @@ class _Trace:
 
     u: Float64
     v: Float64
+
+
+@dataclass(frozen=True)
+class _GradedLane:
+    """Neurons that pass sums on; current and inner as in `_Lane`."""
+
+    population: Population
+    current: FloatArray
+    inner: tuple[Synapses, ...]
+    trace: None = None
+
+    def step(self, t: int, fired: dict[str, NDArray[Any]]) -> None:
+        """Write what this population sends at step `t` into `fired`."""
+        sums = self.current[t].astype(np.float64)
+        for part in self.inner:
+            if t >= part.lag:
+                sums += part.sums(fired[part.source][t - part.lag])
+        sums /= 1 << ACTIVATION_SHIFT
+        reach = np.abs(sums)
+        if reach.max() >= SUM_LIMIT:
+            raise HardwareError(
+                f"what {self.population.name!r} sends leaves 24 bits at step {t}: use smaller weights or a smaller "
+                "weight exponent"
+            )
+        loud = (reach if self.population.sends == "sums" else sums) > float(self.population.vth)
+        np.copyto(fired[self.population.name][t], np.where(loud, sums, 0.0))
 
 
 @dataclass(frozen=True)
@@ -207,6 +234,19 @@ class _Lane:
         over, under = self.u > CURRENT_LIMIT, self.u <= -CURRENT_LIMIT
         self.u[over] -= 2 * CURRENT_LIMIT
         self.u[under] += 2 * CURRENT_LIMIT
+
+
+def _graded_lane(
+    population: Population,
+    parts: Sequence[Synapses],
+    fired: dict[str, NDArray[Any]],
+    members: set[str],
+    keep: set[str],
+) -> _GradedLane:
+    shape = (*fired["input"].shape[:2], population.size)
+    current = feed([part for part in parts if part.source not in members], fired, shape)
+    fired[population.name] = np.zeros(shape)
+    return _GradedLane(population, current, tuple(part for part in parts if part.source in members))
 
 
 def _lane(

@@ -145,7 +145,8 @@ def _edge(inflow: Inflow, target: str, gain: Float64, dt: float) -> Edge:
             np.broadcast_to(steps, weight.shape).copy() if np.ptp(steps) else steps.reshape(-1)[0].reshape(())
         )
     name = "+".join(inflow.path) or f"{inflow.source}→{target}"
-    return Edge(name, inflow.source, target, weight, steps)
+    kernel = None if inflow.kernel is None else inflow.kernel.scaled(gain)
+    return Edge(name, inflow.source, target, weight, steps, kernel)
 
 
 def _uniquely_named(edges: tuple[Edge, ...]) -> tuple[Edge, ...]:

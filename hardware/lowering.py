@@ -1,5 +1,6 @@
 """NIR's linear nodes as dense matrices over flattened (C-order) neurons."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import nir
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
+from hardware.kernel import Kernel
 
 Float64 = NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -16,13 +18,17 @@ LINEAR_NODES = (nir.Linear, nir.Affine, nir.Scale, nir.Conv2d, nir.SumPool2d, ni
 _LARGEST_MATRIX = 2**27
 
 
+@dataclass(frozen=True)
 class Lowered:
-    """A linear node applied to inputs of one shape: `matrix` (None: the identity), `bias`, output `shape`."""
+    """A linear node applied to inputs of one shape: `matrix` (None: the identity), `bias`, output `shape`.
 
-    def __init__(self, matrix: Float64 | None, bias: Float64 | None, shape: Shape) -> None:
-        self.matrix = matrix
-        self.bias = bias
-        self.shape = shape
+    kernel: the same matrix as a convolution, where the node is one.
+    """
+
+    matrix: Float64 | None
+    bias: Float64 | None
+    shape: Shape
+    kernel: Kernel | None = None
 
 
 def lower(name: str, node: nir.NIRNode, shape: Shape) -> Lowered:
@@ -113,77 +119,39 @@ def _padding(name: str, node: nir.Conv2d, kernel: tuple[int, int]) -> tuple[int,
 def _lower_conv(name: str, node: nir.Conv2d, shape: Shape) -> Lowered:
     image = _image(name, shape)
     weight = _finite(name, "weight", node.weight)
-    out_channels, group_channels, *kernel = weight.shape
+    out_channels, group_channels, *size = weight.shape
     groups = int(node.groups)
-    if len(kernel) != 2 or group_channels * groups != shape[0] or out_channels % groups:
+    if len(size) != 2 or group_channels * groups != shape[0] or out_channels % groups:
         raise HardwareError(
             f"node {name!r} has a weight of shape {weight.shape} in {groups} group(s) but hears shape {shape}"
         )
-    size = (kernel[0], kernel[1])
-    windows, out = _windows(name, shape, size, node.stride, _padding(name, node, size), node.dilation)
-    per_group = out_channels // groups
-    matrix = _empty(name, (out_channels, *out), shape)
-    for channel in range(out_channels):
-        first = channel // per_group * group_channels
-        for k in range(group_channels):
-            _scatter(matrix, windows, weight[channel, k], (channel, *out), (first + k, image[1], image[2]))
-    bias = np.repeat(_broadcast(name, "bias", node.bias, (out_channels,)), out[0] * out[1])
-    return Lowered(matrix, bias if np.any(bias) else None, (out_channels, *out))
+    padding = _padding(name, node, (size[0], size[1]))
+    kernel = Kernel(weight, image, _pair(node.stride), padding, _pair(node.dilation), groups)
+    lowered = _lower_kernel(name, kernel)
+    bias = np.repeat(_broadcast(name, "bias", node.bias, (out_channels,)), int(np.prod(lowered.shape[1:])))
+    return Lowered(lowered.matrix, bias if np.any(bias) else None, lowered.shape, kernel)
 
 
 def _lower_pool(name: str, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape) -> Lowered:
-    image = _image(name, shape)
-    kernel = _pair(node.kernel_size)
-    windows, out = _windows(name, shape, kernel, node.stride, _pair(node.padding), 1)
-    share = 1.0 if isinstance(node, nir.SumPool2d) else 1.0 / (kernel[0] * kernel[1])
-    matrix = _empty(name, (shape[0], *out), shape)
-    for channel in range(shape[0]):
-        _scatter(matrix, windows, np.full(kernel, share), (channel, *out), (channel, image[1], image[2]))
-    return Lowered(matrix, None, (shape[0], *out))
+    image, size = _image(name, shape), _pair(node.kernel_size)
+    share = 1.0 if isinstance(node, nir.SumPool2d) else 1.0 / (size[0] * size[1])
+    values = np.full((shape[0], 1, *size), share)
+    return _lower_kernel(
+        name, Kernel(values, image, _pair(node.stride), _pair(node.padding), groups=shape[0])
+    )
 
 
-def _empty(name: str, out: Shape, shape: Shape) -> Float64:
-    rows, columns = int(np.prod(out)), int(np.prod(shape))
+def _lower_kernel(name: str, kernel: Kernel) -> Lowered:
+    if min(kernel.out) < 1:
+        size = kernel.values.shape[2:]
+        raise HardwareError(f"node {name!r}: its kernel {size} is larger than its image {kernel.image}")
+    rows, columns = int(np.prod(kernel.out)), int(np.prod(kernel.image))
     if rows * columns > _LARGEST_MATRIX:
         raise HardwareError(
             f"node {name!r} would take {rows} × {columns} synapses as a dense matrix: use a smaller image, "
             "a larger stride, or fewer channels"
         )
-    return np.zeros((rows, columns))
-
-
-def _windows(
-    name: str, shape: Shape, kernel: tuple[int, int], stride: Any, padding: tuple[int, int], dilation: Any
-) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], tuple[int, int]]:
-    """Input row `[out_rows, k_rows]` and column `[out_columns, k_columns]` under each kernel position."""
-    places: list[NDArray[np.int64]] = []
-    for axis in (0, 1):
-        step, spread = _pair(stride)[axis], _pair(dilation)[axis]
-        reach = spread * (kernel[axis] - 1) + 1
-        count = (shape[axis + 1] + 2 * padding[axis] - reach) // step + 1
-        if count < 1:
-            raise HardwareError(f"node {name!r}: its kernel {kernel} is larger than its image {shape}")
-        starts = np.arange(count) * step - padding[axis]
-        places.append(starts[:, None] + np.arange(kernel[axis]) * spread)
-    return (places[0], places[1]), (len(places[0]), len(places[1]))
-
-
-def _scatter(
-    matrix: Float64,
-    windows: tuple[NDArray[np.int64], NDArray[np.int64]],
-    weight: Float64,
-    out: tuple[int, int, int],
-    source: tuple[int, int, int],
-) -> None:
-    """Add one kernel between two channels; out and source are (channel, rows, columns)."""
-    rows, columns = windows
-    for i in range(weight.shape[0]):
-        for j in range(weight.shape[1]):
-            r, c = np.meshgrid(rows[:, i], columns[:, j], indexing="ij")
-            inside = (r >= 0) & (r < source[1]) & (c >= 0) & (c < source[2])
-            target = (out[0] * out[1] * out[2] + np.arange(out[1] * out[2]).reshape(out[1:]))[inside]
-            origin = (source[0] * source[1] * source[2] + r * source[2] + c)[inside]
-            matrix[target, origin] += weight[i, j]
+    return Lowered(kernel.dense(), None, kernel.out, kernel)
 
 
 def per_neuron(name: str, parameter: str, value: Any, shape: Shape) -> Float64:

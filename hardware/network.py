@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
+from hardware.kernel import Kernel
 from hardware.schedule import runs
 
 Float64 = NDArray[np.float64]
@@ -37,7 +38,7 @@ class Edge:
     """Dense weights `[n_target, n_source]`.
 
     A forward edge delivers at once, a backward one (to the same or an earlier layer) one step later;
-    `delay` steps more for both (None: 0; a scalar or one per synapse).
+    `delay` steps more for both (None: 0; a scalar or one per synapse). kernel: the weights as a convolution.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Edge:
     target: str
     weight: Float64
     delay: IntArray | None = None
+    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True)

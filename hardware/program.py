@@ -10,8 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.kernel import Kernel
+
 IntArray = NDArray[np.int64]
+SpikeArray = NDArray[np.uint8] | NDArray[np.int32]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
+Sends = Literal["spikes", "sums", "positive sums"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,9 @@ class Connection:
     weight_exp: the accumulated sum is shifted by it (left when positive, arithmetic right when negative).
     num_weight_bits: 1..8; Lava floors the weights to that grid (`hardware.fixed_point.truncate`).
     delay: extra steps per synapse, 0..62 (`[n_target, n_source]` or a scalar), None for a plain Dense.
-    graded: the payload of a spike multiplies the weight (Lava's num_message_bits > 0). Populations send
-        0 or 1, so only the input (0..255) carries a payload; without it any nonzero input is one spike.
+    graded: the payload of a spike multiplies the weight (Lava's num_message_bits > 0). The input sends 0..255,
+        populations what `sends` says; without `graded` anything but zero is one spike.
+    kernel: the same weights as a convolution, None when they are none; backends may run either.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Connection:
     sign_mode: SignMode = "mixed"
     delay: IntArray | None = None
     graded: bool = False
+    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Population:
     du, dv: decays 0..4095 (du: u·(4096 − (du+1)) >> 12, dv: v·(4096 − dv) >> 12).
     vth: threshold, 17 bit; compared as v > vth << 6. bias = bias_mant << bias_exp is added to v.
     spiking: False for an integrator that is read through its membrane and never fires or resets.
+    sends: "spikes" of 0 or 1, or graded spikes of neurons without a state (Lava's GradedVec, GradedReluVec): the
+        sum a of this step where |a| > vth ("sums") or a > vth ("positive sums"), else 0. They have one threshold
+        and neither decay nor bias (`graded_population`).
     """
 
     name: str
@@ -54,6 +63,18 @@ class Population:
     bias_mant: IntArray
     bias_exp: IntArray
     spiking: bool = True
+    sends: Sends = "spikes"
+
+    @property
+    def graded(self) -> bool:
+        """Whether its spikes carry numbers; it has no u and v then."""
+        return self.sends != "spikes"
+
+
+def graded_population(name: str, size: int, vth: int, sends: Sends = "sums") -> Population:
+    """Neurons that pass on the sums they hear as graded spikes."""
+    zero = np.zeros((), np.int64)
+    return Population(name, size, zero, zero, np.asarray(vth, np.int64), zero, zero, True, sends)
 
 
 @dataclass(frozen=True)
@@ -77,11 +98,11 @@ class Program:
 class Record:
     """What a backend returns, aligned to the input's time axis (each layer's Dense latency removed).
 
-    spikes: population → uint8 `[T, B, n]`; output_v: membrane of the output population int32 `[T, B, n]`;
-    u, v: only when states were asked for, population → int32 `[T, B, n]`.
+    spikes: population → uint8 `[T, B, n]`, int32 for graded ones; output_v: membrane of the output population
+    int32 `[T, B, n]`; u, v: only when states were asked for, population with a state → int32 `[T, B, n]`.
     """
 
-    spikes: dict[str, NDArray[np.uint8]]
+    spikes: dict[str, SpikeArray]
     output_v: NDArray[np.int32]
     u: dict[str, NDArray[np.int32]]
     v: dict[str, NDArray[np.int32]]

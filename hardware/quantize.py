@@ -7,14 +7,14 @@ In each layer one integer weight stands for `step` float units and is worth 2^sh
 threshold in 17 bits and leaves two bits of room over the largest u and v seen on the calibration inputs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.calibrate import METHODS, Method, Rounding, max_step, mse_step, percentile_step, search_steps
+from hardware.calibrate import METHODS, Float64, Method, Rounding, max_step, mse_step, percentile_step, search_steps
 from hardware.errors import HardwareError
 from hardware.fixed_point import simulate
 from hardware.golden import before_reset
@@ -49,7 +49,8 @@ def quantize(
 
     bits: 1..8, for all layers or by layer name. method: how the step is found: "max", "percentile", "mse", or
     "spikes" (the one whose integer layer, fed what the float layer was fed, errs least in its spikes).
-    per_channel: one step per neuron of the spiking layers, which its own threshold makes good; a readout
+    per_channel: one step per neuron (of a convolution: per channel) of the spiking layers, which its own
+    threshold makes good; a readout
     through membranes keeps one step, because its neurons are compared. steps: fixes the step of the layers it
     names. target: "netx" keeps to what lava-dl's files hold (`hardware.netx`): weights within [−256, 254] on
     the chip and bias exponent 6.
@@ -104,7 +105,7 @@ def _quantize_layer(
     network: Network, layer: Layer, record: FloatRecord, calibration: NDArray[np.uint8], recipe: Recipe
 ) -> QuantizedLayer:
     edges = [edge for edge in network.edges if edge.target == layer.name]
-    weight = np.concatenate([edge.weight for edge in edges], axis=1)
+    weight = _distinct_weights(edges)
     largest = max(np.abs(record.u[layer.name]).max(), np.abs(before_reset(layer, record)).max())
     bits = recipe.bits[layer.name]
     per_channel = recipe.per_channel and layer.spiking
@@ -118,6 +119,8 @@ def _quantize_layer(
         candidates = [mse_step(weight, bits, per_channel)]
     else:
         candidates = search_steps(weight, bits, per_channel)
+    # Weights come by neuron or, where neurons share them, by channel.
+    candidates = [np.repeat(step, layer.size // len(step)) for step in candidates]
     built: list[QuantizedLayer] = []
     for step in candidates:
         try:
@@ -130,6 +133,14 @@ def _quantize_layer(
         return built[0]
     errors = [_layer_error(network, layer, one, record, calibration) for one in built]
     return built[int(np.argmin(errors))]
+
+
+def _distinct_weights(edges: Sequence[Edge]) -> Float64:
+    """Every weight of a layer once, `[n, m]`; `[channels, m]` where all its edges are convolutions."""
+    kernels = [edge.kernel for edge in edges if edge.kernel is not None]
+    if len(kernels) == len(edges) and len({len(kernel.values) for kernel in kernels}) == 1:
+        return np.concatenate([kernel.values.reshape(len(kernel.values), -1) for kernel in kernels], axis=1)
+    return np.concatenate([edge.weight for edge in edges], axis=1)
 
 
 def _on_chip_time(network: Network, program: Program) -> Program:
@@ -188,7 +199,7 @@ def _layer_error(
         weight[:, columns] = connection.weight
         delay = np.zeros(weight.shape, np.int64)
         delay[:, columns] = lag
-        connections.append(replace(connection, source="input", weight=weight, delay=delay))
+        connections.append(replace(connection, source="input", weight=weight, delay=delay, kernel=None))
     alone = Program(
         width, (built.population,), tuple(connections), layer.name, "count" if layer.spiking else "last"
     )

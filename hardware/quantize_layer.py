@@ -1,15 +1,17 @@
 """One layer's integers: weights, threshold, bias and decays for a given weight step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hardware.calibrate import Float64, Method, Rounding, round_weights
 from hardware.errors import HardwareError
+from hardware.kernel import Kernel
 from hardware.network import Edge, IntArray, Layer
-from hardware.program import Connection, Population
+from hardware.program import Connection, Population, SignMode
 from hardware.ranges import (
     ACTIVATION_SHIFT,
     BIAS_EXP_MAX,
@@ -76,23 +78,44 @@ def build_layer(
     )
     connections: list[Connection] = []
     for edge in edges:
-        integers = round_weights(edge.weight, step, bits, recipe.rounding, recipe.rng) << grid_bits
+        integers, kernel = _integers(edge, step, bits, grid_bits, recipe)
         whole = Connection(
-            edge.name, edge.source, edge.target, integers, shift - grid_bits, bits, "mixed", edge.delay
+            edge.name,
+            edge.source,
+            edge.target,
+            integers,
+            shift - grid_bits,
+            bits,
+            "mixed",
+            edge.delay,
+            kernel=kernel,
         )
         connections += split_signs(whole) if bits == 1 else [whole]
     return QuantizedLayer(population, tuple(connections), step, shift)
 
 
+def _integers(
+    edge: Edge, step: Float64, bits: int, grid_bits: int, recipe: Recipe
+) -> tuple[IntArray, Kernel | None]:
+    """Weights on the chip's grid; a kernel is rounded once, and its synapses are what it then says."""
+    steps = None if edge.kernel is None else edge.kernel.per_channel(step)
+    if edge.kernel is None or steps is None:
+        return round_weights(edge.weight, step, bits, recipe.rounding, recipe.rng) << grid_bits, None
+    values = edge.kernel.values
+    flat = round_weights(values.reshape(len(values), -1), steps, bits, recipe.rounding, recipe.rng)
+    kernel = replace(edge.kernel, values=flat.reshape(values.shape) << grid_bits)
+    return kernel.dense(), kernel
+
+
 def split_signs(whole: Connection) -> list[Connection]:
     """The same weights in an excitatory and an inhibitory connection, which need no bit for the sign."""
-    positive = replace(
-        whole, name=f"{whole.name}/+", weight=np.maximum(whole.weight, 0), sign_mode="excitatory"
-    )
-    negative = replace(
-        whole, name=f"{whole.name}/-", weight=np.minimum(whole.weight, 0), sign_mode="inhibitory"
-    )
-    return [positive, negative]
+
+    def half(suffix: str, mode: SignMode, cut: Callable[[NDArray[Any], int], NDArray[Any]]) -> Connection:
+        kernel = whole.kernel and replace(whole.kernel, values=cut(whole.kernel.values, 0))
+        weight = cut(whole.weight, 0)
+        return replace(whole, name=whole.name + suffix, weight=weight, sign_mode=mode, kernel=kernel)
+
+    return [half("/+", "excitatory", np.maximum), half("/-", "inhibitory", np.minimum)]
 
 
 def _shift(layer: Layer, step: Float64, largest: float, grid_bits: int, netx: bool) -> int:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from hardware.fixed_point import predict, simulate
 from hardware.network import FloatRecord, Layer, Network, float_predict
-from hardware.program import Connection, Population, Program, Record, connection_lag, layer_depths
+from hardware.program import Connection, Population, Program, Record
 from hardware.ranges import ACTIVATION_SHIFT, CURRENT_LIMIT, MEMBRANE_MAX
-from hardware.synapse import by_delay, feed
+from hardware.synapse import feed, heard_by
 
 Float64 = NDArray[np.float64]
 Scales = Mapping[str, tuple[Float64, int]]
@@ -104,16 +104,10 @@ def build_report(
 
 def overflows(program: Program, record: Record, spikes: NDArray[np.uint8]) -> dict[str, tuple[int, int]]:
     """Wraps of u and clips of v of each population; `record` is of `spikes` and holds the states."""
-    depths = layer_depths(program)
     fired = {"input": spikes, **record.spikes}
     counts: dict[str, tuple[int, int]] = {}
     for population in program.populations:
-        parts = [
-            part
-            for connection in program.connections
-            if connection.target == population.name
-            for part in by_delay(connection, connection_lag(connection, depths))
-        ]
+        parts = heard_by(program, population.name)
         u, v = (rows[population.name].astype(np.float64) for rows in (record.u, record.v))
         current = feed(parts, fired, u.shape).astype(np.float64)
         current[1:] += np.trunc(u[:-1] * ((4095 - population.du) / 4096))

@@ -20,7 +20,9 @@ CURRENT_LIMIT = 2**23
 MEMBRANE_MAX = 2**23 - 1
 DELAY_MAX = 62
 WEIGHT_EXP_MIN, WEIGHT_EXP_MAX = -8, 7
-PAYLOAD_MAX = 255
+PAYLOAD_MAX = 255  # of the input
+# Sums that one connection delivers: 24 bits, which Lava's Conv wraps at (its Dense only at 32).
+SUM_LIMIT = 2**23
 
 
 def check_program(program: Program) -> None:
@@ -38,6 +40,8 @@ def check_program(program: Program) -> None:
         raise HardwareError(
             f"{output.name!r} never spikes, so it cannot be decoded by count: use last or mean"
         )
+    if output.graded:
+        raise HardwareError(f"{output.name!r} sends graded spikes and has no membrane: read out an integrator")
     depths = layer_depths(program)
     for connection in program.connections:
         _check_connection(connection, sizes)
@@ -49,6 +53,7 @@ def _check_population(population: Population) -> None:
         raise HardwareError(
             f"population {population.name!r} has {population.size} neurons: it needs at least one"
         )
+    _check_graded(population)
     ranges = (
         ("du", population.du, 0, DECAY_MAX),
         ("dv", population.dv, 0, DECAY_MAX),
@@ -61,6 +66,17 @@ def _check_population(population: Population) -> None:
         if np.shape(values) not in ((), (population.size,)):
             raise HardwareError(f"{where} has shape {np.shape(values)}: expected () or ({population.size},)")
         _check_range(where, values, low, high)
+
+
+def _check_graded(population: Population) -> None:
+    """Graded neurons have no state, and Lava's one threshold for all of them."""
+    unused = (population.du, population.dv, population.bias_mant, population.bias_exp)
+    if population.graded and (np.ndim(population.vth) or any(np.any(value) for value in unused)):
+        raise HardwareError(
+            f"population {population.name!r} sends graded spikes: it takes one threshold, no decays, no bias"
+        )
+    if population.graded and not population.spiking:
+        raise HardwareError(f"population {population.name!r} cannot both send graded spikes and never spike")
 
 
 def _check_connection(connection: Connection, sizes: dict[str, int]) -> None:
@@ -80,8 +96,8 @@ def _check_connection(connection: Connection, sizes: dict[str, int]) -> None:
             f"{where} has weight exponent {connection.weight_exp}: "
             f"the chip has {WEIGHT_EXP_MIN} to {WEIGHT_EXP_MAX}"
         )
-    if connection.graded and connection.source != "input":
-        raise HardwareError(f"{where} is graded, but only the input sends payloads: LIF spikes are 0 or 1")
+    if connection.kernel is not None and not connection.kernel.is_form_of(connection.weight):
+        raise HardwareError(f"{where}: its kernel and its weights are not the same synapses")
     if connection.delay is not None:
         if np.shape(connection.delay) not in ((), expected):
             raise HardwareError(f"{where} has delays {np.shape(connection.delay)}: expected () or {expected}")

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.program import Connection, IntArray, SignMode
-from hardware.ranges import ACTIVATION_SHIFT, PAYLOAD_MAX
+from hardware.errors import HardwareError
+from hardware.program import Connection, IntArray, Program, SignMode, connection_lag, layer_depths
+from hardware.ranges import ACTIVATION_SHIFT, PAYLOAD_MAX, SUM_LIMIT
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -32,13 +33,14 @@ def truncate(weight: IntArray, num_weight_bits: int, sign_mode: SignMode) -> Int
 
 @dataclass(frozen=True)
 class Synapses:
-    """The synapses of a connection that share one delay.
+    """The synapses of the connection `name` that share one delay.
 
     source: whose spikes they hear, `lag` steps late. matrix: `[n_source, n_target]`. floor: the shift by
     weight_exp drops bits, so `scale` = 2^weight_exp is applied to the sum and floored; otherwise the matrix
-    has it already. bound: no sum is larger.
+    has it already. bound: no sum is larger. risky: a sum may pass 24 bits and has to be looked at.
     """
 
+    name: str
     source: str
     lag: int
     matrix: FloatArray
@@ -46,9 +48,13 @@ class Synapses:
     floor: bool
     graded: bool
     bound: float
+    risky: bool
 
     def sums(self, spikes: NDArray[Any]) -> FloatArray:
-        """Spikes (or payloads) `[rows, n_source]` → input aligned to u, i.e. << 6, `[rows, n_target]`."""
+        """Spikes (or payloads) `[rows, n_source]` → input aligned to u, i.e. << 6, `[rows, n_target]`.
+
+        Raises `HardwareError` for a sum beyond 24 bits, which Lava's processes treat each in its own way.
+        """
         if not self.graded and spikes.dtype != np.bool_:
             spikes = spikes != 0
         sums = spikes.astype(self.matrix.dtype) @ self.matrix
@@ -56,14 +62,31 @@ class Synapses:
             np.multiply(sums, self.scale, out=sums)
             np.floor(sums, out=sums)
             np.multiply(sums, 1 << ACTIVATION_SHIFT, out=sums)
+        if self.risky and max(sums.max(), -sums.min()) >= SUM_LIMIT << ACTIVATION_SHIFT:
+            raise HardwareError(
+                f"the synaptic sums of connection {self.name!r} leave the chip's 24 bits: use smaller weights, "
+                "a smaller weight exponent, or smaller payloads"
+            )
         return sums
 
 
-def by_delay(connection: Connection, lag: int) -> Iterator[Synapses]:
-    """Split a connection: Lava shifts the sum of each delay on its own."""
+def heard_by(program: Program, target: str) -> list[Synapses]:
+    """Everything that arrives at one population, by connection and delay."""
+    depths = layer_depths(program)
+    payloads = {"input": PAYLOAD_MAX, **{p.name: SUM_LIMIT if p.graded else 1 for p in program.populations}}
+    return [
+        part
+        for connection in program.connections
+        if connection.target == target
+        for part in _by_delay(connection, connection_lag(connection, depths), payloads[connection.source])
+    ]
+
+
+def _by_delay(connection: Connection, lag: int, payload: int) -> Iterator[Synapses]:
+    """Split a connection: Lava shifts the sum of each delay on its own. payload: the largest of its source."""
     weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
     delays = np.zeros((), np.int64) if connection.delay is None else connection.delay
-    payload = PAYLOAD_MAX if connection.graded else 1
+    payload = payload if connection.graded else 1
     scale = 2.0**connection.weight_exp
     dropped = (1 << max(0, -connection.weight_exp)) - 1
     for delay in np.unique(delays):
@@ -72,14 +95,17 @@ def by_delay(connection: Connection, lag: int) -> Iterator[Synapses]:
         floor = bool(np.any(part & dropped))
         # A power of two moves the binary point only: exactness does not depend on it.
         matrix = part.T if floor else part.T * (scale * (1 << ACTIVATION_SHIFT))
+        bound = (heaviest * scale + 1) * (1 << ACTIVATION_SHIFT)
         yield Synapses(
+            name=connection.name,
             source=connection.source,
             lag=lag + int(delay),
             matrix=np.ascontiguousarray(matrix, np.float32 if heaviest < 2**24 else np.float64),
             scale=scale,
             floor=floor,
             graded=connection.graded,
-            bound=(heaviest * scale + 1) * (1 << ACTIVATION_SHIFT),
+            bound=bound,
+            risky=bound >= SUM_LIMIT << ACTIVATION_SHIFT,
         )
 
 

@@ -1,7 +1,7 @@
 """Who feeds whom in a NIR graph: sub-graphs unfolded, shapes found, linear nodes folded into matrices."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nir
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hardware.dynamics import NEURON_NODES
 from hardware.errors import HardwareError
+from hardware.kernel import Kernel
 from hardware.lowering import LINEAR_NODES, Lowered, Shape, lower, per_neuron
 
 Float64 = NDArray[np.float64]
@@ -21,13 +22,14 @@ class Inflow:
     """What one source sends into a node, and the linear nodes it passed.
 
     matrix: `[n, n_source]`, None for the identity. delay in the graph's time unit: None, `[n]` beside an
-    identity, else anything that broadcasts to the matrix.
+    identity, else anything that broadcasts to the matrix. kernel: the matrix as a convolution, if it is one.
     """
 
     source: str
     matrix: Float64 | None
     delay: Float64 | None
     path: tuple[str, ...]
+    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -187,16 +189,16 @@ def _through(name: str, lowered: Lowered, heard: Heard) -> Heard:
     if heard.bias is not None:
         carried = heard.bias if lowered.matrix is None else lowered.matrix @ heard.bias
         bias = carried if bias is None else bias + carried
-    return Heard(tuple(_multiplied(name, lowered.matrix, inflow) for inflow in heard.inflows), bias)
+    return Heard(tuple(_multiplied(name, lowered, inflow) for inflow in heard.inflows), bias)
 
 
-def _multiplied(name: str, matrix: Float64 | None, inflow: Inflow) -> Inflow:
-    path = (*inflow.path, name)
+def _multiplied(name: str, lowered: Lowered, inflow: Inflow) -> Inflow:
+    path, matrix, kernel = (*inflow.path, name), lowered.matrix, lowered.kernel
     if matrix is None:
-        return Inflow(inflow.source, inflow.matrix, inflow.delay, path)
+        return replace(inflow, path=path)
     if inflow.matrix is None:
         delay = None if inflow.delay is None else inflow.delay[None, :]
-        return Inflow(inflow.source, matrix, delay, path)
+        return Inflow(inflow.source, matrix, delay, path, kernel)
     delay = inflow.delay
     if delay is not None:
         if np.any(np.ptp(np.broadcast_to(delay, inflow.matrix.shape), axis=0) > 0):
@@ -205,7 +207,8 @@ def _multiplied(name: str, matrix: Float64 | None, inflow: Inflow) -> Inflow:
                 "put the Delay behind it"
             )
         delay = np.broadcast_to(delay, inflow.matrix.shape)[:1]
-    return Inflow(inflow.source, matrix @ inflow.matrix, delay, path)
+    whole = None if kernel is None or inflow.kernel is None else kernel.behind(inflow.kernel)
+    return Inflow(inflow.source, matrix @ inflow.matrix, delay, path, whole)
 
 
 def _delayed(name: str, node: nir.Delay, heard: Heard, shape: Shape) -> Heard:
@@ -214,5 +217,5 @@ def _delayed(name: str, node: nir.Delay, heard: Heard, shape: Shape) -> Heard:
     for inflow in heard.inflows:
         added = seconds if inflow.matrix is None else seconds[:, None]
         delay = added if inflow.delay is None else added + inflow.delay
-        inflows.append(Inflow(inflow.source, inflow.matrix, delay, (*inflow.path, name)))
+        inflows.append(replace(inflow, delay=delay, path=(*inflow.path, name)))
     return Heard(tuple(inflows), heard.bias)

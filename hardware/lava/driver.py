@@ -1,6 +1,7 @@
 """Drives Lava from outside: an integer program and spikes in, the spikes and membranes of real Lava out.
 
-`mode="stock"` runs nothing but Lava's own LIFReset, Dense and DelayDense, one sample after the other;
+`mode="stock"` runs nothing but Lava's own processes (LIFReset, GradedVec, GradedReluVec; Dense, Sparse, Conv and
+their delayed kin), one sample after the other;
 `mode="lanes"` runs Lava's own LIFReset over many samples at once, fed by `LaneDense` (ours, with Lava's
 weight truncation; see `worker/processes/lanes.py`). Both are fixed point and bit-equal.
 """
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from hardware.errors import HardwareError
 from hardware.lava.environment import Environment, require
 from hardware.lava.files import save_array
+from hardware.lava.forms import Synapses, choose_forms
 from hardware.lava.job import Limits, Message, job_folder, run_worker, writing
 from hardware.lava.layout import Mode, describe, numbers, plan_layout
 from hardware.program import Program, Record
@@ -27,13 +29,18 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class LavaJob:
-    """One program and its input, uint8 `[T, B, n_in]`; lanes: samples at once in the mode "lanes"."""
+    """One program and its input, uint8 `[T, B, n_in]`.
+
+    lanes: samples at once in the mode "lanes". synapses: in the mode "stock", which of Lava's processes hold the
+    weights (`forms.choose_forms`); lanes have one of their own.
+    """
 
     program: Program
     spikes: Spikes
     mode: Mode = "lanes"
     lanes: int = 64
     states: bool = False
+    synapses: Synapses = "auto"
 
 
 @dataclass(frozen=True)
@@ -119,15 +126,16 @@ class LavaProgram:
         mode: Mode = "lanes",
         lanes: int = 64,
         states: bool = False,
+        synapses: Synapses = "auto",
         progress: Progress | None = None,
         time_limit: float | None = None,
     ) -> Record:
         """Run uint8 `[T, B, n_in]`; the record is on the input's time axis, as `fixed_point.simulate`'s is.
 
-        states: also u and v of every population, which costs time. Raises the errors of
-        `hardware.lava.errors`.
+        states: also u and v of every population, which costs time. synapses: as in `LavaJob`. Raises the errors
+        of `hardware.lava.errors`.
         """
-        job = LavaJob(self.program, spikes, mode, lanes, states)
+        job = LavaJob(self.program, spikes, mode, lanes, states, synapses)
         return self.backend.run_many([job], progress=progress, time_limit=time_limit)[0].record
 
 
@@ -145,12 +153,13 @@ def _write(job: LavaJob, index: int, folder: Path) -> dict[str, Any]:
     """Put a job's files into the folder, the space for its results included; returns its description."""
     steps, samples, _ = job.spikes.shape
     layout = plan_layout(job.program, steps, samples, job.mode, job.lanes)
-    request = describe(job.program, layout, job.mode, index, job.spikes.shape, job.states)
+    forms = choose_forms(job.program, job.synapses if job.mode == "stock" else "dense")
+    request = describe(job.program, layout, job.mode, index, job.spikes.shape, job.states, forms)
     save_array(folder / request["input"], job.spikes)
-    np.savez(folder / request["arrays"], allow_pickle=False, **numbers(job.program))
+    np.savez(folder / request["arrays"], allow_pickle=False, **numbers(job.program, forms))
     sizes = {p.name: p.size for p in job.program.populations}
     for tap in request["taps"]:
-        kind = np.uint8 if tap["variable"] == "s_out" else np.int32
+        kind = np.uint8 if tap["variable"] == "s_out" and not tap["graded"] else np.int32
         # Written out, not mapped: a disk that is full must fail here, and not as a bus error inside Lava.
         save_array(folder / tap["file"], np.zeros((steps, samples, sizes[tap["population"]]), kind))
     return request
@@ -164,7 +173,7 @@ def _collect(job: LavaJob, request: dict[str, Any], folder: Path) -> Record:
         p.name: found.get((p.name, "s_out"), np.zeros((*shape, p.size), np.uint8))
         for p in job.program.populations
     }
-    names = [p.name for p in job.program.populations] if job.states else []
+    names = [p.name for p in job.program.populations if job.states and not p.graded]
     return Record(
         spikes=spikes,
         output_v=found[job.program.output, "v"],

@@ -1,5 +1,6 @@
 """How a program is laid out in time on Lava, and the request that tells a worker to run it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -7,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.errors import HardwareError
+from hardware.kernel import Kernel
+from hardware.lava.forms import Form, native_kernel
 from hardware.program import Program, connection_lag, layer_depths
+from hardware.ranges import PAYLOAD_MAX, SUM_LIMIT
 
 Mode = Literal["stock", "lanes"]
 Clearing = Literal["stream", "gate", "set"]
@@ -67,9 +71,18 @@ def clear_phases(program: Program, depths: dict[str, int]) -> set[int]:
 
 
 def describe(
-    program: Program, layout: Layout, mode: Mode, index: int, shape: tuple[int, int, int], states: bool
+    program: Program,
+    layout: Layout,
+    mode: Mode,
+    index: int,
+    shape: tuple[int, int, int],
+    states: bool,
+    forms: Mapping[str, Form],
 ) -> dict[str, Any]:
-    """The job as the worker reads it; file names are relative to the job folder. shape: T, B, n_in."""
+    """The job as the worker reads it; file names are relative to the job folder.
+
+    shape: T, B, n_in; forms: the process behind each connection.
+    """
     steps, samples, _ = shape
     biased = {p.name: bool(np.any(p.bias_mant)) for p in program.populations}
     return {
@@ -91,6 +104,7 @@ def describe(
                 "size": p.size,
                 "depth": layout.depths[p.name],
                 "spiking": p.spiking,
+                "sends": p.sends,
                 "biased": biased[p.name],
             }
             for p in program.populations
@@ -103,7 +117,10 @@ def describe(
                 "weight_exp": c.weight_exp,
                 "num_weight_bits": c.num_weight_bits,
                 "sign_mode": c.sign_mode,
+                "form": forms[c.name],
                 "graded": c.graded,
+                "payload": PAYLOAD_MAX if c.source == "input" else SUM_LIMIT,
+                "convolution": geometry(c.kernel) if forms[c.name] == "conv" else None,
                 "source_depth": layout.depths[c.source],
                 "source_biased": biased.get(c.source, False),
             }
@@ -115,30 +132,41 @@ def describe(
 
 def taps(program: Program, layout: Layout, index: int, states: bool) -> list[dict[str, Any]]:
     """What the host records: every spike, the output's membrane, and all states when asked for."""
+    graded = {p.name for p in program.populations if p.graded}
     found: list[tuple[str, str]] = []
     for p in program.populations:
         if p.spiking:
             found.append((p.name, "s_out"))
-        if states:
+        if states and not p.graded:
             found.append((p.name, "u"))
-        if states or p.name == program.output:
+        if (states and not p.graded) or p.name == program.output:
             found.append((p.name, "v"))
     return [
         {
             "population": name,
             "variable": variable,
             "depth": layout.depths[name],
+            "graded": variable == "s_out" and name in graded,
             "file": f"{index}.{number}.npy",
         }
         for number, (name, variable) in enumerate(found)
     ]
 
 
-def numbers(program: Program) -> dict[str, NDArray[Any]]:
+def geometry(kernel: Kernel | None) -> dict[str, Any] | None:
+    """What Lava's Conv wants to know, rows and columns in that order."""
+    if kernel is None:
+        return None
+    fields = ("image", "out", "stride", "padding", "dilation", "groups")
+    return {field: getattr(kernel, field) for field in fields}
+
+
+def numbers(program: Program, forms: Mapping[str, Form]) -> dict[str, NDArray[Any]]:
     """Weights, delays and neuron parameters, as the arrays of one .npz file."""
     found: dict[str, NDArray[Any]] = {}
     for c in program.connections:
-        weight = np.asarray(c.weight, np.int64)
+        kernel = native_kernel(c) if forms[c.name] == "conv" else None
+        weight = np.asarray(c.weight if kernel is None else kernel, np.int64)
         found[f"{c.name}/weight"] = weight
         if c.delay is not None:
             found[f"{c.name}/delay"] = np.ascontiguousarray(np.broadcast_to(c.delay, weight.shape))

@@ -1,12 +1,22 @@
 """Random integer networks for hypothesis: the same strategy drives the scalar oracle and real Lava."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hardware.program import Connection, IntArray, Population, Program, SignMode, layer_depths
+from hardware.kernel import Kernel
+from hardware.program import (
+    Connection,
+    IntArray,
+    Population,
+    Program,
+    SignMode,
+    graded_population,
+    layer_depths,
+)
 
 SIGN_MODES: tuple[SignMode, ...] = ("mixed", "excitatory", "inhibitory")
 
@@ -36,6 +46,33 @@ def _population(
     )
 
 
+def _geometry(draw: st.DrawFn, image: tuple[int, int, int]) -> Kernel:
+    """A kernel of zeros that fits `image`."""
+    groups = draw(st.sampled_from([g for g in (1, 2) if image[0] % g == 0]))
+    padding = (draw(st.integers(0, 1)), draw(st.integers(0, 1)))
+    size: list[int] = []
+    dilation: list[int] = []
+    for axis in (0, 1):
+        room = image[axis + 1] + 2 * padding[axis]
+        size.append(draw(st.integers(1, min(3, room))))
+        dilation.append(draw(st.integers(1, 2)) if 2 * (size[-1] - 1) < room else 1)
+    values = np.zeros((groups * draw(st.integers(1, 2)), image[0] // groups, *size), np.int64)
+    stride = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    return Kernel(values, image, stride, padding, (dilation[0], dilation[1]), groups)
+
+
+def _images(draw: st.DrawFn, count: int) -> tuple[list[int], list[Kernel | None]]:
+    """Sizes of the input and of `count` layers, some of them convolved out of the one before."""
+    image = (draw(st.integers(1, 2)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
+    sizes, kernels = [int(np.prod(image))], []
+    for _ in range(count):
+        kernel = _geometry(draw, image) if draw(st.integers(0, 3)) else None
+        image = (draw(st.integers(1, 6)), 1, 1) if kernel is None else kernel.out
+        sizes.append(int(np.prod(image)))
+        kernels.append(kernel)
+    return sizes, kernels
+
+
 @st.composite
 def programs(
     draw: st.DrawFn,
@@ -53,24 +90,38 @@ def programs(
     skip: bool = False,
     graded: bool = False,
     integrator: bool = False,
+    convolutional: bool = False,
+    payloads: bool = False,
 ) -> Program:
     """Feed-forward chains `l1 … ln`, each option adding what its name says to some of them.
 
     delays: none, scalar or per-synapse, 0…5. recurrent: self-connections. feedback: from the last layer to
     the first. skip: input to the last layer, with the delay that the skipped layers cost. graded: the input
     carries payloads. integrator: the last layer does not spike and is read through its membrane.
+    convolutional: layers are images. payloads: hidden layers may send graded spikes.
     wrap: weights, exponents and decays that push u over 24 bits are likely.
     """
-    sizes = draw(st.lists(st.integers(1, max_size), min_size=layers[0] + 1, max_size=layers[1] + 1))
+    if convolutional:
+        sizes, kernels = _images(draw, draw(st.integers(*layers)))
+    else:
+        sizes = draw(st.lists(st.integers(1, max_size), min_size=layers[0] + 1, max_size=layers[1] + 1))
+        kernels = [None] * (len(sizes) - 1)
+    last = len(sizes) - 1
+    sends = [
+        draw(st.sampled_from(("spikes", "sums", "positive sums"))) if payloads and 0 < i < last else "spikes"
+        for i in range(len(sizes))
+    ]
     names = ["input", *(f"l{i}" for i in range(1, len(sizes)))]
     highest = min(exponents[1], 2) if graded else exponents[1]
 
     def connect(
-        name: str, source: int, target: int, least_delay: int = 0, carries: bool = False
+        name: str, source: int, target: int, least_delay: int = 0, kernel: Kernel | None = None
     ) -> Connection:
-        weight_exp = draw(st.integers(exponents[0], highest))
-        if wrap and draw(st.booleans()):
-            weight_exp = highest
+        loud = sends[source] != "spikes"  # a payload grows with every layer
+        top = min(highest, -3) if loud else highest
+        weight_exp = draw(st.integers(min(exponents[0], top), top))
+        if wrap and not loud and draw(st.booleans()):
+            weight_exp = top
         shape = (sizes[target], sizes[source])
         delay: IntArray | None = np.asarray(least_delay, np.int64) if least_delay else None
         if delays:
@@ -80,23 +131,29 @@ def programs(
                 delay = np.asarray(
                     draw(hnp.arrays(np.int64, () if kind == "scalar" else shape, elements=steps))
                 )
+        weights = st.integers(-300, 300)
+        if kernel is None:
+            weight = draw(hnp.arrays(np.int64, shape, elements=weights))
+            weight[draw(hnp.arrays(np.bool_, shape)) if convolutional else np.zeros(shape, bool)] = 0
+        else:
+            values = draw(hnp.arrays(np.int64, kernel.values.shape, elements=weights))
+            kernel = replace(kernel, values=values)
+            weight = kernel.dense()
+        carries = loud or (source == 0 and target == 1 and graded and draw(st.booleans()))
         return Connection(
             name=name,
             source=names[source],
             target=names[target],
-            weight=draw(hnp.arrays(np.int64, shape, elements=st.integers(-300, 300))),
+            weight=weight,
             weight_exp=weight_exp,
             num_weight_bits=draw(st.integers(*bits)),
             sign_mode=draw(st.sampled_from(tuple(sign_modes))),
             delay=delay,
             graded=carries,
+            kernel=kernel,
         )
 
-    connections = [
-        connect(f"c{i}", i - 1, i, carries=graded and i == 1 and draw(st.booleans()))
-        for i in range(1, len(sizes))
-    ]
-    last = len(sizes) - 1
+    connections = [connect(f"c{i}", i - 1, i, kernel=kernels[i - 1]) for i in range(1, len(sizes))]
     if recurrent:
         connections += [connect(f"r{i}", i, i) for i in range(1, last + 1) if draw(st.booleans())]
     if feedback and last > 1 and draw(st.booleans()):
@@ -104,7 +161,9 @@ def programs(
     if skip and last > 1 and draw(st.booleans()):
         connections.append(connect("skip", 0, last, least_delay=last - 1))
     populations = tuple(
-        _population(
+        graded_population(names[i], sizes[i], draw(st.integers(0, 500)), sends[i])
+        if sends[i] != "spikes"
+        else _population(
             draw,
             names[i],
             sizes[i],

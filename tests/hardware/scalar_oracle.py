@@ -93,6 +93,11 @@ def advance(program: Program, population: Population, now: int, history, state, 
         a = sum(
             arrivals(c, history[c.source], now, j) for c in program.connections if c.target == population.name
         )
+        if population.graded:
+            loud = (abs(a) if population.sends == "sums" else a) > int(population.vth)
+            fired.append(a if loud else 0)
+            state[population.name][j] = (0, 0)
+            continue
         bias = pick(population.bias_mant, j) * 2 ** pick(population.bias_exp, j)
         u, v = neuron_step(
             *state[population.name][j], a, pick(population.du, j), pick(population.dv, j), bias

@@ -272,6 +272,11 @@ def test_spikes_of_the_wrong_kind_are_refused():
 
 
 def test_input_beyond_lavas_accumulator_is_refused_not_wrapped_silently():
-    program = Program(40, (neuron(),), (synapses([[254] * 40], weight_exp=7, graded=True),), "l1")
+    one = synapses([[254] * 40], weight_exp=7, graded=True)
+    program = Program(40, (neuron(),), (one,), "l1")
+    with pytest.raises(HardwareError, match=r"sums of connection 'c1' leave the chip's 24 bits"):
+        simulate(program, np.full((1, 1, 40), 255, np.uint8))
+    four = tuple(replace(one, name=f"c{k}", weight_exp=1) for k in range(4))
+    program = Program(40, (neuron(),), four, "l1")
     with pytest.raises(HardwareError, match="32-bit accumulator"):
         simulate(program, np.full((1, 1, 40), 255, np.uint8))

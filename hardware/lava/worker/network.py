@@ -1,11 +1,15 @@
 """From the job's description to connected Lava processes: the stock ones, or the same with batch lanes."""
 
 import numpy as np
+from lava.proc.conv.process import Conv
 from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.graded.process import GradedReluVec, GradedVec
 from lava.proc.lif.process import LIFReset
+from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from processes.host import host_class
 from processes.lanes import LaneDense, OpenLIF
+from scipy.sparse import csr_matrix
 
 NEVER = 2**30  # longer than any run
 SILENT = 2**17  # one above the chip's 17-bit threshold: no 24-bit membrane exceeds it
@@ -26,6 +30,10 @@ class Network:
         return (size,) if self.lanes is None else (self.lanes, size)
 
     def _neuron(self, population, arrays):
+        if population["sends"] != "spikes":
+            kind = GradedVec if population["sends"] == "sums" else GradedReluVec
+            vth = int(arrays[f"{population['name']}/vth"][0])
+            return kind(shape=self._shape(population["size"]), vth=vth)
         value = {
             key: arrays[f"{population['name']}/{key}"] for key in ("du", "dv", "vth", "bias_mant", "bias_exp")
         }
@@ -68,11 +76,16 @@ class Network:
                 lanes=self.lanes,
                 delays=delays,
                 graded=connection["graded"],
+                payload=connection["payload"],
                 period=self.job["period"] if self.job["clearing"] == "gate" else 0,
                 source_depth=connection["source_depth"],
                 **shared,
             )
-        shared["num_message_bits"] = 8 if connection["graded"] else 0
+        shared["num_message_bits"] = (8 if connection["source"] == "input" else 24) * connection["graded"]
+        if connection["form"] == "conv":
+            return convolution(connection, shared)
+        if connection["form"] == "sparse":
+            return sparse(shared, delays)
         return Dense(**shared) if delays is None else DelayDense(delays=delays, **shared)
 
     def _host(self):
@@ -90,8 +103,15 @@ class Network:
         for connection in self.job["connections"]:
             synapse = self.synapses[connection["name"]]
             source = self.host if connection["source"] == "input" else self.neurons[connection["source"]]
-            source.s_out.connect(synapse.s_in)
-            synapse.a_out.connect(self.neurons[connection["target"]].a_in)
+            target = self.neurons[connection["target"]]
+            if connection["form"] == "conv":
+                # Ours are flat images of channels, rows, columns; Lava's are of columns, rows, channels.
+                flipped = source.s_out.reshape(tuple(connection["convolution"]["image"])).transpose((2, 1, 0))
+                flipped.connect(synapse.s_in)
+                synapse.a_out.transpose((2, 1, 0)).reshape(target.a_in.shape).connect(target.a_in)
+            else:
+                source.s_out.connect(synapse.s_in)
+                synapse.a_out.connect(target.a_in)
         for tap in self.host.proc_params["plan"]["taps"]:
             source, sink = self._port(tap), getattr(self.host, tap["port"])
             if source is None:
@@ -108,10 +128,35 @@ class Network:
     def clear(self, phase):
         """Empty by `Var.set` what a new sample must not inherit, `phase` steps after the sample began."""
         for population in self.job["populations"]:
+            if population["sends"] != "spikes":
+                continue
             if phase == 0 or (phase == population["depth"] and population["biased"]):
                 for variable in (self.neurons[population["name"]].u, self.neurons[population["name"]].v):
                     variable.set(np.zeros(variable.shape, np.int64))
         for connection in self.job["connections"]:
             if phase == 0 or (phase <= connection["source_depth"] and connection["source_biased"]):
-                buffer = self.synapses[connection["name"]].a_buff
+                synapse = self.synapses[connection["name"]]
+                buffer = synapse.a_buf if connection["form"] == "conv" else synapse.a_buff
                 buffer.set(np.zeros(buffer.shape, np.int64))
+
+
+def convolution(connection, shared):
+    """Lava's Conv; it convolves (flips the kernel) where NIR and PyTorch correlate."""
+    shape = connection["convolution"]
+    channels, rows, columns = shape["image"]
+    return Conv(
+        weight=shared["weights"][:, :, ::-1, ::-1].transpose((0, 3, 2, 1)),
+        input_shape=(columns, rows, channels),
+        num_message_bits=shared["num_message_bits"],
+        groups=shape["groups"],
+        name=shared["name"],
+        **{key: tuple(shape[key][::-1]) for key in ("padding", "stride", "dilation")},
+    )
+
+
+def sparse(shared, delays):
+    """Lava's Sparse or DelaySparse; a weight of zero is no synapse there, whatever its delay."""
+    weights = csr_matrix(shared.pop("weights"))
+    if delays is None:
+        return Sparse(weights=weights, **shared)
+    return DelaySparse(weights=weights, delays=csr_matrix(delays), max_delay=int(delays.max()), **shared)

@@ -47,7 +47,7 @@ class OpenLIFModel(PyLifResetModelBitAcc):
 class LaneDense(AbstractProcess):
     """Dense or DelayDense over lanes.
 
-    weights `[n_out, n_in]`, delays the same shape or None; period, source_depth: at the first step of every
+    weights `[n_out, n_in]`, delays the same shape or None; graded: spikes carry numbers up to payload; period, source_depth: at the first step of every
     period the buffers are emptied, and spikes that the source sends before its own first step are dropped
     (period 0: never).
     """
@@ -62,6 +62,7 @@ class LaneDense(AbstractProcess):
         num_weight_bits,
         sign_mode,
         graded,
+        payload,
         period,
         source_depth,
         name,
@@ -71,6 +72,7 @@ class LaneDense(AbstractProcess):
             num_weight_bits=num_weight_bits,
             sign_mode=sign_mode,
             graded=graded,
+            payload=payload,
             period=period,
             source_depth=source_depth,
             delays=delays,
@@ -100,7 +102,7 @@ class LaneDenseModel(PyLoihiProcessModel):
         sign_mode = self.proc_params["sign_mode"]
         weights = clip_weights(self.weights, sign_mode, num_bits=8)
         weights = truncate_weights(weights, sign_mode, self.proc_params["num_weight_bits"])
-        payload = 255 if self.proc_params["graded"] else 1
+        payload = self.proc_params["payload"] if self.proc_params["graded"] else 1
         largest = int(np.abs(weights).sum(axis=1).max(initial=0)) * payload
         self.float_type = np.float32 if largest < 2**24 else np.float64
         delays = self.proc_params["delays"]
