@@ -62,11 +62,11 @@ $(VENV)/.package: pyproject.toml constraints.txt $(VENV)/.torch
 	$(BIN)/neurofdfa doctor --compile
 	@touch $@
 
-# norse declares torchvision and neurobench torchaudio (and with them another torch); both run without.
+# norse and spikingjelly declare torchvision, neurobench torchaudio (and with them another torch); all run without.
 $(VENV)/.test: $(VENV)/.package
 	@echo '==> Installing the test tools and the simulators that results are compared with'
-	$(PIP) -e '.[test,dev,events,cluster,search,live]' snntorch
-	$(PIP) --no-deps nirtorch norse neurobench
+	$(PIP) -e '.[test,dev,events,cluster,search,live]' snntorch loguru
+	$(PIP) --no-deps nirtorch norse spikingjelly neurobench
 	@touch $@
 
 $(LAVA_STAMP): | $(VENV)/.package

@@ -21,7 +21,7 @@ from hardware.lowering import Shape, per_neuron
 from hardware.network import Conversion, Layer
 
 Float64 = NDArray[np.float64]
-Writer = Literal["norse", "snntorch"]
+Writer = Literal["norse", "snntorch", "spikingjelly"]
 NEURON_NODES = (nir.LIF, nir.CubaLIF, nir.IF, nir.LI, nir.CubaLI, nir.I)
 SPIKING_NODES = (nir.LIF, nir.CubaLIF, nir.IF)
 
@@ -38,7 +38,7 @@ class Neurons:
 def read_neurons(
     name: str, node: nir.NIRNode, shape: Shape, dt: float, writer: Writer | None = None
 ) -> Neurons:
-    """Discretise `node` for neurons of `shape`, as `writer` meant it (None and snnTorch: NIR under Euler).
+    """Discretise `node` for neurons of `shape`, as `writer` meant it (all but Norse: NIR under Euler).
 
     Raises `HardwareError`, naming the node, for time constants shorter than dt, v_reset ≠ 0, thresholds
     below zero and values that are not finite.

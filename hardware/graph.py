@@ -23,7 +23,9 @@ from hardware.wiring import Inflow, Wiring, read_wiring
 Float64 = NDArray[np.float64]
 Reset = Literal["hard", "soft"]
 # The step that an exporter takes for granted.
-_STEPS = {"norse": 1e-3, "snntorch": 1e-4}
+_STEPS = {"norse": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4}
+# They write no neurons that reset softly.
+_ALWAYS_HARD = ("norse", "spikingjelly")
 
 
 def load(
@@ -59,15 +61,16 @@ def network_from_graph(
     dt: the step in the unit of the graph's time constants; reset: of the spiking neurons, "hard" or "soft";
     decode: how the class is read ("count" for a spiking output, "last" for an integrator when nothing says).
     Each overrides the metadata; dt and reset must come from one of the two. writer: an exporter with habits
-    of its own, "norse" (1.1; dt is then 1e-3 and the reset hard unless said otherwise) or "snntorch" (1.0; dt
-    is 1e-4; train with reset_mechanism="zero", and Synaptic with reset_delay=False).
+    of its own: "norse" (1.1; dt is then 1e-3 and the reset hard unless said otherwise), "spikingjelly" (2.0; dt
+    1e-4, hard) or "snntorch" (1.0; dt 1e-4; train with reset_mechanism="zero", and Synaptic with
+    reset_delay=False).
     Raises `HardwareError`, naming the node, the reason and the nearest thing that works.
     """
     said = read_metadata(graph.metadata)
     known = dt if dt is not None else said.dt
     step = _checked_step(_STEPS.get(writer or "") if known is None else known)
     wiring = read_wiring(graph)
-    _check_reset(wiring, reset or said.reset or ("hard" if writer == "norse" else None))
+    _check_reset(wiring, reset or said.reset or ("hard" if writer in _ALWAYS_HARD else None))
     read = {name: _read(wiring, name, step, writer) for name in wiring.neurons}
     names = computing_order(list(read), [(e.source, e.target) for part in read.values() for e in part.edges])
     spiking = read[wiring.output].layer.spiking

@@ -14,7 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.calibrate import METHODS, Float64, Method, Rounding, max_step, mse_step, percentile_step, search_steps
+from hardware.calibrate import (
+    METHODS,
+    Float64,
+    Method,
+    Rounding,
+    max_step,
+    mse_step,
+    percentile_step,
+    search_steps,
+)
 from hardware.errors import HardwareError
 from hardware.fixed_point import simulate
 from hardware.golden import before_reset

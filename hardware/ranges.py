@@ -41,7 +41,9 @@ def check_program(program: Program) -> None:
             f"{output.name!r} never spikes, so it cannot be decoded by count: use last or mean"
         )
     if output.graded:
-        raise HardwareError(f"{output.name!r} sends graded spikes and has no membrane: read out an integrator")
+        raise HardwareError(
+            f"{output.name!r} sends graded spikes and has no membrane: read out an integrator"
+        )
     depths = layer_depths(program)
     for connection in program.connections:
         _check_connection(connection, sizes)
