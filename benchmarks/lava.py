@@ -1,8 +1,8 @@
 """How long a sample takes on the integer reference and on Lava: `python benchmarks/lava.py {modes,synapses}`.
 
 modes: reference, stock processes and lanes on 784-256-10, 25 steps, batches of 64, in turn, round by round.
-synapses: Lava's Dense, Sparse and Conv under the same convolution, stock. Lava's start-up and compilation are left
-out, for they are paid once. The last line of the output is JSON.
+synapses: Lava's Dense, Sparse and Conv under the same convolution, stock. Lava's start-up and compilation are
+left out, for they are paid once. The last line of the output is JSON.
 """
 
 import argparse

@@ -99,7 +99,7 @@ def _simulate(prepared: Prepared, spikes: SpikeArray, states: bool) -> Record:
     )
 
 
-def _as_recorded(fired: NDArray[Any]) -> SpikeArray | NDArray[np.int32]:
+def _as_recorded(fired: NDArray[Any]) -> NDArray[np.uint8 | np.int32]:
     return fired.view(np.uint8) if fired.dtype == np.bool_ else fired.astype(np.int32)
 
 
@@ -167,8 +167,8 @@ class _GradedLane:
         reach = np.abs(sums)
         if reach.max() >= SUM_LIMIT:
             raise HardwareError(
-                f"what {self.population.name!r} sends leaves 24 bits at step {t}: use smaller weights or a smaller "
-                "weight exponent"
+                f"what {self.population.name!r} sends leaves 24 bits at step {t}: use smaller weights or a "
+                "smaller weight exponent"
             )
         loud = (reach if self.population.sends == "sums" else sums) > float(self.population.vth)
         np.copyto(fired[self.population.name][t], np.where(loud, sums, 0.0))

@@ -61,8 +61,8 @@ def network_from_graph(
     dt: the step in the unit of the graph's time constants; reset: of the spiking neurons, "hard" or "soft";
     decode: how the class is read ("count" for a spiking output, "last" for an integrator when nothing says).
     Each overrides the metadata; dt and reset must come from one of the two. writer: an exporter with habits
-    of its own: "norse" (1.1; dt is then 1e-3 and the reset hard unless said otherwise), "spikingjelly" (2.0; dt
-    1e-4, hard) or "snntorch" (1.0; dt 1e-4; train with reset_mechanism="zero", and Synaptic with
+    of its own: "norse" (1.1; dt is then 1e-3 and the reset hard unless said otherwise), "spikingjelly" (2.0;
+    dt 1e-4, hard) or "snntorch" (1.0; dt 1e-4; train with reset_mechanism="zero", and Synaptic with
     reset_delay=False).
     Raises `HardwareError`, naming the node, the reason and the nearest thing that works.
     """

@@ -39,23 +39,23 @@ class Kernel:
 
     @cached_property
     def _synapses(self) -> tuple[Places, Places, NDArray[np.bool_], tuple[int, ...]]:
-        """Target, source and existence of every synapse over `[out, in, k_rows, k_columns, rows, columns]`."""
-        channels, inputs, *size = self.values.shape
-        _, *count = self.out
-        row, column = (
-            np.arange(size[axis])[:, None] * self.dilation[axis]
-            + np.arange(count[axis]) * self.stride[axis]
-            - self.padding[axis]
-            for axis in (0, 1)
-        )
-        row, column = row[:, None, :, None], column[None, :, None, :]
-        first = np.arange(channels) // (channels // self.groups) * inputs
-        channel = first[:, None] + np.arange(inputs)
+        """Target, source and existence of each synapse: `[out, in, k_rows, k_columns, rows, columns]`."""
+        channels, inputs = self.values.shape[:2]
+        count = self.out[1:]
+        row, column = self._under(0)[:, None, :, None], self._under(1)[None, :, None, :]
+        first = np.arange(channels, dtype=np.int64) // (channels // self.groups) * inputs
+        channel = first[:, None] + np.arange(inputs, dtype=np.int64)
         inside = (row >= 0) & (row < self.image[1]) & (column >= 0) & (column < self.image[2])
-        shape = (channels, inputs, *size, *count)
+        shape = (*self.values.shape, *count)
         source = (channel[:, :, None, None, None, None] * self.image[1] + row) * self.image[2] + column
-        target = np.arange(channels * count[0] * count[1]).reshape(channels, 1, 1, 1, *count)
+        target = np.arange(int(np.prod(self.out)), dtype=np.int64).reshape(channels, 1, 1, 1, *count)
         return np.broadcast_to(target, shape), source, np.broadcast_to(inside, shape), shape
+
+    def _under(self, axis: int) -> Places:
+        """Source row or column under each kernel position at each place, `[positions, places]`."""
+        position = np.arange(self.values.shape[axis + 2], dtype=np.int64)[:, None] * self.dilation[axis]
+        place = np.arange(self.out[axis + 1], dtype=np.int64) * self.stride[axis]
+        return position + place - self.padding[axis]
 
     def dense(self) -> NDArray[Any]:
         """The matrix `[n_target, n_source]` of the same synapses."""
@@ -99,8 +99,11 @@ class Kernel:
         cut = any(self.padding) and (pool.image[1] % block[0] or pool.image[2] % block[1])
         if not alike or not aside or self.dilation != (1, 1) or cut:
             return None
+        blocks = self.values[:, :, :, None, :, None] * pool.values[0, 0][:, None, :]
+        channels, inputs, rows, columns = self.values.shape
+        values = blocks.reshape(channels, inputs, rows * block[0], columns * block[1])
         return Kernel(
-            np.kron(self.values, pool.values[0, 0]),
+            values,
             pool.image,
             (self.stride[0] * block[0], self.stride[1] * block[1]),
             (self.padding[0] * block[0], self.padding[1] * block[1]),

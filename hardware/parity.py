@@ -87,7 +87,7 @@ class _Stage:
     """One way of computing the same layers, membranes `[T, B, n]` and thresholds `[n]` in float units."""
 
     name: str
-    spikes: Mapping[str, NDArray[np.uint8]]
+    spikes: Mapping[str, NDArray[np.uint8 | np.int32]]
     membranes: Mapping[str, Float64]
     thresholds: Mapping[str, Float64]
     output: Float64

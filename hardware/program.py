@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hardware.kernel import Kernel
 
 IntArray = NDArray[np.int64]
-SpikeArray = NDArray[np.uint8] | NDArray[np.int32]
+SpikeArray = NDArray[np.uint8 | np.int32]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 Sends = Literal["spikes", "sums", "positive sums"]
 
@@ -26,8 +26,8 @@ class Connection:
     weight_exp: the accumulated sum is shifted by it (left when positive, arithmetic right when negative).
     num_weight_bits: 1..8; Lava floors the weights to that grid (`hardware.fixed_point.truncate`).
     delay: extra steps per synapse, 0..62 (`[n_target, n_source]` or a scalar), None for a plain Dense.
-    graded: the payload of a spike multiplies the weight (Lava's num_message_bits > 0). The input sends 0..255,
-        populations what `sends` says; without `graded` anything but zero is one spike.
+    graded: the payload of a spike multiplies the weight (Lava's num_message_bits > 0). The input sends
+        0..255, populations what `sends` says; without `graded` anything but zero is one spike.
     kernel: the same weights as a convolution, None when they are none; backends may run either.
     """
 
@@ -50,9 +50,9 @@ class Population:
     du, dv: decays 0..4095 (du: u·(4096 − (du+1)) >> 12, dv: v·(4096 − dv) >> 12).
     vth: threshold, 17 bit; compared as v > vth << 6. bias = bias_mant << bias_exp is added to v.
     spiking: False for an integrator that is read through its membrane and never fires or resets.
-    sends: "spikes" of 0 or 1, or graded spikes of neurons without a state (Lava's GradedVec, GradedReluVec): the
-        sum a of this step where |a| > vth ("sums") or a > vth ("positive sums"), else 0. They have one threshold
-        and neither decay nor bias (`graded_population`).
+    sends: "spikes" of 0 or 1, or graded spikes of neurons without a state (Lava's GradedVec, GradedReluVec):
+        the sum a of this step where |a| > vth ("sums") or a > vth ("positive sums"), else 0. They have one
+        threshold and neither decay nor bias (`graded_population`).
     """
 
     name: str

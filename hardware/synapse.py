@@ -64,8 +64,8 @@ class Synapses:
             np.multiply(sums, 1 << ACTIVATION_SHIFT, out=sums)
         if self.risky and max(sums.max(), -sums.min()) >= SUM_LIMIT << ACTIVATION_SHIFT:
             raise HardwareError(
-                f"the synaptic sums of connection {self.name!r} leave the chip's 24 bits: use smaller weights, "
-                "a smaller weight exponent, or smaller payloads"
+                f"the synaptic sums of connection {self.name!r} leave the chip's 24 bits: use smaller "
+                "weights, a smaller weight exponent, or smaller payloads"
             )
         return sums
 
@@ -83,7 +83,7 @@ def heard_by(program: Program, target: str) -> list[Synapses]:
 
 
 def _by_delay(connection: Connection, lag: int, payload: int) -> Iterator[Synapses]:
-    """Split a connection: Lava shifts the sum of each delay on its own. payload: the largest of its source."""
+    """Split a connection: Lava shifts the sum of each delay on its own. payload: the largest it can hear."""
     weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
     delays = np.zeros((), np.int64) if connection.delay is None else connection.delay
     payload = payload if connection.graded else 1

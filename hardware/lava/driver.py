@@ -1,7 +1,7 @@
 """Drives Lava from outside: an integer program and spikes in, the spikes and membranes of real Lava out.
 
-`mode="stock"` runs nothing but Lava's own processes (LIFReset, GradedVec, GradedReluVec; Dense, Sparse, Conv and
-their delayed kin), one sample after the other;
+`mode="stock"` runs nothing but Lava's own processes (LIFReset, GradedVec, GradedReluVec; Dense, Sparse, Conv
+and their delayed kin), one sample after the other;
 `mode="lanes"` runs Lava's own LIFReset over many samples at once, fed by `LaneDense` (ours, with Lava's
 weight truncation; see `worker/processes/lanes.py`). Both are fixed point and bit-equal.
 """
@@ -31,8 +31,8 @@ Progress = Callable[[float], None]
 class LavaJob:
     """One program and its input, uint8 `[T, B, n_in]`.
 
-    lanes: samples at once in the mode "lanes". synapses: in the mode "stock", which of Lava's processes hold the
-    weights (`forms.choose_forms`); lanes have one of their own.
+    lanes: samples at once in the mode "lanes". synapses: in the mode "stock", which of Lava's processes hold
+    the weights (`forms.choose_forms`); lanes have one of their own.
     """
 
     program: Program
@@ -132,8 +132,8 @@ class LavaProgram:
     ) -> Record:
         """Run uint8 `[T, B, n_in]`; the record is on the input's time axis, as `fixed_point.simulate`'s is.
 
-        states: also u and v of every population, which costs time. synapses: as in `LavaJob`. Raises the errors
-        of `hardware.lava.errors`.
+        states: also u and v of every population, which costs time. synapses: as in `LavaJob`. Raises the
+        errors of `hardware.lava.errors`.
         """
         job = LavaJob(self.program, spikes, mode, lanes, states, synapses)
         return self.backend.run_many([job], progress=progress, time_limit=time_limit)[0].record

@@ -1,4 +1,4 @@
-"""Which of Lava's connection processes stands for a connection: Dense, Sparse or Conv (DelayDense, DelaySparse)."""
+"""Which of Lava's processes stands for a connection: Dense, Sparse, Conv, DelayDense or DelaySparse."""
 
 from typing import Any, Literal
 
@@ -10,6 +10,12 @@ from hardware.synapse import truncate
 
 Form = Literal["dense", "sparse", "conv"]
 Synapses = Literal["auto", "dense", "sparse", "conv"]
+
+# Measured (docs/lava.md): below so many weights Dense wins whatever they are, above it pays to skip zeros.
+_SMALL = 2**18
+_FULL = 0.25
+# Conv loops over pairs of channels.
+_FEW_PAIRS = 16
 
 
 def choose_forms(program: Program, synapses: Synapses) -> dict[str, Form]:
@@ -26,14 +32,20 @@ def _form(connection: Connection, synapses: Synapses) -> Form:
         return synapses
     if synapses == "conv":
         return "sparse" if native_kernel(connection) is None else "conv"
-    return "dense"
+    if (
+        connection.weight.size < _SMALL
+        or np.count_nonzero(connection.weight) > _FULL * connection.weight.size
+    ):
+        return "dense"
+    pairs = 0 if connection.kernel is None else int(np.prod(connection.kernel.values.shape[:2]))
+    return "conv" if 0 < pairs <= _FEW_PAIRS and native_kernel(connection) is not None else "sparse"
 
 
 def native_kernel(connection: Connection) -> NDArray[Any] | None:
     """The kernel as Lava's fixed-point Conv takes it, None when that would not give the same sums.
 
-    Its model knows neither weight_exp nor num_weight_bits nor delays: weights arrive truncated and shifted, and a
-    shift to the right must not drop bits, for the sum is what Dense shifts.
+    Its model knows neither weight_exp nor num_weight_bits nor delays: weights arrive truncated and shifted,
+    and a shift to the right must not drop bits, for the sum is what Dense shifts.
     """
     if connection.kernel is None or connection.delay is not None:
         return None

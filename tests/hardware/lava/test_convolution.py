@@ -1,4 +1,4 @@
-"""Convolutional NIR graphs, lowered and quantised: the reference, stock Lava and lanes agree bit for bit."""
+"""Convolutional NIR graphs, quantised: the reference, Lava's own Conv, and lanes agree bit for bit."""
 
 import itertools
 from dataclasses import replace
@@ -23,7 +23,7 @@ def shaped(node: nir.LIF | nir.CubaLIF, *shape: int) -> nir.LIF | nir.CubaLIF:
 
 
 def pooled(rng: np.random.Generator) -> nir.NIRGraph:
-    """Conv2d (stride 2, padded, biased) → LIF → SumPool2d → Flatten → Linear → LIF, images 8 × 8."""
+    """Conv2d (stride 2, padded, biased) → LIF → SumPool2d → Conv2d → LIF, images 8 × 8."""
     conv = nir.Conv2d(
         (8, 8), rng.normal(0, 0.8, (3, 1, 3, 3)), 2, 1, 1, 1, rng.normal(0, 0.1, 3)
     )  # 3 × 4 × 4
@@ -33,10 +33,9 @@ def pooled(rng: np.random.Generator) -> nir.NIRGraph:
         ("conv", conv),
         ("conv.neuron", shaped(lif(48), 3, 4, 4)),
         ("pool", pool),
-        ("flat", nir.Flatten({"input": np.array([3, 2, 2])}, 0, -1)),
-        ("readout.weight", nir.Linear(rng.normal(0, 0.5, (4, 12)))),
-        ("readout.neuron", lif(4)),
-        out=(4,),
+        ("last", nir.Conv2d((2, 2), rng.normal(0, 0.5, (4, 3, 2, 2)), 1, 0, 1, 1, np.zeros(4))),
+        ("last.neuron", shaped(lif(4), 4, 1, 1)),
+        out=(4, 1, 1),
     )
 
 
@@ -78,12 +77,14 @@ def test_convolutions_agree(environment: Environment, rng: np.random.Generator) 
         cases.append((program, heard[:, :3]))
         cases.append((with_payloads(program), rng.integers(0, 16, (8, 3, inputs)).astype(np.uint8)))
     jobs = [
-        LavaJob(program, heard, mode, lanes=2, states=True)
+        LavaJob(program, heard, mode, lanes=2, states=True, synapses="conv")
         for program, heard in cases
         for mode in ("stock", "lanes")
     ]
     runs = LavaBackend(environment, time_limit=240).run_many(jobs)
     for job, run in zip(jobs, runs, strict=True):
+        convolved = list(run.models.values()).count("PyConvModelFixed")
+        assert convolved == (2 if job.mode == "stock" else 0)
         expected = simulate(job.program, job.spikes, states=True)
         assert first_difference(expected, run.record) is None, job.mode
         rates = [float(fired.mean()) for fired in expected.spikes.values()]

@@ -2,7 +2,7 @@
 
 Networks are drawn by hypothesis, then all of a kind run in one worker, because a runtime takes 0.3 s to
 start; stock runs take turns with Lava's Conv, Dense and Sparse. `NEUROFDFA_LAVA_NETWORKS` asks for more than
-the default 48 (the large profile: 300).
+the default 40 (the large profile: 300).
 """
 
 import os
@@ -38,7 +38,7 @@ KINDS = {
         "payloads": True,
     },
 }
-NETWORKS = int(os.environ.get("NEUROFDFA_LAVA_NETWORKS", "48"))
+NETWORKS = int(os.environ.get("NEUROFDFA_LAVA_NETWORKS", "40"))
 SYNAPSES: tuple[Synapses, ...] = ("conv", "dense", "sparse", "auto")
 
 

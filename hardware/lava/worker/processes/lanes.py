@@ -47,9 +47,9 @@ class OpenLIFModel(PyLifResetModelBitAcc):
 class LaneDense(AbstractProcess):
     """Dense or DelayDense over lanes.
 
-    weights `[n_out, n_in]`, delays the same shape or None; graded: spikes carry numbers up to payload; period, source_depth: at the first step of every
-    period the buffers are emptied, and spikes that the source sends before its own first step are dropped
-    (period 0: never).
+    weights `[n_out, n_in]`, delays the same shape or None; graded: spikes carry numbers up to payload.
+    period, source_depth: at the first step of every period the buffers are emptied, and spikes that the
+    source sends before its own first step are dropped (period 0: never).
     """
 
     def __init__(
