@@ -16,7 +16,7 @@ from neurofdfa.batch import BatchStats, check_batch
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import adam, scale_rates
-from neurofdfa.loss import CrossEntropy, Loss, step_target, step_weight
+from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_weight
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.neuron import LIFState
 from neurofdfa.readout import ReadoutState
@@ -71,7 +71,7 @@ class BPTT:
         self.optimizer.step()
         return BatchStats(
             torch.stack([window.loss for window in seen]).sum(),
-            self.network.decode(torch.cat([window.y for window in seen])),
+            self.network.decode(torch.cat([w.y for w in seen])[answer_step(self.loss.when, x.shape[0]) :]),
             torch.stack([window.fired for window in seen]).sum(0) / x.shape[0],
             torch.stack([window.psi_zero for window in seen]).sum(0) / x.shape[0],
         )

@@ -14,7 +14,7 @@ from neurofdfa.batch import BatchStats, check_batch
 from neurofdfa.errors import UserError
 from neurofdfa.gradient import accumulate, add_layer, add_synapse, gradient_of
 from neurofdfa.homeostasis import RateTarget
-from neurofdfa.loss import CrossEntropy, Loss, step_target, step_weight
+from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_weight
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.signal.interface import Broadcast, OptimizerFactory, Rule, Signals
 from neurofdfa.trace import LayerGradient, Stages, cascade, cascade_state
@@ -179,7 +179,8 @@ class Learner:
             self._update()
         self._sequence = None
         last = done.network.readout.y[: done.batch]
-        scores = done.total_y / done.t if self.network.readout.decode == "mean" else last
+        answered = done.t - answer_step(self.loss.when, done.steps)
+        scores = done.total_y / max(1, answered) if self.network.readout.decode == "mean" else last
         return BatchStats(done.loss, scores, done.fired / done.t, done.psi_zero / done.t)
 
     def _advance(self, x_t: Tensor, target: Tensor) -> NetworkStep:
@@ -208,7 +209,7 @@ class Learner:
             network=step.state,
             traces=traces,
             readout_trace=readout_trace,
-            total_y=now.total_y + counted.y,
+            total_y=now.total_y + counted.y * (now.t >= answer_step(self.loss.when, now.steps)),
             loss=now.loss + weight * self.loss.value(counted.y, target).sum() / now.batch,
             fired=now.fired + torch.stack([seen.after.s.mean() for seen in counted.layers]),
             psi_zero=now.psi_zero

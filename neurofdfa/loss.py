@@ -1,7 +1,8 @@
 """Losses and their derivative e[t] = ∂loss/∂y[t], written out by hand: no graph is ever built.
 
 A loss over a sequence is Σ_t w[t] · loss(y[t], target[t]), averaged over the batch. `when` sets w:
-"every-step" 1/T at each step, "last" 1 at the final step and 0 before.
+"every-step" 1/T at each step, "last" 1 at the final step and 0 before; a number t₀ 1/(T − t₀) from step t₀
+on and 0 before, for tasks whose answer is not defined earlier.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 
-When = Literal["every-step", "last"]
+When = Literal["every-step", "last"] | int
 
 
 class Loss(Protocol):
@@ -98,9 +99,20 @@ def loss_named(name: str, when: When | None = None) -> Loss:
 
 def step_weight(loss: Loss, t: int, steps: int) -> float:
     """w[t] for a sequence of `steps` steps."""
-    if loss.when == "every-step":
-        return 1.0 / steps
-    return 1.0 if t == steps - 1 else 0.0
+    first = first_step(loss.when, steps)
+    return 1.0 / (steps - first) if t >= first else 0.0
+
+
+def first_step(when: When, steps: int) -> int:
+    """The first step of a sequence of `steps` that carries an error; never beyond the last."""
+    if when == "every-step":
+        return 0
+    return steps - 1 if when == "last" else min(when, steps - 1)
+
+
+def answer_step(when: When, steps: int) -> int:
+    """The first step at which outputs are part of an answer: where the loss begins, if it has a window."""
+    return 0 if isinstance(when, str) else first_step(when, steps)
 
 
 def step_target(target: Tensor, t: int) -> Tensor:

@@ -56,6 +56,9 @@ def test_weights_over_time():
     assert every == [0.2] * 5
     assert last == [0, 0, 0, 0, 1]
     assert SpikeCountError().when == "last"
+    assert [step_weight(CrossEntropy(when=3), t, 5) for t in range(5)] == [0, 0, 0, 0.5, 0.5]
+    # a sequence that ends before its answer is judged at its end
+    assert [step_weight(CrossEntropy(when=9), t, 3) for t in range(3)] == [0, 0, 1]
 
 
 def test_targets_over_time():

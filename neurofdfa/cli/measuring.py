@@ -37,12 +37,14 @@ def audit(
     from neurofdfa.measure.locality import certify_learner
 
     config, network = load_run(run)
-    x, target = _validation(config, samples)
+    x, target, answer_from = _validation(config, samples)
     target = target[:steps] if target.dim() == 3 else target
     # the event engine gives the reference's numbers and has no parts that could be replaced one by one
     training = config.training.model_copy(update={"engine": "reference"})
     reference = config.model_copy(update={"training": training})
-    certificate = certify_learner(lambda net: build_learner(reference, net), network, x[:steps], target)
+    certificate = certify_learner(
+        lambda net: build_learner(reference, net, answer_from), network, x[:steps], target
+    )
     if out is not None:
         write_text(out, certificate.to_text())
     if not quiet:
@@ -71,12 +73,14 @@ def energy(
     emit(keep(run, found), as_json)
 
 
-def _validation(config: "RunConfig", samples: int) -> tuple["Tensor", "Tensor"]:
+def _validation(config: "RunConfig", samples: int) -> tuple["Tensor", "Tensor", int]:
+    """Inputs and targets of the first samples, and the first step with a target."""
     from neurofdfa.data.batches import evaluation_batches
     from neurofdfa.lab.build import build_data
 
     data = build_data(config.data, config.seed)
-    return next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
+    x, target = next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
+    return x, target, data.answer_from
 
 
 def _columns(found: "Ledger") -> "dict[str, Entry]":

@@ -193,6 +193,7 @@ def _comparison_table(document: dict[str, Any]) -> Table:
     title = f"{document['data']}, {len(document['seeds'])} seed(s); ± is the 95 % interval of the mean"
     table = Table(
         "rule", "test", "validation", f"− {document['reference']}", "p (t, Holm)", "training", "peak", "rate",
+        "epochs to " + _number(document["level"], "{:.1%}"),
         title=title, title_justify="left",
     )  # fmt: skip
     for row in document["rows"]:
@@ -206,6 +207,7 @@ def _comparison_table(document: dict[str, Any]) -> Table:
             _number(row["seconds"], "{:.1f} s"),
             _number(row["peak_mib"], "{:.1f} MiB"),
             _number(row["firing_rate"], "{:.1%}"),
+            _number(row["epochs_to_level"], "{:.1f}"),
         )
     return table
 

@@ -17,7 +17,7 @@ from neurofdfa.engine.tables import Shape, padded
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import BatchStats, Learner, check_batch
-from neurofdfa.loss import CrossEntropy, Loss, SpikeCountError
+from neurofdfa.loss import CrossEntropy, Loss, SpikeCountError, answer_step, first_step
 from neurofdfa.network import Masks, Network
 from neurofdfa.signal.dkp import DKP
 from neurofdfa.signal.fdfa import FDFA
@@ -151,7 +151,8 @@ class EventLearner(Learner):
         if fresh:
             for frame in work.frames:
                 frame.head[f.LOSS] = LOSS_KINDS[type(self.loss)]
-                frame.head[f.LAST_ONLY] = self.loss.when == "last"
+                frame.head[f.LOSS_FROM] = first_step(self.loss.when, steps)
+                frame.head[f.SCORES_FROM] = answer_step(self.loss.when, steps)
                 if probed and isinstance(self.rule, FDFA):
                     fill_probes(frame, self.network, self.rule)
         return work
@@ -249,7 +250,9 @@ class EventLearner(Learner):
         scores = work.scores[:, : self.network.n_out]
         return BatchStats(
             torch.tensor(measures.loss, dtype=scores.dtype),
-            scores / steps if self.network.readout.decode == "mean" else scores.clone(),
+            scores / (steps - answer_step(self.loss.when, steps))
+            if self.network.readout.decode == "mean"
+            else scores.clone(),
             torch.tensor(
                 [float(s) / c for s, c in zip(measures.spikes, cells, strict=True)], dtype=scores.dtype
             ),

@@ -81,7 +81,8 @@ FLOAT_FIELDS = 10
     TARGET,
     TARGET_KIND,  # 0: labels int64 [B], 1: values [B, k], 2: values [T, B, k]
     LOSS,  # 0: cross-entropy, 1: squared error, 2: spike count
-    LAST_ONLY,  # the loss counts at the last step alone
+    LOSS_FROM,  # the first step that the loss counts at
+    SCORES_FROM,  # the first step whose outputs are part of the scores
     LEARN,
     DKP,
     PROBED,  # samples that carry tangents
@@ -114,8 +115,8 @@ FLOAT_FIELDS = 10
     ZEROED,  # states that a sequence starts at zero
     ZEROED_BYTES,
     CHUNKS,  # room for so many chunks in ONES
-) = range(48)
-GLOBAL_FIELDS = 48
+) = range(49)
+GLOBAL_FIELDS = 49
 
 (KAPPA, CORRECT, WRONG) = range(3)
 CAPACITY = 128

@@ -25,11 +25,11 @@ from neurofdfa.engine.fields import (
     INPUT_KIND,
     KAPPA,
     KPAD,
-    LAST_ONLY,
     LAYERS,
     LEARN,
     LISTS,
     LOSS,
+    LOSS_FROM,
     LOSS_SUM,
     MEAN_SCORE,
     NOISE,
@@ -54,6 +54,7 @@ from neurofdfa.engine.fields import (
     SAMPLES,
     SCALE,
     SCORES,
+    SCORES_FROM,
     SEED,
     SLOTS,
     SPIKES,
@@ -173,21 +174,19 @@ def read_out(one, head, consts, slot, group, start, steps):
         score = head[SCORES] + sample * kpad * size
         for t in range(steps):
             y = head[OUTPUT] + (s * steps + t) * kpad * size
-            for c in range(k):
+            now = start + t
+            for c in range(k if now >= head[SCORES_FROM] else 0):
                 value = simd.load_float(one, y + c * size)
                 if head[MEAN_SCORE] != 0:
                     value += simd.load_float(one, score + c * size)
                 simd.store_float(one, score + c * size, value)
-            now = start + t
             if head[RECORD_Y] != 0:
                 line = head[RECORD_Y] + (now * head[BATCH] + sample) * k * size
                 for c in range(k):
                     simd.store_float(one, line + c * size, simd.load_float(one, y + c * size))
             if learn == 0:
                 continue
-            part = 1.0 / head[STEPS]
-            if head[LAST_ONLY] != 0:
-                part = 1.0 if now == head[STEPS] - 1 else 0.0
+            part = 1.0 / (head[STEPS] - head[LOSS_FROM]) if now >= head[LOSS_FROM] else 0.0
             weight = one * (part / head[BATCH])
             to = head[ERRORS] + (slot * CAPACITY + s * steps + t) * kpad * size
             if part == 0.0:

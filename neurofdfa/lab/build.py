@@ -70,19 +70,31 @@ def build_network(config: NetworkConfig, n_in: int, n_out: int, seed: int) -> Ne
     )
 
 
-def build_loss(config: TrainingConfig) -> Loss:
-    """The loss by name."""
-    return loss_named(config.loss, config.loss_when)
+def build_loss(config: TrainingConfig, answer_from: int = 0) -> Loss:
+    """The loss by name; of every step from the data set's `answer_from` on, where it is of every step."""
+    loss = loss_named(config.loss, config.loss_when)
+    if answer_from and loss.when == "every-step":
+        return loss_named(config.loss, answer_from)
+    return loss
 
 
-def build_learner(config: RunConfig, network: Network) -> Learner | BPTT:
-    """The learner of the config's rule; its randomness comes from the config's seed."""
+def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> Learner | BPTT:
+    """The learner of the config's rule; its randomness comes from the config's seed.
+
+    answer_from: the data set's first step with a target.
+    """
     training = config.training
 
-    def optimizer(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return _OPTIMIZERS[training.optimizer](parameters, lr=training.lr, weight_decay=training.weight_decay)
+    slow = {id(layer.recurrent.weight) for layer in network.hidden if layer.recurrent is not None}
 
-    loss = build_loss(training)
+    def optimizer(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        given = list(parameters)
+        groups = [{"params": [p for p in given if id(p) not in slow]}]
+        if recurrent := [p for p in given if id(p) in slow]:
+            groups.append({"params": recurrent, "lr": training.lr * training.recurrent_lr})
+        return _OPTIMIZERS[training.optimizer](groups, lr=training.lr, weight_decay=training.weight_decay)
+
+    loss = build_loss(training, answer_from)
     rate_target = RateTarget(training.rate_target, training.rate_strength)
     generator = torch.Generator().manual_seed(config.seed + 1)
     if config.rule.name == "bptt":

@@ -12,10 +12,11 @@ from neurofdfa.lab.attempt import Failure, Job, Outcome, locked
 from neurofdfa.lab.build import build_data, build_learner, build_network
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.finished import versions
-from neurofdfa.lab.outcome import Found, measured_of, result_of, row_of
+from neurofdfa.lab.outcome import Found, mean, measured_of, result_of, row_of
 from neurofdfa.lab.record import Summary
 from neurofdfa.lab.statistics import Difference, holm, paired
 from neurofdfa.lab.workers import Progress, outcomes
+from neurofdfa.measure.convergence import epochs_until, reached_by_all
 from neurofdfa.signal import RULES
 
 NAME = "comparison.json"
@@ -66,7 +67,8 @@ def plan(
     configs = [made.config(rule, seeds[0]) for rule in rules]
     data = build_data(configs[0].data, seeds[0])
     for config in configs:
-        build_learner(config, build_network(config.network, data.n_in, data.n_out, config.seed))
+        network = build_network(config.network, data.n_in, data.n_out, config.seed)
+        build_learner(config, network, data.answer_from)
     return made
 
 
@@ -112,6 +114,9 @@ def _document(made: Plan, ran: Mapping[tuple[str, int], tuple[Job, Outcome]], co
     tests: list[dict[int, float]] = [
         {run["seed"]: run["result"]["test_accuracy"] for run in row["runs"]} for row in rows
     ]
+    level = reached_by_all([run["result"]["curve"] for row in rows for run in row["runs"]])
+    for row in rows:
+        row |= _convergence(row["runs"], level)
     differences = [None] + [paired(test, tests[0]) for test in tests[1:]]
     adjusted = holm([found.p_t if found else None for found in differences])
     for row, found, p in zip(rows, differences, adjusted, strict=True):
@@ -123,6 +128,7 @@ def _document(made: Plan, ran: Mapping[tuple[str, int], tuple[Job, Outcome]], co
         "data": base.data.name,
         "reference": made.rules[0],
         "seeds": list(made.seeds),
+        "level": level,
         "rows": rows,
     }
 
@@ -139,6 +145,18 @@ def _row(
         else:
             failed.append((seed, outcome.reason))
     return {"rule": rule} | row_of(found, failed)
+
+
+def _convergence(runs: Sequence[Mapping[str, Any]], level: float | None) -> dict[str, Any]:
+    """Means over seeds of the epochs and training samples until the level that all runs reached."""
+    if level is None:
+        return {"epochs_to_level": None, "samples_to_level": None}
+    results = [run["result"] for run in runs]
+    epochs = [(until, r["train_samples"]) for r in results if (until := epochs_until(level, r["curve"]))]
+    return {
+        "epochs_to_level": mean([until for until, _ in epochs]),
+        "samples_to_level": mean([until * samples for until, samples in epochs]),
+    }
 
 
 def _difference(found: Difference | None, p_holm: float | None) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ class RuleConfig(_Table):
 class TrainingConfig(_Table):
     """How long and how fast. Learning rate: linear warm-up, then cosine decay to zero.
 
+    recurrent_lr: factor on the learning rate of recurrent synapses, which bear less than the others.
     update_every: steps between weight updates, None for once per sequence. rate_target,
     rate_strength: the local firing-rate regulariser. start_from: a run folder whose weights to begin with,
     e.g. to fine-tune a float network on the grid of `network.weight_bits`.
@@ -82,6 +83,7 @@ class TrainingConfig(_Table):
     batch: int = Field(default=32, ge=1)
     optimizer: Literal["adam", "sgd", "adamw", "rmsprop"] = "adam"
     lr: float = Field(default=3e-3, gt=0)
+    recurrent_lr: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=50, ge=0)
     loss: Literal["cross-entropy", "mean-squared-error", "spike-count"] = "cross-entropy"

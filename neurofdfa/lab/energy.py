@@ -24,7 +24,7 @@ def run_ledger(config: RunConfig, network: Network, data: Dataset, samples: int 
     bptt = config.rule.name == "bptt"
     rule = None if bptt else rule_named(config.rule.name, **config.rule.options)
     window = config.rule.options.get("window") if bptt else None
-    return ledger(network, x, build_loss(config.training), rule, window=window)
+    return ledger(network, x, build_loss(config.training, data.answer_from), rule, window=window)
 
 
 def keep(folder: Path, found: Ledger) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Inference on a split: accuracy, loss, firing rates, silent neurons."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +12,7 @@ from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.lab.build import build_loss
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.loss import step_target, step_weight
-from neurofdfa.network import Network
+from neurofdfa.network import Network, Trajectory
 from neurofdfa.signal import Rule, rule_named
 
 EVALUATION_BATCH = 256
@@ -29,16 +31,18 @@ class Evaluation(NamedTuple):
 
 @torch.no_grad()
 def evaluate(network: Network, config: RunConfig, data: Dataset, split: Split) -> Evaluation:
-    """Inference on a split, with the encoder's noise fixed."""
-    loss_of = build_loss(config.training)
+    """Inference on a split, with the encoder's noise fixed; on the config's engine where that can run it."""
+    loss_of = build_loss(config.training, data.answer_from)
     rule = _rule_that_predicts(config)
+    run = _inference(network, config)
     correct, loss = 0.0, 0.0
     fired = [torch.zeros(layer.n) for layer in network.hidden]
     for x, target in evaluation_batches(data, split, EVALUATION_BATCH):
-        seen = network.run(x)
+        seen = run(x)
         steps = len(seen.y)
+        answer = seen.y[data.answer_from :]
         correct += correct_in(
-            network.decode(seen.y) if rule is None else _own_scores(rule, network, x), target
+            network.decode(answer) if rule is None else _own_scores(rule, network, x), target
         )
         for t, y in enumerate(seen.y):
             weight = step_weight(loss_of, t, steps)
@@ -52,6 +56,16 @@ def evaluate(network: Network, config: RunConfig, data: Dataset, split: Split) -
         [float(total.mean()) / (n * data.steps) for total in fired],
         [int((total == 0).sum()) for total in fired],
     )
+
+
+def _inference(network: Network, config: RunConfig) -> Callable[[Tensor], Trajectory]:
+    if config.training.engine == "events":
+        from neurofdfa.engine import run  # numba takes a second to import
+        from neurofdfa.engine.support import why_not_network
+
+        if why_not_network(network) is None:
+            return partial(run, network)
+    return network.run
 
 
 def _rule_that_predicts(config: RunConfig) -> Rule[Any] | None:

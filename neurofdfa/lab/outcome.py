@@ -21,17 +21,22 @@ class Found:
 
 
 def result_of(summary: Summary, folder: Path) -> dict[str, Any]:
-    """Accuracies, rates per hidden layer, the cosine to BPTT's gradient per hidden layer at the chosen epoch,
-    and joules to learn from a sample (None where they were not measured).
+    """Accuracies, rates per hidden layer, the cosine to BPTT's gradient per hidden layer at the chosen epoch
+    and that of the feedback to the true gain after the last, and joules to learn from a sample (None where
+    they were not measured); curve: validation accuracy of every epoch.
     """
+    epochs = read_epochs(folder)
     return {
         "validation_accuracy": summary.validation_accuracy,
         "test_accuracy": summary.test_accuracy,
         "best_epoch": summary.best_epoch,
         "firing_rate": summary.firing_rate,
         "silent_neurons": summary.silent_neurons,
-        "alignment": _alignment(folder, summary.best_epoch),
+        "alignment": next((e.alignment for e in epochs if e.epoch == summary.best_epoch), None),
+        "feedback_quality": summary.feedback_quality,
         "energy": learning_joules(folder),
+        "curve": [epoch.validation_accuracy for epoch in epochs],
+        "train_samples": summary.samples["train"],
     }
 
 
@@ -44,13 +49,12 @@ def row_of(found: Sequence[Found], failed: Sequence[tuple[int, str]]) -> dict[st
     """Runs that differ in their seed only, as one JSON row.
 
     mean, std and ci95 are of the test accuracy, those with the prefix `validation_` of the accuracy that
-    settings may be chosen by; firing_rate and alignment are means over seeds and hidden layers; energy is in
-    joules per sample learnt.
+    settings may be chosen by; firing_rate, alignment and feedback_quality are means over seeds and layers;
+    energy is in joules per sample learnt.
     """
     test = estimate([run.result["test_accuracy"] for run in found])
     validation = estimate([run.result["validation_accuracy"] for run in found])
     energies = [e for run in found if (e := run.result.get("energy")) is not None]
-    alignments = [a for run in found if (a := mean(run.result["alignment"] or [])) is not None]
     return {
         "n": len(found),
         "mean": test.mean if test else None,
@@ -62,17 +66,19 @@ def row_of(found: Sequence[Found], failed: Sequence[tuple[int, str]]) -> dict[st
         "seconds": mean([run.measured["seconds"] for run in found]),
         "peak_mib": mean([run.measured["peak_mib"] for run in found]),
         "firing_rate": mean([rate for run in found for rate in run.result["firing_rate"]]),
-        "alignment": mean(alignments),
+        "alignment": _overall(found, "alignment"),
+        "feedback_quality": _overall(found, "feedback_quality"),
         "energy": mean(energies),
         "runs": [asdict(run) for run in found],
         "failed": [{"seed": seed, "reason": reason} for seed, reason in failed],
     }
 
 
+def _overall(found: Sequence[Found], key: str) -> float | None:
+    """The mean over runs and layers of what may not have been measured."""
+    return mean([value for run in found if (value := mean(run.result.get(key) or [])) is not None])
+
+
 def mean(values: Sequence[float]) -> float | None:
     """None without values."""
     return sum(values) / len(values) if values else None
-
-
-def _alignment(folder: Path, epoch: int) -> list[float] | None:
-    return next((found.alignment for found in read_epochs(folder) if found.epoch == epoch), None)

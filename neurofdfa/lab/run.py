@@ -1,10 +1,11 @@
 """One run: train, choose the epoch on validation data, open the test split once, write the folder.
 
 A run folder holds config.toml, metrics.jsonl (one line per epoch), checkpoint.safetensors (weights of the
-epoch with the best validation accuracy), state.safetensors (to resume), raster.npz, network.nir,
+epoch with the lowest validation loss), state.safetensors (to resume), raster.npz, network.nir,
 energy.json and summary.json, which is written last: a folder with a summary is a finished run.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -42,6 +43,7 @@ from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, write_epo
 from neurofdfa.lab.state import pack, unpack
 from neurofdfa.learner import Learner
 from neurofdfa.measure.alignment import alignment
+from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.network import Network
 
@@ -72,7 +74,7 @@ def train(
     else:
         weights = Path(config.training.start_from) / "checkpoint.safetensors"
         load_weights(network, read_tensors(weights)[0], weights)
-    learner = build_learner(config, network)
+    learner = build_learner(config, network, data.answer_from)
     done = _open_folder(folder, config, resume)
     generator = torch.Generator().manual_seed(config.seed + 2)
     if done:
@@ -166,21 +168,35 @@ def _keep(folder: Path, learner: Learner | BPTT, generator: torch.Generator, don
     write_tensors(folder / "state.safetensors", packed, {"epochs": str(len(done))})
 
 
-def _one_batch(config: RunConfig, network: Network, x: Tensor, target: Tensor) -> Learner | BPTT:
-    learner = build_learner(config, network)
+def _one_batch(
+    config: RunConfig, network: Network, answer_from: int, x: Tensor, target: Tensor
+) -> Learner | BPTT:
+    learner = build_learner(config, network, answer_from)
     learner.train(x, target)
     return learner
 
 
+def _feedback_quality(config: RunConfig, data: Dataset, learner: Learner | BPTT) -> list[float] | None:
+    if not isinstance(learner, Learner) or not config.training.alignment_samples:
+        return None
+    sample = data.validation.select(slice(0, config.training.alignment_samples))
+    x, _ = next(evaluation_batches(data, sample, len(sample)))
+    found = feedback_quality(learner, x)
+    return None if found is None else list(found)
+
+
 def _best(done: list[Epoch]) -> Epoch:
-    """Highest validation accuracy, the lowest validation loss among equals."""
-    return max(done, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
+    """Lowest validation loss: it hangs less on single samples and one draw of the encoder's noise than the
+    accuracy does, whose best epoch is a lucky one (measured in docs/studies/rules.md).
+    """
+    return min(done, key=lambda epoch: (not math.isfinite(epoch.validation_loss), epoch.validation_loss))
 
 
 def _finish(
     config: RunConfig, folder: Path, data: Dataset, learner: Learner | BPTT, done: list[Epoch], command: str
 ) -> Summary:
     network, best = learner.network, _best(done)
+    feedback = _feedback_quality(config, data, learner)
     x, target = next(
         iter(
             batches(
@@ -189,7 +205,7 @@ def _finish(
         )
     )
     # A fresh learner, so that nothing it keeps is missed; it trains a batch: the best weights come after it.
-    peak = peak_mib(lambda: _one_batch(config, network, x, target))
+    peak = peak_mib(lambda: _one_batch(config, network, data.answer_from, x, target))
     tensors, _ = read_tensors(folder / "checkpoint.safetensors")
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     test = data.open_test()
@@ -211,6 +227,7 @@ def _finish(
         samples={"train": len(data.train), "validation": len(data.validation), "test": data.test_size},
         command=command,
         versions=versions(),
+        feedback_quality=feedback,
     )
     write_json(folder / SUMMARY, asdict(summary))
     (folder / "state.safetensors").unlink(missing_ok=True)
@@ -233,7 +250,7 @@ def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> 
     }
     if target.dim() == 1:
         stored["label"] = target.numpy()
-        stored["prediction"] = network.decode(arrays["readout"]).argmax(1).numpy()
+        stored["prediction"] = network.decode(arrays["readout"][data.answer_from :]).argmax(1).numpy()
 
     def save(file: Path) -> None:
         with open(file, "wb") as handle:

@@ -8,21 +8,35 @@ from typing import ClassVar
 
 import torch
 
+from neurofdfa.errors import UserError
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Feedback, Rule, Signals, broadcast_back, random_feedback
 
 
 @dataclass(frozen=True)
 class DFA(Rule[Feedback]):
-    """scale: multiplies the normalised feedback's standard deviation 1/√(n·k)."""
+    """scale: multiplies the normalised feedback's standard deviation 1/√(n·k).
+
+    taught: only the first so many neurons of every layer hear the error, the rest keep their initial
+    weights (with no rate target): the masked bottleneck of Launay et al. None for all.
+    """
 
     name: ClassVar[str] = "dfa"
     source: ClassVar[str] = "Nøkland 2016; Launay et al. 2019"
     scale: float = 1.0
+    taught: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.taught is not None and self.taught < 1:
+            raise UserError(f"dfa teaches at least 1 neuron of a layer, got taught={self.taught}")
 
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B once."""
-        return Feedback(random_feedback(network, generator, self.scale))
+        matrices = random_feedback(network, generator, self.scale)
+        if self.taught is not None:
+            for b in matrices:
+                b[self.taught :] = 0.0
+        return Feedback(matrices)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: Feedback

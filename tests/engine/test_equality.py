@@ -48,6 +48,13 @@ CASES: dict[str, dict[str, Any]] = {
     "rate target": {"rule": FDFA(), "rate": RateTarget(strength=0.5), "chunk": 6, "threads": 2},
     "spike count": {"rule": DFA(), "loss": SpikeCountError()},
     "last step only": {"rule": DFA(), "loss": CrossEntropy("last"), "chunk": 6},
+    "answer window": {
+        "rule": FDFA(),
+        "loss": CrossEntropy(8),
+        "net": {"readout": "leaky"},
+        "rate": RateTarget(strength=0.5),
+        "chunk": 6,
+    },
     "values": {"rule": DFA(), "loss": MeanSquaredError(), "values": True},
     "analogue input": {"rule": FDFA(), "analogue": True, "chunk": 6},
     "analogue input, dropout": {"rule": DFA(), "analogue": True, "net": {"input_dropout": 0.3}},

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.errors import UserError
 from neurofdfa.files import read_tensors, write_tensors, write_text, write_whole
+from neurofdfa.lab.build import build_data, build_learner, build_network
 from neurofdfa.lab.config import RunConfig, load_config
+from neurofdfa.lab.evaluation import evaluate
 from neurofdfa.lab.finished import load_run
 from neurofdfa.lab.record import Epoch
 from neurofdfa.lab.run import train
@@ -81,7 +84,7 @@ def test_resuming_with_another_config_is_refused(tmp_path: Path) -> None:
 def test_the_epoch_is_chosen_on_validation_data_and_loads_back(tmp_path: Path) -> None:
     summary = train(small(**{"training.lr": 2e-2}), tmp_path / "r")
     epochs = learning(tmp_path / "r")
-    best = max(epochs, key=lambda e: (e["validation_accuracy"], -e["validation_loss"]))  # type: ignore[operator]
+    best = min(epochs, key=lambda e: e["validation_loss"])  # type: ignore[arg-type, return-value]
     assert summary.best_epoch == best["epoch"]
     assert summary.validation_accuracy == best["validation_accuracy"]
     _, network = load_run(tmp_path / "r")
@@ -172,3 +175,32 @@ def test_a_run_can_start_from_the_weights_of_another(tmp_path: Path) -> None:
         torch.testing.assert_close(end[name], tensor, rtol=0, atol=1e-6)
     with pytest.raises(UserError, match="no checkpoint"):
         train(small(**{"training.start_from": str(tmp_path / "nowhere")}), tmp_path / "r")
+
+
+def test_steps_before_the_answer_carry_no_error_and_no_score(tmp_path: Path) -> None:
+    settings = {
+        "data.name": "cue-accumulation",
+        "data.steps": 75,
+        "data.options": {"train": 256, "validation": 64, "test": 64, "answer_steps": 15},
+        "network.readout": "leaky",
+    }
+    config = small(**settings)
+    data = build_data(config.data, 0)
+    network = build_network(config.network, data.n_in, data.n_out, 0)
+    learners = [
+        build_learner(config.with_settings({"rule.name": rule}), network, data.answer_from)
+        for rule in ("dfa", "bptt")
+    ]
+    x, target = next(evaluation_batches(data, data.validation, 64))
+    later = torch.cat([torch.zeros_like(x[:60]), x[60:]])
+    for learner in learners:
+        # the readout learns from spikes before the answer, but only through what it remembers of them
+        assert learner.loss.when == data.answer_from == 60
+        assert not torch.equal(learner.gradients(x, target)[-1], learner.gradients(later, target)[-1])
+    found = evaluate(network, config, data, data.validation)
+    y = network.run(x).y[60:]
+    assert found.loss == pytest.approx(
+        float(torch.stack([torch.nn.functional.cross_entropy(now, target) for now in y]).mean()), rel=1e-5
+    )
+    assert found.accuracy == float((y.mean(0).argmax(1) == target).float().mean())
+    assert torch.equal(learners[1].train(x, target).scores.detach(), y.mean(0))

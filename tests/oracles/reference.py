@@ -141,11 +141,13 @@ def simulate(
     return Outcome(torch.stack(ys), sent_log, [torch.stack(s) for s in spike_log], counted)
 
 
-def sequence_loss(y: Tensor, target: Tensor, when: str) -> Tensor:
+def sequence_loss(y: Tensor, target: Tensor, when: str | int) -> Tensor:
     """Cross-entropy for class indices, half squared error for values; mean over the batch."""
     weights = torch.zeros(len(y), dtype=y.dtype)
     if when == "every-step":
         weights[:] = 1.0 / len(y)
+    elif isinstance(when, int):
+        weights[when:] = 1.0 / len(y[when:])
     else:
         weights[-1] = 1.0
     total = y.new_zeros(())
@@ -163,7 +165,7 @@ def reference_gradients(
     network: Network,
     x: Tensor,
     target: Tensor,
-    when: str,
+    when: str | int,
     *,
     spec: Spec | None = None,
     cut_recurrence: bool = False,

@@ -36,7 +36,7 @@ def online(network, rule, x, target, loss):
 
 
 @pytest.mark.parametrize(("reset", "reset_gradient"), RESETS)
-@pytest.mark.parametrize("when", ["every-step", "last"])
+@pytest.mark.parametrize("when", ["every-step", "last", 7])
 @pytest.mark.parametrize("tau_syn", [0.0, 4e-3])
 @pytest.mark.parametrize("readout", ["integrator", "leaky"])
 @pytest.mark.parametrize("bias", [False, True])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from neurofdfa.errors import UserError
 from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
 from neurofdfa.signal import DFA
@@ -31,3 +32,13 @@ def test_feedback_comes_from_the_generator():
     ]
     assert torch.equal(draws[0].matrices[0], draws[1].matrices[0])
     assert not torch.equal(draws[0].matrices[0], draws[2].matrices[0])
+
+
+def test_only_the_taught_neurons_of_a_layer_learn():
+    learner = Learner(feed_forward(5, [8, 7], 3), DFA(taught=2))
+    gradients = learner.gradients(spike_train().float(), torch.tensor([0, 1, 2, 1]))
+    for gradient in gradients[:2]:
+        assert gradient[:2].abs().sum() > 0
+        assert not gradient[2:].any()
+    with pytest.raises(UserError, match="at least 1 neuron"):
+        DFA(taught=0)

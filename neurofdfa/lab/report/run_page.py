@@ -52,7 +52,7 @@ def _key_figures(summary: Summary) -> list[KeyFigure]:
     test, validation = words.score(summary.test_accuracy), words.score(summary.validation_accuracy)
     return [
         KeyFigure(test[0], f"test {test[1]}"),
-        KeyFigure(validation[0], f"best validation {validation[1]}, epoch {summary.best_epoch}"),
+        KeyFigure(validation[0], f"validation {validation[1]}, epoch {summary.best_epoch}"),
         KeyFigure(words.seconds(summary.seconds), "training time"),
         KeyFigure(words.mebibytes(summary.peak_mib), "peak memory of a training step"),
     ]
