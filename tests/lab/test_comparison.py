@@ -42,7 +42,7 @@ def test_every_row_is_the_mean_of_its_run_folders(made: tuple[Path, dict[str, An
         test = [run.test_accuracy for run in runs]
         assert row["mean"] == pytest.approx(np.mean(test))
         assert row["std"] == pytest.approx(np.std(test, ddof=1))
-        half = 4.302653 * np.std(test, ddof=1) / np.sqrt(3)  # t(0.975, 2)
+        half = 4.302652729749 * np.std(test, ddof=1) / np.sqrt(3)  # t(0.975, 2)
         assert row["ci95"] == pytest.approx([np.mean(test) - half, np.mean(test) + half])
         assert row["validation_mean"] == pytest.approx(np.mean([r.validation_accuracy for r in runs]))
         assert row["seconds"] == pytest.approx(np.mean([run.seconds for run in runs]))
