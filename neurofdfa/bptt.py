@@ -15,6 +15,7 @@ from torch import Tensor
 from neurofdfa.batch import BatchStats, check_batch
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
+from neurofdfa.impairments import Impairments
 from neurofdfa.learner import adam, scale_rates
 from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_weight
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
@@ -36,7 +37,8 @@ class BPTT:
     """Trains a network by backpropagation through time; the same calls as `Learner`.
 
     window: steps that a gradient reaches back at most, counted in blocks from the sequence's start; None
-    for all of them. Weights change once per sequence either way.
+    for all of them. Weights change once per sequence either way. impairments: of the stored weights; there is
+    neither bus nor trace to impair. Raises `UserError` for others.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class BPTT:
         *,
         loss: Loss | None = None,
         rate_target: RateTarget | None = None,
+        impairments: Impairments | None = None,
         generator: torch.Generator | None = None,
         window: int | None = None,
     ) -> None:
@@ -57,6 +60,11 @@ class BPTT:
         self.rate_target = rate_target if rate_target is not None else RateTarget(strength=0.0)
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self.optimizer = (optimizer if optimizer is not None else adam())(list(network.parameters()))
+        self.impairments = impairments if impairments is not None else Impairments()
+        if other := [name for name in self.impairments.active if name != "stored_weight_bits"]:
+            raise UserError(f"{other[0]} does not apply to 'bptt': it has neither a broadcast nor traces")
+        self.impairments.check_weights(network)
+        self.stored = self.impairments.weights(network, self.generator)
 
     def train(self, x: Tensor, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]`; target as for `Learner.train`."""
@@ -69,6 +77,7 @@ class BPTT:
                 window.loss.backward()  # pyright: ignore[reportUnknownMemberType]
                 seen.append(window._replace(loss=window.loss.detach()))
         self.optimizer.step()
+        self.impairments.store(self.stored, self.generator)
         return BatchStats(
             torch.stack([window.loss for window in seen]).sum(),
             self.network.decode(torch.cat([w.y for w in seen])[answer_step(self.loss.when, x.shape[0]) :]),

@@ -14,6 +14,7 @@ from neurofdfa.batch import BatchStats, check_batch
 from neurofdfa.errors import UserError
 from neurofdfa.gradient import accumulate, add_layer, add_synapse, gradient_of
 from neurofdfa.homeostasis import RateTarget
+from neurofdfa.impairments import Impairments, Line
 from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_weight
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.signal.interface import Broadcast, OptimizerFactory, Rule, Signals
@@ -39,6 +40,7 @@ class _Sequence(NamedTuple):
     masks: Masks | None
     traces: tuple[Any, ...]
     readout_trace: Any
+    line: Line
     total_y: Tensor
     loss: Tensor
     fired: Tensor
@@ -49,8 +51,8 @@ class Learner:
     """Trains a network online with one rule.
 
     optimizer: makes a `torch.optim` optimizer for the weights. update_every: steps between weight updates,
-    None for one at the end of each sequence. rate_target: local firing-rate regulariser. generator: of
-    feedback, probes and dropout; on the network's device for speed.
+    None for one at the end of each sequence. rate_target: local firing-rate regulariser. impairments: what a
+    device would do to the learning. generator: of feedback, probes and dropout; on the network's device.
 
     >>> learner = Learner(network, FDFA(), adam(2e-3))
     >>> for x, target in batches:          # x [T, B, n_in], target [B]
@@ -66,6 +68,7 @@ class Learner:
         loss: Loss | None = None,
         update_every: int | None = None,
         rate_target: RateTarget | None = None,
+        impairments: Impairments | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         if update_every is not None and update_every < 1:
@@ -79,6 +82,9 @@ class Learner:
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self.rule_state: Any = rule.init(network, self.generator)
         self.rates = self.rate_target.init(network)
+        self.impairments = impairments if impairments is not None else Impairments()
+        self.impairments.check(rule, self.rule_state, network, self.loss)
+        self.stored = self.impairments.weights(network, self.generator)
         self.optimizer = factory(list(network.parameters()))
         feedback = rule.trainable(self.rule_state)
         self.feedback_optimizer = rule.feedback_optimizer(factory, feedback) if feedback else None
@@ -154,6 +160,7 @@ class Learner:
                 if readout.population is None
                 else self.rule.trace.init(readout.population, kappa, rows)
             ),
+            line=self.impairments.open_line(self.loss, steps),
             total_y=zero(batch, readout.n),
             loss=zero(()),
             fired=zero(len(network.hidden)),
@@ -195,12 +202,15 @@ class Learner:
         error = weight * self.loss.error(counted.y, target)
         if self.rule.passes > 1:
             error = torch.cat([error, error.new_zeros(step.y.shape[0] - now.batch, error.shape[1])])
-        traces = tuple(
+        stepped = tuple(
             trace.step(layer, kappa, seen, state)
             for layer, seen, state in zip(network.hidden, step.layers, now.traces, strict=True)
         )
+        traces = self.impairments.traces(stepped, self.generator)
         broadcast = Broadcast(now.t, now.steps, weight, error, target)
-        signals, self.rule_state = self.rule.signals(network, step, broadcast, self.rule_state)
+        signals, self.rule_state, line = self.impairments.signals(
+            self.rule, network, step, broadcast, self.rule_state, now.line, self.generator
+        )
         self._learn_hidden(step, signals, traces, now)
         readout_trace = self._learn_readout(step, error, now)
         self._learn_feedback(signals.feedback)
@@ -209,6 +219,7 @@ class Learner:
             network=step.state,
             traces=traces,
             readout_trace=readout_trace,
+            line=line,
             total_y=now.total_y + counted.y * (now.t >= answer_step(self.loss.when, now.steps)),
             loss=now.loss + weight * self.loss.value(counted.y, target).sum() / now.batch,
             fired=now.fired + torch.stack([seen.after.s.mean() for seen in counted.layers]),
@@ -246,12 +257,14 @@ class Learner:
         readout, seen, state = self.network.readout, step.readout, now.readout_trace
         if readout.population is not None and seen.population is not None:
             state = self.rule.trace.step(readout.population, readout.kappa, seen.population, state)
+            state = self.impairments.traces(state, self.generator)
             gradient = self.rule.trace.gradient(readout.population, error, seen.population, state)
         else:
             spikes: Stages
             ones: Stages
             spikes, ones = state
-            filtered, spikes = cascade((readout.kappa,), seen.pre, spikes)
+            heard = cascade((readout.kappa,), seen.pre, spikes)
+            filtered, spikes = self.impairments.traces(heard, self.generator)
             one, ones = cascade((readout.kappa,), error.new_ones(1, 1), ones)
             state = (spikes, ones)
             gradient = LayerGradient(readout.synapse.gradient(error, filtered), (error * one).sum(0), None)
@@ -275,6 +288,7 @@ class Learner:
             rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
             for tensor in decayed:
                 tensor.mul_(1.0 - rate)
+        self.impairments.store(self.stored, self.generator)
         self._zero()
 
     def _zero(self) -> None:

@@ -74,6 +74,10 @@ class SealedSplit:
         """Whether somebody has looked."""
         return self.__opened
 
+    def changed(self, change: Callable[[Split], Split]) -> SealedSplit:
+        """Return a sealed split of what `change` makes of the samples, which stay unseen."""
+        return SealedSplit(change(self.__split))
+
     def open(self) -> Split:
         """Break the seal. Raises UserError the second time."""
         if self.__opened:

@@ -9,6 +9,7 @@ from neurofdfa.engine.notice import fall_back
 from neurofdfa.engine.support import why_not_rule
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
+from neurofdfa.impairments import Impairments
 from neurofdfa.learner import Learner
 from neurofdfa.loss import CrossEntropy, Loss
 from neurofdfa.network import Network
@@ -25,6 +26,7 @@ def learner(
     loss: Loss | None = None,
     update_every: int | None = None,
     rate_target: RateTarget | None = None,
+    impairments: Impairments | None = None,
     generator: torch.Generator | None = None,
     engine: Engine = "events",
     threads: int | None = None,
@@ -37,7 +39,7 @@ def learner(
     if engine not in ("events", "reference"):
         raise UserError(f"unknown engine '{engine}': choose events or reference")
     if engine == "events":
-        reason = why_not_rule(network, rule, loss or CrossEntropy(), update_every, rate_target)
+        reason = why_not_rule(network, rule, loss or CrossEntropy(), update_every, rate_target, impairments)
         if reason is None:
             return EventLearner(
                 network,
@@ -57,5 +59,6 @@ def learner(
         loss=loss,
         update_every=update_every,
         rate_target=rate_target,
+        impairments=impairments,
         generator=generator,
     )

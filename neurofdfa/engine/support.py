@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from neurofdfa.homeostasis import RateTarget
+from neurofdfa.impairments import Impairments
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.loss import CrossEntropy, Loss, MeanSquaredError, SpikeCountError
 from neurofdfa.network import Network
@@ -47,10 +48,13 @@ def why_not_rule(
     loss: Loss,
     update_every: int | None,
     rate_target: RateTarget | None = None,
+    impairments: Impairments | None = None,
 ) -> str | None:
     """Why the engine cannot train this network with these options, or None if it can."""
     if type(rule) not in (FDFA, DFA, DKP, ReadoutOnly):
         return f"the event engine does not execute the rule '{rule.name}'"
+    if impairments is not None and impairments.active:
+        return f"the event engine impairs nothing and {impairments.active[0]} is set"
     if type(rule.trace) is not PerNeuron:
         return f"the event engine does not execute the trace {type(rule.trace).__name__}"
     if type(loss) not in LOSS_KINDS:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from neurofdfa.bptt import BPTT
 from neurofdfa.data.dataset import Dataset
+from neurofdfa.data.density import thinned
 from neurofdfa.data.load import load
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
+from neurofdfa.impairments import Impairments
 from neurofdfa.lab.config import DataConfig, NetworkConfig, RunConfig, TrainingConfig
 from neurofdfa.learner import Learner
 from neurofdfa.loss import Loss, loss_named
@@ -30,7 +32,7 @@ _RATE_SAMPLES = 128
 
 def build_data(config: DataConfig, seed: int) -> Dataset:
     """Load the data set; generated tasks are drawn from `seed`."""
-    return load(
+    data = load(
         config.name,
         data_root=config.root,
         steps=config.steps,
@@ -40,6 +42,7 @@ def build_data(config: DataConfig, seed: int) -> Dataset:
         gain=config.gain,
         options=config.options,
     )
+    return data if config.density == 1 else thinned(data, config.density)
 
 
 def build_network(config: NetworkConfig, n_in: int, n_out: int, seed: int) -> Network:
@@ -96,6 +99,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
 
     loss = build_loss(training, answer_from)
     rate_target = RateTarget(training.rate_target, training.rate_strength)
+    impairments = Impairments(**config.impairments.model_dump())
     generator = torch.Generator().manual_seed(config.seed + 1)
     if config.rule.name == "bptt":
         unknown = set(config.rule.options) - {"window"}
@@ -103,7 +107,13 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
             raise UserError("bptt updates once per sequence (or window) and takes the one option 'window'")
         window = config.rule.options.get("window")
         return BPTT(
-            network, optimizer, loss=loss, rate_target=rate_target, generator=generator, window=window
+            network,
+            optimizer,
+            loss=loss,
+            rate_target=rate_target,
+            impairments=impairments,
+            generator=generator,
+            window=window,
         )
     rule = rule_named(config.rule.name, **config.rule.options)
     if training.engine == "events":
@@ -116,6 +126,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
             loss=loss,
             update_every=training.update_every,
             rate_target=rate_target,
+            impairments=impairments,
             generator=generator,
         )
     return Learner(
@@ -125,6 +136,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
         loss=loss,
         update_every=training.update_every,
         rate_target=rate_target,
+        impairments=impairments,
         generator=generator,
     )
 

@@ -19,7 +19,9 @@ class _Table(BaseModel):
 
 
 class DataConfig(_Table):
-    """What is learnt: see `neurofdfa.data.load`. steps: T for static images, None for the data's own."""
+    """What is learnt: see `neurofdfa.data.load`. steps: T for static images, None for the data's own.
+    density: share of the input spikes that reach the network, in training and in evaluation.
+    """
 
     name: str = "digits"
     root: str | None = None
@@ -27,6 +29,7 @@ class DataConfig(_Table):
     encoder: Literal["direct", "poisson", "latency"] = "direct"
     max_rate: float = Field(default=0.5, gt=0, le=1)
     gain: float = Field(default=1.0, gt=0)
+    density: float = Field(default=1.0, gt=0, le=1)
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
@@ -96,6 +99,23 @@ class TrainingConfig(_Table):
     start_from: str | None = None
 
 
+class ImpairmentsConfig(_Table):
+    """What a device would do to the learning, see `neurofdfa.impairments`; the defaults impair nothing.
+
+    stored_weight_bits: of weights that have no float copy; `network.weight_bits` keeps one.
+    """
+
+    feedback_bits: int | None = Field(default=None, ge=1, le=24)
+    error_bits: int | None = Field(default=None, ge=2, le=24)
+    error_range: float = Field(default=1.0, gt=0)
+    delay: int = Field(default=0, ge=0)
+    drop: float = Field(default=0.0, ge=0, le=1)
+    trace_bits: int | None = Field(default=None, ge=1, le=24)
+    stored_weight_bits: int | None = Field(default=None, ge=2, le=24)
+    weight_range: float = Field(default=8.0, gt=0)
+    rounding: Literal["nearest", "stochastic"] = "nearest"
+
+
 class RunConfig(_Table):
     """A whole run: with its seed it is exactly repeatable."""
 
@@ -105,6 +125,7 @@ class RunConfig(_Table):
     network: NetworkConfig = NetworkConfig()
     rule: RuleConfig = RuleConfig()
     training: TrainingConfig = TrainingConfig()
+    impairments: ImpairmentsConfig = ImpairmentsConfig()
 
     @field_validator("format")
     @classmethod
@@ -120,14 +141,17 @@ class RunConfig(_Table):
         write_text(path, tomli_w.dumps(self.model_dump(exclude_none=True)))
 
     def with_settings(self, settings: dict[str, Any]) -> "RunConfig":
-        """A copy with dotted settings replaced, e.g. {"training.lr": 1e-3, "rule.name": "dfa"}."""
+        """A copy with dotted settings replaced, e.g. {"training.lr": 1e-3, "rule.name": "dfa"}.
+
+        The value "none" is None, which TOML cannot write.
+        """
         tree = self.model_dump()
         for dotted, value in settings.items():
             *tables, key = dotted.split(".")
             table: dict[str, Any] = tree
             for name in tables:
                 table = table.setdefault(name, {})
-            table[key] = value
+            table[key] = None if value == "none" else value
         return config_from(tree)
 
 

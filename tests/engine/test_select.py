@@ -8,6 +8,7 @@ import torch
 from neurofdfa import engine
 from neurofdfa.engine import EventLearner, notice
 from neurofdfa.errors import UserError
+from neurofdfa.impairments import Impairments
 from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
 from neurofdfa.signal import DFA, FDFA
@@ -36,6 +37,9 @@ def test_one_notice_when_it_falls_back() -> None:
         assert type(engine.learner(network, DFA(trace=PerSynapse()))) is Learner
     with pytest.warns(UserWarning, match="once per sequence"):
         engine.learner(network, FDFA(), update_every=2)
+    with pytest.warns(UserWarning, match="drop is set: using the reference"):
+        impaired = engine.learner(network, FDFA(), impairments=Impairments(drop=0.5))
+    assert impaired.impairments.drop == 0.5
 
 
 def test_bad_batches_are_refused() -> None:

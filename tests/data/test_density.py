@@ -1,0 +1,52 @@
+"""Thinning of input spikes."""
+
+import pytest
+import torch
+
+from neurofdfa.data.batches import batches, evaluation_batches
+from neurofdfa.data.density import thinned
+from neurofdfa.data.load import load
+from neurofdfa.errors import UserError
+
+
+@pytest.mark.parametrize("encode", ["poisson", "latency"])
+def test_encoded_images_keep_a_share_of_their_spikes(encode: str) -> None:
+    data = load("digits", steps=12, encode=encode, max_rate=1.0)
+    thin = thinned(data, 0.25)
+    counts = []
+    for one in (data, thin):
+        x, _ = next(evaluation_batches(one, one.validation, 200))
+        assert set(x.unique().tolist()) == {0.0, 1.0}
+        counts.append(float(x.sum()))
+    assert counts[1] / counts[0] == pytest.approx(0.25, abs=0.02)
+    fresh = [
+        next(batches(thin.train, 8, thin.encode, thin.steps, torch.Generator().manual_seed(s)))[0]
+        for s in (1, 1, 2)
+    ]
+    assert torch.equal(fresh[0], fresh[1])
+    assert not torch.equal(fresh[0], fresh[2])
+
+
+def test_evaluation_does_not_depend_on_the_batch_size() -> None:
+    thin = thinned(load("digits", steps=5, encode="poisson"), 0.5)
+    sizes = [torch.cat([x for x, _ in evaluation_batches(thin, thin.validation, n)], 1) for n in (7, 360)]
+    assert torch.equal(*sizes)
+
+
+def test_recordings_lose_the_same_spikes_for_good() -> None:
+    options = {"train": 60, "validation": 30, "test": 30}
+    data = load("randman", steps=20, options=options)
+    thin, again = (thinned(load("randman", steps=20, options=options), 0.6) for _ in range(2))
+    assert torch.equal(thin.train.inputs, again.train.inputs)
+    for full, part in ((data.train, thin.train), (data.open_test(), thin.open_test())):
+        assert bool((part.inputs <= full.inputs).all())
+        assert float(part.inputs.sum() / full.inputs.sum()) == pytest.approx(0.6, abs=0.06)
+    with pytest.raises(UserError):
+        thin.open_test()
+
+
+def test_currents_have_no_density() -> None:
+    with pytest.raises(UserError, match="currents"):
+        thinned(load("digits", encode="direct"), 0.5)
+    with pytest.raises(UserError, match="density"):
+        thinned(load("digits", encode="poisson"), 0.0)
