@@ -68,11 +68,11 @@ def ablation_page(record: StudyRecord) -> Page:
     )
 
 
-def ablation_picture(record: StudyRecord) -> bytes:
-    """Validation accuracy against the first two varied settings as PNG."""
+def ablation_picture(record: StudyRecord, plots: int = 2) -> bytes:
+    """Validation accuracy against the first varied settings, one plot each, as PNG."""
     parts = [
         Part(f"{record.title}: {_short(key)}", printed(plot))
-        for key in record.varied[:2]
+        for key in record.varied[:plots]
         if (plot := _plot(record, key, _accuracy_of, "validation accuracy, %")) is not None
     ]
     return compose(parts)

@@ -1,0 +1,100 @@
+# pyright: reportUnknownMemberType=false
+"""A sweep as a Markdown table and a picture: `python -m neurofdfa.lab.markdown DIR --choose training.lr`.
+
+`--choose training.lr` keeps, of the points that differ in that setting alone, the one with the best mean
+validation accuracy. `--against KEY` names the setting on the picture's axis.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from neurofdfa.files import read_json, write_whole
+from neurofdfa.lab.ablation import NAME
+from neurofdfa.lab.report.ablation_page import ablation_picture
+from neurofdfa.lab.report.plot.style import RC
+from neurofdfa.lab.report.studies import read_ablation
+
+Row = dict[str, Any]
+"""A row of ablation.json."""
+
+
+def chosen(rows: Sequence[Row], keys: Sequence[str], seeds: int) -> list[Row]:
+    """Of the rows that differ in `keys` alone the best on validation data, if all `seeds` ran."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        held = json.dumps({key: value for key, value in row["settings"].items() if key not in keys})
+        if (
+            row["n"] == seeds
+            and row["validation_mean"] > best.get(held, {"validation_mean": -1.0})["validation_mean"]
+        ):
+            best[held] = row
+    return list(best.values())
+
+
+def table(rows: Sequence[Row], varied: Sequence[str]) -> str:
+    """A line per row: its settings, then means ± half of the 95 % interval; what no row has is left out."""
+    columns = {
+        **{key: [_text(row["settings"].get(key, "–")) for row in rows] for key in varied},
+        "validation %": [_share(row["validation_mean"], row["validation_ci95"]) for row in rows],
+        "test %": [_share(row["mean"], row["ci95"]) for row in rows],
+        "cosine to BPTT": [_number(row["alignment"], 1.0, 2) for row in rows],
+        "µJ per sample": [_number(row.get("energy"), 1e6, 2) for row in rows],
+        "spikes per neuron and step, %": [_number(row["firing_rate"], 100.0, 1) for row in rows],
+    }
+    known = {name: cells for name, cells in columns.items() if any(cell != "–" for cell in cells)}
+    lines = [list(known), ["---"] * len(known), *(list(line) for line in zip(*known.values(), strict=True))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def picture(folder: Path, points: Sequence[int], without: Sequence[str], against: Sequence[str]) -> bytes:
+    """Validation accuracy of some points against one or two settings as PNG."""
+    record = read_ablation(folder)
+    rows = tuple(row for row in record.rows if row.point in points)
+    varied = [key for key in record.varied if key not in without]
+    varied.sort(key=lambda key: key not in against)  # the picture has a plot for each of the first two
+    with matplotlib.rc_context(RC):
+        return ablation_picture(replace(record, rows=rows, varied=tuple(varied)), plots=len(against) or 2)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _share(mean: float | None, ends: Sequence[float] | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{100 * mean:.2f}" + ("" if ends is None else f" ± {50 * (ends[1] - ends[0]):.2f}")
+
+
+def _number(value: float | None, scale: float, digits: int) -> str:
+    return "–" if value is None else f"{scale * value:.{digits}f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, write the picture."""
+    parser = argparse.ArgumentParser(prog="python -m neurofdfa.lab.markdown", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep")
+    parser.add_argument("--choose", action="append", default=[], metavar="KEY")
+    parser.add_argument("--against", action="append", default=[], metavar="KEY")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png")
+    given = parser.parse_args(arguments)
+    document = read_json(given.folder / NAME)
+    rows = chosen(document["rows"], given.choose, len(document["seeds"]))
+    print(table(rows, document["varied"]))
+    if given.picture is not None:
+        png = picture(given.folder, [row["point"] for row in rows], given.choose, given.against)
+
+        def save(file: Path) -> None:
+            file.write_bytes(png)
+
+        write_whole(given.picture, save)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Sweeps as Markdown tables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neurofdfa.lab.markdown import chosen, main, table
+
+
+def row(point: int, lr: float, rule: str, validation: float | None, n: int = 2) -> dict[str, Any]:
+    ends = None if validation is None else [validation - 0.01, validation + 0.01]
+    return {
+        "point": point, "settings": {"rule.name": rule, "training.lr": lr}, "n": n, "mean": validation, "ci95": ends,
+        "validation_mean": validation, "validation_ci95": ends, "alignment": None, "energy": 1.5e-6, "firing_rate": 0.05,
+    }  # fmt: skip
+
+
+ROWS = [
+    row(0, 0.1, "fdfa", 0.8), row(1, 0.2, "fdfa", 0.9), row(2, 0.3, "fdfa", 0.95, n=1),
+    row(3, 0.1, "dfa", 0.7), row(4, 0.2, "dfa", 0.6), row(5, 0.1, "bptt", None, n=0),
+]  # fmt: skip
+
+
+def test_the_best_on_validation_whose_seeds_all_ran() -> None:
+    assert [r["point"] for r in chosen(ROWS, ["training.lr"], 2)] == [1, 3]
+    assert [r["point"] for r in chosen(ROWS, [], 2)] == [0, 1, 3, 4]
+
+
+def test_table() -> None:
+    first, _, second, _ = table(chosen(ROWS, ["training.lr"], 2), ["rule.name", "training.lr"]).splitlines()
+    assert first == (
+        "| rule.name | training.lr | validation % | test % | µJ per sample | spikes per neuron and step, % |"
+    )
+    assert second == "| fdfa | 0.2 | 90.00 ± 1.00 | 90.00 ± 1.00 | 1.50 | 5.0 |"
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = {
+        "name": "tiny",
+        "seeds": [0, 1],
+        "varied": ["rule.name", "training.lr"],
+        "rows": ROWS[:2] + ROWS[3:5],
+    }
+    (tmp_path / "ablation.json").write_text(json.dumps(document))
+    main([str(tmp_path), "--against", "training.lr", "--picture", str(tmp_path / "p.png")])
+    assert capsys.readouterr().out.count("\n") == 6
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
