@@ -11,10 +11,9 @@ from neurofdfa.lab.markdown import chosen, main, table
 
 def row(point: int, lr: float, rule: str, validation: float | None, n: int = 2) -> dict[str, Any]:
     ends = None if validation is None else [validation - 0.01, validation + 0.01]
-    return {
-        "point": point, "settings": {"rule.name": rule, "training.lr": lr}, "n": n, "mean": validation, "ci95": ends,
-        "validation_mean": validation, "validation_ci95": ends, "alignment": None, "energy": 1.5e-6, "firing_rate": 0.05,
-    }  # fmt: skip
+    shares = {"mean": validation, "ci95": ends, "validation_mean": validation, "validation_ci95": ends}
+    rest = {"alignment": None, "energy": 1.5e-6, "firing_rate": 0.05}
+    return {"point": point, "settings": {"rule.name": rule, "training.lr": lr}, "n": n} | shares | rest
 
 
 ROWS = [
