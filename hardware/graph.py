@@ -14,10 +14,10 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.dynamics import SPIKING_NODES, Neurons, Writer, read_neurons
+from hardware.dynamics import SPIKING_NODES, Writer, read_neurons
 from hardware.errors import HardwareError
 from hardware.metadata import read_golden, read_metadata
-from hardware.network import Decode, Edge, IntArray, Layer, Network
+from hardware.network import Conversion, Decode, Edge, IntArray, Layer, Network
 from hardware.wiring import Inflow, Wiring, read_wiring
 
 Float64 = NDArray[np.float64]
@@ -85,7 +85,7 @@ def network_from_graph(
         decode=chosen,
         dt=step,
         golden=read_golden(graph.metadata),
-        conversions=tuple(row for name in names for row in read[name].neurons.conversions),
+        conversions=tuple(row for name in names for row in read[name].conversions),
     )
 
 
@@ -110,13 +110,13 @@ def computing_order(names: Sequence[str], arcs: Sequence[tuple[str, str]]) -> li
 class _Read:
     layer: Layer
     edges: tuple[Edge, ...]
-    neurons: Neurons
+    conversions: tuple[Conversion, ...]
 
 
 def _read(wiring: Wiring, name: str, dt: float, writer: Writer | None) -> _Read:
     neurons = read_neurons(name, wiring.nodes[name], wiring.shapes[name], dt, writer)
     heard = wiring.hear(name)
-    layer = neurons.layer
+    layer, rows = neurons.layer, list(neurons.conversions)
     if heard.bias is not None and np.any(heard.bias):
         if np.any(layer.alpha > 1e-6):
             raise HardwareError(
@@ -124,9 +124,14 @@ def _read(wiring: Wiring, name: str, dt: float, writer: Writer | None) -> _Read:
                 "membrane only; train with tau_syn = 0 or without bias, or give the bias as an input that "
                 "spikes at every step"
             )
+        rows.append(Conversion(name, "bias", "+ gain·b", float(np.mean(heard.bias * neurons.gain))))
         layer = replace(layer, bias=layer.bias + heard.bias * neurons.gain)
-    edges = tuple(_edge(inflow, name, neurons.gain, dt) for inflow in heard.inflows)
-    return _Read(layer, _uniquely_named(edges), neurons)
+    edges = _uniquely_named(tuple(_edge(inflow, name, neurons.gain, dt) for inflow in heard.inflows))
+    for edge in edges:
+        rows.append(Conversion(name, f"weight {edge.name}", "gain·W", float(np.mean(edge.weight))))
+        if edge.delay is not None:
+            rows.append(Conversion(name, f"delay {edge.name}", "delay/dt", float(np.mean(edge.delay))))
+    return _Read(layer, edges, tuple(rows))
 
 
 def _edge(inflow: Inflow, target: str, gain: Float64, dt: float) -> Edge:
@@ -184,7 +189,7 @@ def _check_reset(wiring: Wiring, reset: Reset | None) -> None:
 
 
 def mapping_table(network: Network) -> str:
-    """How each parameter was read: node, parameter, equation and value (mean over neurons), as text."""
+    """How each parameter was read: node, parameter, equation and value (its mean), as text."""
     rows = [("node", "parameter", "equation", "value")]
     rows += [(c.node, c.parameter, c.equation, f"{c.value:.6g}") for c in network.conversions]
     return align(rows)

@@ -60,7 +60,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Conversion:
-    """One parameter as it was read: `value` (its mean over neurons) by `equation`."""
+    """One parameter as it was read: `value` (its mean over neurons or synapses) by `equation`."""
 
     node: str
     parameter: str

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.fixed_point import predict, simulate
+from hardware.graph import align
 from hardware.network import FloatRecord, Layer, Network, float_predict
 from hardware.program import Connection, Population, Program, Record
 from hardware.ranges import ACTIVATION_SHIFT, CURRENT_LIMIT, MEMBRANE_MAX
@@ -131,7 +132,8 @@ def _layer_report(
     step, shift = scale
     connections = [c for c in program.connections if c.target == layer.name]
     wanted = {edge.name: edge.weight for edge in network.edges if edge.target == layer.name}
-    errors, clipped = _weight_errors(wanted, connections, step, shift, bits)
+    chip = _on_chip(wanted, connections, step, shift)
+    reach = ((1.0 if bits == 1 else 2.0 ** (bits - 1) - 1) + 0.5) * step[:, None]
     population = next(p for p in program.populations if p.name == layer.name)
     wraps, saturations = overflows(program, record, calibration)[layer.name]
     ours, theirs = record.spikes[layer.name], float_record.spikes[layer.name]
@@ -142,31 +144,37 @@ def _layer_report(
         step=float(step.max()),
         shift=shift,
         weight_exp=connections[0].weight_exp,
-        clipped=clipped,
-        weight_error=errors,
+        clipped=sum(int(np.sum(np.abs(weight) > reach)) for weight in wanted.values()),
+        weight_error=_relative_error(wanted, chip),
         wraps=wraps,
         saturations=saturations,
         dead=int(np.sum(fires == 0)) if layer.spiking else 0,
         always_on=int(np.sum(fires == 1)) if layer.spiking else 0,
         spike_agreement=1.0 - int(np.count_nonzero(ours - theirs)) / ours.size,
         firing_rate=float(fires.mean()),
-        roundings=_roundings(layer, population, step, shift),
+        roundings=(
+            *(_worst(layer.name, f"weight {name}", "q·step", wanted[name], chip[name]) for name in wanted),
+            *_roundings(layer, population, step, shift),
+        ),
     )
 
 
-def _weight_errors(
-    wanted: Mapping[str, Float64], connections: Sequence[Connection], step: Float64, shift: int, bits: int
-) -> tuple[float, int]:
-    """Relative rms error of the weights, and how many lie beyond the largest integers."""
+def _on_chip(
+    wanted: Mapping[str, Float64], connections: Sequence[Connection], step: Float64, shift: int
+) -> dict[str, Float64]:
+    """The weights of each edge as the chip has them, in float units."""
     total = {name: np.zeros_like(weight) for name, weight in wanted.items()}
     for connection in connections:
         name = connection.name.removesuffix("/+").removesuffix("/-")
         total[name] += connection.weight * 2.0 ** (connection.weight_exp - shift) * step[:, None]
-    error = sum(float(np.sum((total[name] - weight) ** 2)) for name, weight in wanted.items())
+    return total
+
+
+def _relative_error(wanted: Mapping[str, Float64], chip: Mapping[str, Float64]) -> float:
+    """Rms error of the weights over their rms."""
+    error = sum(float(np.sum((chip[name] - weight) ** 2)) for name, weight in wanted.items())
     power = sum(float(np.sum(weight**2)) for weight in wanted.values())
-    reach = (1.0 if bits == 1 else 2.0 ** (bits - 1) - 1) + 0.5
-    clipped = sum(int(np.sum(np.abs(weight) > reach * step[:, None])) for weight in wanted.values())
-    return (float(np.sqrt(error / power)) if power > 0 else 0.0), clipped
+    return float(np.sqrt(error / power)) if power > 0 else 0.0
 
 
 def _roundings(layer: Layer, population: Population, step: Float64, shift: int) -> tuple[Rounding, ...]:
@@ -179,9 +187,21 @@ def _roundings(layer: Layer, population: Population, step: Float64, shift: int) 
     ]
     if layer.spiking:
         rows.append(("threshold", "vth·step/2^shift", layer.threshold, population.vth / unit))
-    found: list[Rounding] = []
-    for parameter, equation, wanted, chip in rows:
-        chip = np.broadcast_to(np.asarray(chip, np.float64), wanted.shape)
-        worst = int(np.argmax(np.abs(chip - wanted)))
-        found.append(Rounding(layer.name, parameter, equation, float(wanted[worst]), float(chip[worst])))
-    return tuple(found)
+    return tuple(_worst(layer.name, *row) for row in rows)
+
+
+def _worst(layer: str, parameter: str, equation: str, wanted: Float64, chip: Float64) -> Rounding:
+    """The parameter where its rounding error is largest."""
+    spread = np.broadcast_to(np.asarray(chip, np.float64), wanted.shape).reshape(-1)
+    place = int(np.argmax(np.abs(spread - wanted.reshape(-1))))
+    return Rounding(layer, parameter, equation, float(wanted.reshape(-1)[place]), float(spread[place]))
+
+
+def rounding_table(report: QuantizeReport) -> str:
+    """Every parameter as the chip holds it, where it errs most: equation, wanted, chip, error; as text."""
+    rows = [("layer", "parameter", "equation", "wanted", "on the chip", "error")]
+    for layer in report.layers:
+        for row in layer.roundings:
+            wanted, chip, error = (f"{value:.6g}" for value in (row.wanted, row.chip, row.error))
+            rows.append((row.layer, row.parameter, row.equation, wanted, chip, error))
+    return align(rows)

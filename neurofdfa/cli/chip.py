@@ -2,15 +2,19 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from neurofdfa.cli.deploying import NETX_SUFFIXES
-from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, progress_bars, say
+from neurofdfa.cli.deploying import NETX_SUFFIXES, lava_record
+from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, say
 from neurofdfa.errors import UserError
+
+if TYPE_CHECKING:  # commands import what they need: --help must not wait for torch
+    from hardware.network import Network
+    from hardware.quantize_report import QuantizeReport
 
 
 def register(app: typer.Typer) -> None:
@@ -25,20 +29,22 @@ def map_network(
     run: Run,
     chip: Annotated[str, typer.Option(help="loihi1 or loihi2.")] = "loihi1",
     bits: Bits = 8,
+    parameters: Annotated[
+        bool, typer.Option("--parameters", help="Print every parameter's equation and rounding error.")
+    ] = False,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Place a run's network on the cores of a chip, or say which limit it breaks."""
     from hardware.mapping import picture, place
-    from neurofdfa.lab.build import build_data
-    from neurofdfa.lab.deploy import deploy
-    from neurofdfa.lab.finished import load_run
+    from neurofdfa.lab.deploy import deploy_run
 
-    config, network = load_run(run)
-    deployment = deploy(network, build_data(config.data, config.seed), bits)
+    deployment, _ = deploy_run(run, bits)
     placement = place(deployment.program, chip)
     say(picture(placement), quiet)
+    if parameters:
+        _explain(deployment.network, deployment.quantized.report, quiet)
     document = placement.to_json()
     emit(
         {
@@ -48,9 +54,25 @@ def map_network(
             "layers": placement.cores_by_layer(),
             "loads": document["cores"],
             "bits": bits,
+            "parameters": _parameters(deployment.quantized.report),
         },
         as_json,
     )
+
+
+def _explain(network: "Network", report: "QuantizeReport | None", quiet: bool) -> None:
+    """Every parameter: how it was read from the graph, and what of it the chip holds."""
+    from hardware.graph import mapping_table
+    from hardware.quantize_report import rounding_table
+
+    say(escape(mapping_table(network)), quiet)
+    if report is not None:
+        say("", quiet)
+        say(escape(rounding_table(report)), quiet)
+
+
+def _parameters(report: "QuantizeReport") -> list[dict[str, Any]]:
+    return [asdict(row) | {"error": row.error} for layer in report.layers for row in layer.roundings]
 
 
 def parity(
@@ -65,20 +87,10 @@ def parity(
     """Follow spikes from float to the integer reference and Lava; show the first that differs."""
     from hardware.parity import parity as compare_stages
     from neurofdfa.lab import deploy as lab
-    from neurofdfa.lab.build import build_data
-    from neurofdfa.lab.finished import load_run
 
-    config, network = load_run(run)
-    data = build_data(config.data, config.seed)
-    deployment = lab.deploy(network, data, bits)
+    deployment, data = lab.deploy_run(run, bits)
     spikes = lab.binary_inputs(data, data.open_test().select(slice(0, limit)))
-    record = None
-    if lava:
-        with progress_bars(quiet) as bars:
-            task = bars.add_task("real Lava", total=100, detail="")
-            record = lab.run_lava(
-                deployment, spikes, lambda done: bars.update(task, completed=int(100 * done)), states=True
-            )
+    record = lava_record(deployment, spikes, quiet, states=True) if lava else None
     report = compare_stages(deployment.network, deployment.program, spikes, record)
     table = Table("stages", "equal spikes", "equal samples", "same class", "first difference")
     for row in report.comparisons:
@@ -112,23 +124,31 @@ def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .nir file, or lava-dl's .net, .hdf5, .h5.")],
     dt: Annotated[float | None, typer.Option(help="Step in seconds, where the file does not say it.")] = None,
     reset: Annotated[str | None, typer.Option(help="hard or soft, where the file does not say it.")] = None,
+    writer: Annotated[str | None, typer.Option(help="Who wrote it: snntorch, norse or spikingjelly.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Also quantise, and show every rounding error.")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Input spikes to quantise on, .npy [T, B, n]; else the golden input.")
+    ] = None,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Read a file as the chip would: explain every parameter of a NIR graph, check its golden vector."""
     from hardware.golden import check_golden
-    from hardware.graph import load, mapping_table
+    from hardware.graph import load
 
+    if writer not in (None, "norse", "snntorch", "spikingjelly"):
+        raise UserError(f"unknown writer '{writer}': choose norse, snntorch or spikingjelly")
     if reset not in (None, "hard", "soft"):
         raise UserError(f"unknown reset '{reset}': choose hard or soft")
     if file.suffix in NETX_SUFFIXES:
-        if dt is not None or reset is not None:
-            raise UserError(f"{file} holds integers, which say their dynamics: leave out --dt and --reset")
+        if (dt, reset, writer, bits, calibrate) != (None,) * 5:
+            raise UserError(f"{file} holds integers, which say their dynamics: leave out --dt and the others")
         _import_netx(file, as_json, quiet)
         return
-    network = load(file, dt, reset)
-    say(mapping_table(network), quiet)
+    network = load(file, dt, reset, writer=writer)
+    report = None if bits is None else _quantise(network, bits, calibrate)
+    _explain(network, report, quiet)
     golden = None if network.golden is None else check_golden(network).ok
     words = {
         True: "golden vector reproduced",
@@ -137,7 +157,26 @@ def import_file(
     }
     say(f"{file}: {words[golden]}", quiet)
     layers = [{"name": layer.name, "neurons": layer.size} for layer in network.layers]
-    emit({"file": str(file), "golden_ok": golden, "layers": layers}, as_json)
+    parameters = {} if report is None else {"parameters": _parameters(report)}
+    emit({"file": str(file), "golden_ok": golden, "layers": layers} | parameters, as_json)
+
+
+def _quantise(network: "Network", bits: int, calibrate: Path | None) -> "QuantizeReport":
+    """Calibrate on a file of spikes, or on the golden input."""
+    import numpy as np
+
+    from hardware.quantize import quantize
+
+    if calibrate is not None:
+        try:
+            spikes = np.load(calibrate)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{calibrate} is no .npy file of spikes: {error}") from None
+    elif network.golden is not None:
+        spikes = network.golden.input
+    else:
+        raise UserError("the file holds no golden input to find scales on: pass spikes with --calibrate")
+    return quantize(network, bits, np.asarray(spikes != 0, np.uint8)).report
 
 
 def _import_netx(file: Path, as_json: bool, quiet: bool) -> None:

@@ -9,7 +9,9 @@ from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, pr
 from neurofdfa.errors import UserError
 
 if TYPE_CHECKING:  # commands import what they need: --help must not wait for torch
+    from hardware.program import Record
     from neurofdfa.data.dataset import Dataset
+    from neurofdfa.lab.deploy import Deployment, Spikes
     from neurofdfa.network import Network
 
 BACKENDS = ("torch", "fixed-point", "lava")
@@ -32,14 +34,12 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Test accuracy of a run on PyTorch, on the integer reference, or on real Lava."""
-    from neurofdfa.lab.build import build_data
     from neurofdfa.lab.evaluation import evaluate as evaluate_float
-    from neurofdfa.lab.finished import load_run
+    from neurofdfa.lab.finished import open_run
 
     if backend not in BACKENDS:
         raise UserError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
-    config, network = load_run(run)
-    data = build_data(config.data, config.seed)
+    config, network, data = open_run(run)
     test = data.open_test().select(slice(0, limit))
     result: dict[str, Any] = {"samples": len(test), "spikes_equal": None, "backend": backend}
     if backend == "torch":
@@ -51,11 +51,7 @@ def evaluate(
         spikes = lab.binary_inputs(data, test)
         record = reference = lab.run_reference(deployment, spikes)
         if backend == "lava":
-            with progress_bars(quiet) as bars:
-                task = bars.add_task("real Lava", total=100, detail="")
-                record = lab.run_lava(
-                    deployment, spikes, lambda done: bars.update(task, completed=int(100 * done))
-                )
+            record = lava_record(deployment, spikes, quiet)
             rows = lab.compare(reference, record)
             result["spikes_equal"] = all(row.differences == 0 for row in rows) and lab.outputs_equal(
                 reference, record
@@ -73,6 +69,17 @@ def evaluate(
     emit(result, as_json)
 
 
+def lava_record(deployment: "Deployment", spikes: "Spikes", quiet: bool, states: bool = False) -> "Record":
+    """Run real Lava with a bar that shows how far it is."""
+    from neurofdfa.lab.deploy import run_lava
+
+    with progress_bars(quiet) as bars:
+        task = bars.add_task("real Lava", total=100, detail="")
+        return run_lava(
+            deployment, spikes, lambda done: bars.update(task, completed=int(100 * done)), states=states
+        )
+
+
 def export(
     run: Run,
     out: Annotated[Path, typer.Option(help="File to write.")],
@@ -83,8 +90,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a run's network in an interchange format, and check that the file gives the same spikes."""
-    from neurofdfa.lab.build import build_data
-    from neurofdfa.lab.finished import load_run
+    from neurofdfa.lab.finished import open_run
 
     writers = {"nir": _export_nir, "netx": _export_netx}
     if to not in writers:
@@ -93,8 +99,7 @@ def export(
         raise UserError(f"{out} is not named as a netx file: end it with one of {', '.join(NETX_SUFFIXES)}")
     if out.exists():
         raise UserError(f"{out} exists: name another file, or remove it")
-    config, network = load_run(run)
-    data = build_data(config.data, config.seed)
+    _, network, data = open_run(run)
     golden, checked = writers[to](network, data, out, bits)
     words = {True: f"{checked} reproduced", False: f"{checked} DIFFERS", None: f"no {checked} checked"}
     say(f"{out}: {words[golden]}", quiet)

@@ -60,12 +60,10 @@ def energy(
     quiet: Quiet = False,
 ) -> None:
     """Operations, memory and joules per sample: learning, inference, and BPTT beside them."""
-    from neurofdfa.lab.build import build_data
     from neurofdfa.lab.energy import keep, run_ledger
-    from neurofdfa.lab.finished import load_run
+    from neurofdfa.lab.finished import open_run
 
-    config, network = load_run(run)
-    found = run_ledger(config, network, build_data(config.data, config.seed), samples)
+    found = run_ledger(*open_run(run), samples)
     say(_table(found), quiet)
     say(_joules(found), quiet)
     say("Constants: Davies et al. 2018 (simulated lower bound); Horowitz 2014 (45 nm CMOS).", quiet)

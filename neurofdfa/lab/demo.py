@@ -10,7 +10,6 @@ import numpy as np
 from hardware.errors import HardwareError
 from hardware.lava import LavaMissing
 from neurofdfa.files import write_json
-from neurofdfa.lab.build import build_data
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.deploy import (
     Deployment,
@@ -18,13 +17,13 @@ from neurofdfa.lab.deploy import (
     accuracy,
     binary_inputs,
     compare,
-    deploy,
+    deploy_run,
     outputs_equal,
     quantisation_rows,
     run_lava,
     run_reference,
 )
-from neurofdfa.lab.finished import load_run, versions
+from neurofdfa.lab.finished import versions
 from neurofdfa.lab.record import Summary
 from neurofdfa.lab.report import write as write_report
 from neurofdfa.lab.settings import DIGITS, TIMING
@@ -115,9 +114,7 @@ def _jobs(folder: Path, seed: int, command: str, epochs: int | None) -> list[Job
 def _deploy(
     run: Path, summary: Summary, on_lava: Callable[[float], None] | None
 ) -> tuple[list[Stage], LavaOutcome, Deployment]:
-    config, network = load_run(run)
-    data = build_data(config.data, config.seed)
-    deployment = deploy(network, data)
+    deployment, data = deploy_run(run)
     test = data.open_test()
     spikes, labels = binary_inputs(data, test), test.targets.numpy()
     reference = run_reference(deployment, spikes)

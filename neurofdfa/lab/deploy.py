@@ -5,6 +5,7 @@ The bridge is the NIR graph and nothing else; weights are scaled on training inp
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.errors import UserError
 from neurofdfa.exchange import to_nir
+from neurofdfa.lab.finished import open_run
 from neurofdfa.network import Network
 
 Spikes = NDArray[np.uint8]
@@ -73,6 +75,12 @@ def deploy(network: Network, data: Dataset, bits: int = 8) -> Deployment:
     graph = network_from_graph(to_nir(network))
     calibration = binary_inputs(data, data.train.select(slice(0, CALIBRATION_SAMPLES)))
     return Deployment(graph, quantize(graph, bits, calibration, steps=trained_steps(network, bits)), bits)
+
+
+def deploy_run(folder: Path, bits: int = 8) -> tuple[Deployment, Dataset]:
+    """Deploy the network of a run folder; also the data set that it was trained on."""
+    _, network, data = open_run(folder)
+    return deploy(network, data, bits), data
 
 
 def trained_steps(network: Network, bits: int) -> dict[str, float] | None:

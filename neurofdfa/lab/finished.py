@@ -6,9 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from neurofdfa.data.dataset import Dataset
 from neurofdfa.errors import UserError
 from neurofdfa.files import load_weights, read_tensors
-from neurofdfa.lab.build import build_network
+from neurofdfa.lab.build import build_data, build_network
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.network import Network
 
@@ -25,6 +26,12 @@ def load_run(folder: Path) -> tuple[RunConfig, Network]:
     network = build_network(config.network, first.shape[1], last.shape[0], config.seed)
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     return config, network
+
+
+def open_run(folder: Path) -> tuple[RunConfig, Network, Dataset]:
+    """As `load_run`, with the data set that it was trained on."""
+    config, network = load_run(folder)
+    return config, network, build_data(config.data, config.seed)
 
 
 def versions() -> dict[str, str]:

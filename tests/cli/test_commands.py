@@ -166,7 +166,19 @@ def test_import_explains_a_file(folder: Path, capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     assert "1 − dt/tau" in text
     assert "golden vector reproduced" in text
-    assert result(f"import {folder / 'network.nir'} --json", capsys)["golden_ok"] is True
+    assert "weight layer1.weight  gain·W" in text
+    found = result(f"import {folder / 'network.nir'} --bits 3 --json", capsys)
+    assert found["golden_ok"] is True
+    rows = {(row["layer"], row["parameter"]): row for row in found["parameters"]}
+    assert abs(rows["layer1.neuron", "weight layer1.weight"]["error"]) > 0
+    assert run(["map", str(folder), "--bits", "3", "--parameters"]) == 0
+    assert "vth·step/2^shift" in capsys.readouterr().out
+    for options, reason in (
+        (["--writer", "nobody"], "choose norse, snntorch or spikingjelly"),
+        (["--bits", "3", "--calibrate", str(folder / "config.toml")], "is no .npy file of spikes"),
+    ):
+        assert run(["import", str(folder / "network.nir"), *options]) == 2
+        assert reason in capsys.readouterr().err
 
 
 def test_netx_export_and_import(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,7 +219,7 @@ def test_report_says_what_each_parameter_became():
     assert abs(rows["beta"].error) <= 0.5 / 4096
     assert abs(rows["threshold"].error) < 1e-3
     assert abs(rows["bias"].error) < 1e-5
-    assert set(rows) == {"alpha", "beta", "threshold", "bias"}
+    assert set(rows) == {"weight w", "alpha", "beta", "threshold", "bias"}
 
 
 def test_recurrent_and_skipping_edges_are_heard_when_the_network_hears_them(rng):
