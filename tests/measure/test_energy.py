@@ -1,6 +1,7 @@
 """The ledger's counts are those of a hand with a pencil, and of NeuroBench."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from neurofdfa.errors import UserError
 from neurofdfa.loss import CrossEntropy
 from neurofdfa.measure.energy import CONSTANTS, Counts, Ledger, ledger
+from neurofdfa.measure.energy_table import rows
 from neurofdfa.network import Network, feed_forward
 from neurofdfa.neuron import LIF, lif_step
 from neurofdfa.signal import RULES, Rule, rule_named
@@ -265,3 +267,9 @@ def test_synaptic_operations_are_those_of_neurobench() -> None:
     assert ours.synaptic_operations > 1000
     assert found["Effective_ACs"] == ours.synaptic_operations
     assert found["Effective_MACs"] == 0
+
+
+def test_the_documented_table_is_what_its_command_prints() -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "energy.md").read_text(encoding="utf-8").splitlines()
+    for row in rows():
+        assert row in documented
