@@ -127,9 +127,34 @@ def _forward_forward(n: Neurons) -> Lowering:
     )
 
 
-def _forward_gradient(rule: str, term: str, why: str) -> Callable[[Neurons], Lowering]:
-    """Rules that need tangents, which have no place on the chip, and one thing more."""
-    return lambda _: Lowering(rule, (TANGENTS, Term(term, "impossible", why), STEP, READOUT))
+def _weight_forward_gradient(n: Neurons) -> Lowering:
+    direction = Term(
+        "direction V per synapse",
+        "impossible",
+        "a random number per synapse that also drives the tangents; nearest: the host perturbs weights, runs "
+        "twice, and broadcasts the difference of losses",
+    )
+    return Lowering("weight-forward-gradient", (TANGENTS, direction, STEP, READOUT))
+
+
+def _activity_forward_gradient(n: Neurons) -> Lowering:
+    nearest = Term(
+        "c = e · ẏ, broadcast",
+        "impossible",
+        "without ẏ there is no c; nearest: noise in the membranes, and the loss against its average as the "
+        "third factor (node perturbation)",
+    )
+    return Lowering("activity-forward-gradient", (TANGENTS, nearest, STEP, READOUT))
+
+
+def _guided_forward_gradient(n: Neurons) -> Lowering:
+    scale = Term(
+        "⟨g, d⟩ / ‖d‖²",
+        "impossible",
+        "a sum over a whole layer, a division, and a weight change that waits for both; nearest: local-loss, "
+        "which descends the guess itself",
+    )
+    return Lowering("guided-forward-gradient", (TANGENTS, scale, STEP, READOUT))
 
 
 def _sbd(n: Neurons) -> Lowering:
@@ -213,24 +238,9 @@ TABLE: dict[str, Callable[[Neurons], Lowering]] = {
     "local-loss": _local_loss,
     "mono-forward": _mono_forward,
     "forward-forward": _forward_forward,
-    "weight-forward-gradient": _forward_gradient(
-        "weight-forward-gradient",
-        "direction V per synapse",
-        "a random number per synapse that also drives the tangents; nearest: the host perturbs weights, runs "
-        "twice, and broadcasts the difference of losses",
-    ),
-    "activity-forward-gradient": _forward_gradient(
-        "activity-forward-gradient",
-        "c = e · ẏ, broadcast",
-        "without ẏ there is no c; nearest: noise in the membranes, and the loss against its average as the "
-        "third factor (node perturbation)",
-    ),
-    "guided-forward-gradient": _forward_gradient(
-        "guided-forward-gradient",
-        "⟨g, d⟩ / ‖d‖²",
-        "a sum over a whole layer, a division, and a weight change that waits for both; nearest: local-loss, "
-        "which descends the guess itself",
-    ),
+    "weight-forward-gradient": _weight_forward_gradient,
+    "activity-forward-gradient": _activity_forward_gradient,
+    "guided-forward-gradient": _guided_forward_gradient,
     "sbd": _sbd,
     "ottt": _ottt,
     "sltt": _sltt,

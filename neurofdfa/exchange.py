@@ -8,6 +8,7 @@ reproduces this network's decays and weights exactly (τ_mem = dt/(1 − β), R 
     format, dt, integrator, reset, readout, decode, steps, golden/input, golden/<node>, golden/readout
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.files import write_whole
-from neurofdfa.layer import Dense
 from neurofdfa.network import Network
 from neurofdfa.neuron import LIF
+from neurofdfa.synapse import Conv2d, Synapse
 
 FORMAT = "neurofdfa-nir/1"
 
@@ -30,22 +31,23 @@ def to_nir(network: Network, golden: Tensor | None = None) -> nir.NIRGraph:
 
     Raises `UserError` when the golden input is not binary.
     """
-    nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array([network.n_in]))}
+    shape = network.hidden[0].synapse.in_shape
+    nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(shape))}
     edges: list[tuple[str, str]] = []
     below = "input"
     for index, layer in enumerate(network.hidden, 1):
-        weight, neuron = f"layer{index}.weight", f"layer{index}.neuron"
-        nodes[weight] = _synapse(layer.synapse)
-        nodes[neuron] = _neuron(layer.neuron, layer.n)
-        edges += [(below, weight), (weight, neuron)]
+        name = f"layer{index}"
+        neuron, own = f"{name}.neuron", layer.synapse.out_shape
+        chain = _chain(name, layer.synapse, shape) | {neuron: _neuron(layer.neuron, own)}
+        nodes |= chain
+        edges += pairwise([below, *chain])
         if layer.recurrent is not None:
-            nodes[f"layer{index}.recurrent"] = _synapse(layer.recurrent)
-            edges += [(neuron, f"layer{index}.recurrent"), (f"layer{index}.recurrent", neuron)]
-        below = neuron
-    nodes["readout.weight"] = _synapse(network.readout.synapse)
-    nodes["readout.neuron"] = _readout(network)
-    nodes["output"] = nir.Output(np.array([network.n_out]))
-    edges += [(below, "readout.weight"), ("readout.weight", "readout.neuron"), ("readout.neuron", "output")]
+            nodes[f"{name}.recurrent"] = _weights(layer.recurrent)
+            edges += [(neuron, f"{name}.recurrent"), (f"{name}.recurrent", neuron)]
+        below, shape = neuron, own
+    chain = _chain("readout", network.readout.synapse, shape) | {"readout.neuron": _readout(network)}
+    nodes |= chain | {"output": nir.Output(np.array([network.n_out]))}
+    edges += pairwise([below, *chain, "output"])
     return nir.NIRGraph(nodes, edges, metadata=_metadata(network, golden))
 
 
@@ -55,26 +57,52 @@ def export_nir(network: Network, path: Path, golden: Tensor | None = None) -> No
     write_whole(path, lambda file: nir.write(file, graph))
 
 
-def _synapse(dense: Dense) -> nir.NIRNode:
-    weight = _array(dense.effective)
-    return nir.Linear(weight) if dense.bias is None else nir.Affine(weight, _array(dense.bias))
+def _chain(name: str, synapse: Synapse, shape: tuple[int, ...]) -> dict[str, nir.NIRNode]:
+    """The nodes of one set of synapses, in order, behind neurons of that shape."""
+    nodes: dict[str, nir.NIRNode] = {}
+    if synapse.pool is not None:
+        window = np.array([synapse.pool.window, synapse.pool.window])
+        nodes[f"{name}.pool"] = nir.SumPool2d(window, window, np.array([0, 0]))
+        shape = synapse.pool.pooled
+    if len(shape) > 1 and not isinstance(synapse, Conv2d):
+        nodes[f"{name}.flatten"] = nir.Flatten({"input": np.array(shape)}, 0, -1)
+    return nodes | {f"{name}.weight": _weights(synapse)}
 
 
-def _neuron(lif: LIF, n: int) -> nir.NIRNode:
+def _weights(synapse: Synapse) -> nir.NIRNode:
+    weight = _array(synapse.effective)
+    bias = None if synapse.bias is None else _array(synapse.bias)
+    if isinstance(synapse, Conv2d):
+        node = nir.Conv2d(
+            input_shape=synapse.shape[1:],
+            weight=weight,
+            stride=synapse.stride,
+            padding=synapse.padding,
+            dilation=1,
+            groups=1,
+            bias=np.zeros(synapse.channels) if bias is None else bias,
+        )
+        # NIR 1.0.8 takes the kernel for square when it works out the shape
+        node.output_type = {"output": np.array(synapse.image)}
+        return node
+    return nir.Linear(weight) if bias is None else nir.Affine(weight, bias)
+
+
+def _neuron(lif: LIF, shape: tuple[int, ...]) -> nir.NIRNode:
     tau_mem = lif.dt / (1.0 - lif.beta)
     membrane: dict[str, Any] = {
-        "r": np.full(n, tau_mem / lif.dt),
-        "v_leak": np.zeros(n),
-        "v_threshold": np.full(n, lif.v_threshold),
-        "v_reset": np.zeros(n),
+        "r": np.full(shape, tau_mem / lif.dt),
+        "v_leak": np.zeros(shape),
+        "v_threshold": np.full(shape, lif.v_threshold),
+        "v_reset": np.zeros(shape),
     }
     if lif.alpha == 0:
-        return nir.LIF(tau=np.full(n, tau_mem), **membrane)
+        return nir.LIF(tau=np.full(shape, tau_mem), **membrane)
     tau_syn = lif.dt / (1.0 - lif.alpha)
     return nir.CubaLIF(
-        tau_syn=np.full(n, tau_syn),
-        tau_mem=np.full(n, tau_mem),
-        w_in=np.full(n, tau_syn / lif.dt),
+        tau_syn=np.full(shape, tau_syn),
+        tau_mem=np.full(shape, tau_mem),
+        w_in=np.full(shape, tau_syn / lif.dt),
         **membrane,
     )
 
@@ -82,7 +110,7 @@ def _neuron(lif: LIF, n: int) -> nir.NIRNode:
 def _readout(network: Network) -> nir.NIRNode:
     readout, dt = network.readout, network.hidden[0].neuron.dt
     if readout.population is not None:
-        return _neuron(readout.population.neuron, readout.n)
+        return _neuron(readout.population.neuron, (readout.n,))
     if readout.kind == "integrator":
         return nir.I(r=np.full(readout.n, 1.0 / dt))
     tau = dt / (1.0 - readout.kappa)

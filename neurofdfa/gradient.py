@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from neurofdfa.layer import Dense, SpikingLayer
+from neurofdfa.layer import SpikingLayer
+from neurofdfa.synapse import Synapse
 from neurofdfa.trace import LayerGradient
 
 
@@ -14,7 +15,7 @@ def add_layer(layer: SpikingLayer, gradient: LayerGradient, batch: int) -> None:
         accumulate(layer.recurrent.weight, gradient.recurrent, batch)
 
 
-def add_synapse(synapse: Dense, gradient: LayerGradient, batch: int) -> None:
+def add_synapse(synapse: Synapse, gradient: LayerGradient, batch: int) -> None:
     """The same for one set of synapses."""
     accumulate(synapse.weight, gradient.weight, batch)
     if synapse.bias is not None and gradient.bias is not None:

@@ -1,101 +1,36 @@
-"""Synapses and the layers made of them: dense input, optional recurrence, LIF neurons, dropout."""
+"""A layer: LIF neurons behind synapses, optional recurrence, dropout."""
 
-import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
-from neurofdfa.grid import WeightGrid
 from neurofdfa.neuron import LIF, LIFState, LIFTangent, Spike, heaviside, lif_step, lif_tangent_step
-
-
-class Dense(nn.Module):
-    """All-to-all synapses. weight: `[n_out, n_in]`, stored with the inputs outermost so that one
-    input spike reads one contiguous row; bias: `[n_out]` or None; grid: when set, spikes see the weights
-    rounded to it while `weight` keeps learning in float.
-    """
-
-    def __init__(self, n_in: int, n_out: int, *, bias: bool = False, grid: WeightGrid | None = None) -> None:
-        super().__init__()
-        for name, n in (("inputs", n_in), ("neurons", n_out)):
-            if n < 1:
-                raise UserError(f"a layer needs at least one of its {name}, got {n}")
-        self.weight = nn.Parameter(torch.zeros(n_in, n_out).t())
-        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
-        self.grid = grid
-        self._rounded: tuple[int, Tensor] | None = None
-
-    @property
-    def effective(self) -> Tensor:
-        """The weights that spikes see; their derivative passes straight through to `weight`."""
-        if self.grid is None:
-            return self.weight
-        version = self.weight._version  # pyright: ignore[reportPrivateUsage] counts in-place updates
-        if self._rounded is None or self._rounded[0] != version:
-            with torch.no_grad():
-                self._rounded = (version, self.grid.round(self.weight))
-        rounded = self._rounded[1]
-        return self.weight + (rounded - self.weight).detach() if torch.is_grad_enabled() else rounded
-
-    @property
-    def n_in(self) -> int:
-        """Number of pre-synaptic neurons."""
-        return self.weight.shape[1]
-
-    @property
-    def n_out(self) -> int:
-        """Number of post-synaptic neurons."""
-        return self.weight.shape[0]
-
-    def initialise(self, gain: float, generator: torch.Generator) -> None:
-        """Weights ~ N(0, gain²/n_in), biases zero."""
-        with torch.no_grad():
-            shape, dtype, device = self.weight.shape, self.weight.dtype, generator.device
-            drawn = torch.randn(shape, generator=generator, dtype=dtype, device=device)
-            self.weight.copy_(drawn * (gain / math.sqrt(self.n_in)))
-            if self.bias is not None:
-                self.bias.zero_()
-
-    def forward(self, pre: Tensor) -> Tensor:
-        """W s + b: `[B, n_in]` → `[B, n_out]`."""
-        return nn.functional.linear(pre, self.effective, self.bias)
-
-    def linear(self, pre: Tensor) -> Tensor:
-        """W s without the bias, for tangents."""
-        return nn.functional.linear(pre, self.effective)
-
-    def gradient(self, delta: Tensor, trace: Tensor) -> Tensor:
-        """Σ_b δ_b ⊗ trace_b: `[B, n_out]`, `[B, n_in]` → `[n_out, n_in]`."""
-        return (trace.t() @ delta).t()
+from neurofdfa.synapse import Synapse
 
 
 class SpikingLayer(nn.Module):
-    """LIF neurons behind dense synapses.
+    """LIF neurons, one per output of `synapse`.
 
-    n_in, n: pre-synaptic and own neurons. recurrent: all-to-all synapses from the layer's own spikes of
-    the step before. dropout: probability that a neuron's spikes are not transmitted during a sequence.
+    recurrent: synapses from the layer's own spikes of the step before, or None. dropout: probability that a
+    neuron's spikes are not transmitted during a sequence.
     """
 
     def __init__(
-        self,
-        n_in: int,
-        n: int,
-        neuron: LIF,
-        *,
-        bias: bool = False,
-        recurrent: bool = False,
-        dropout: float = 0.0,
-        grid: WeightGrid | None = None,
+        self, synapse: Synapse, neuron: LIF, *, recurrent: Synapse | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"dropout must be in [0, 1), got {dropout}")
+        if recurrent is not None and (recurrent.n_in, recurrent.n_out) != (synapse.n_out, synapse.n_out):
+            raise UserError(
+                f"recurrent synapses of {recurrent.n_in} to {recurrent.n_out} neurons do not fit a layer of "
+                f"{synapse.n_out}"
+            )
         self.neuron = neuron
         self.dropout = dropout
-        self.synapse = Dense(n_in, n, bias=bias, grid=grid)
-        self.recurrent = Dense(n, n, grid=grid) if recurrent else None
+        self.synapse = synapse
+        self.recurrent = recurrent
 
     @property
     def n(self) -> int:

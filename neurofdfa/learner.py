@@ -267,7 +267,9 @@ class Learner:
             filtered, spikes = self.impairments.traces(heard, self.generator)
             one, ones = cascade((readout.kappa,), error.new_ones(1, 1), ones)
             state = (spikes, ones)
-            gradient = LayerGradient(readout.synapse.gradient(error, filtered), (error * one).sum(0), None)
+            gradient = LayerGradient(
+                readout.synapse.gradient(error, filtered), readout.synapse.bias_gradient(error * one), None
+            )
         add_synapse(readout.synapse, gradient, now.batch)
         return state
 

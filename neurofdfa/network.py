@@ -1,7 +1,6 @@
 """A network is hidden layers in order and a readout; this file steps it through time."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from neurofdfa.grid import WeightGrid
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.neuron import LIF, LIFState, decay, heaviside, psi, surrogate_spike
 from neurofdfa.readout import Readout, ReadoutKind, ReadoutState, ReadoutStep
+from neurofdfa.stages import plan
 
 
 class NetworkState(NamedTuple):
@@ -186,9 +186,10 @@ class Network(nn.Module):
 
 def feed_forward(
     n_in: int,
-    hidden: Sequence[int],
+    hidden: Sequence[int | str],
     n_out: int,
     *,
+    shape: tuple[int, ...] = (),
     neuron: LIF | None = None,
     readout: ReadoutKind = "integrator",
     tau_out: float | None = None,
@@ -199,12 +200,14 @@ def feed_forward(
     weight_bits: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Network:
-    """A network of dense layers, all with the same neuron, with weights drawn from `generator`.
+    """A chain of layers, all with the same neuron, with weights drawn from `generator`.
 
-    tau_out: time constant of a "leaky" readout in seconds (default 20 dt). recurrent: give every
-    hidden layer all-to-all recurrent synapses. weight_bits: learn through a quantiser of so many bits.
+    hidden: sizes of dense layers, and convolutions and pools in words (`neurofdfa.stages`); shape: the
+    input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky" readout
+    in seconds (default 20 dt). recurrent: give every hidden layer synapses from its own spikes, all-to-all
+    or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many bits.
 
-    >>> net = feed_forward(64, [128, 128], 10)
+    >>> net = feed_forward(64, ["conv 8x3x3", "pool 2", 32], 10, shape=(1, 8, 8))
     >>> net.run(torch.rand(16, 2, 64)).y.shape
     torch.Size([16, 2, 10])
     """
@@ -218,16 +221,12 @@ def feed_forward(
             raise UserError(f"tau_out must be a finite number above 0, got {tau}")
         kappa = decay(tau, lif.dt, lif.decay_bits)
     grid = None if weight_bits is None else WeightGrid(weight_bits)
-    widths = [n_in, *hidden]
+    chain = plan(n_in, hidden, n_out, shape=shape, recurrent=recurrent, bias=bias, grid=grid)
     layers = [
-        SpikingLayer(a, b, lif, bias=bias, recurrent=recurrent, dropout=dropout, grid=grid)
-        for a, b in pairwise(widths)
+        SpikingLayer(synapse, lif, recurrent=own, dropout=dropout)
+        for synapse, own in zip(chain.layers, chain.recurrent, strict=True)
     ]
-    network = Network(
-        layers,
-        Readout(widths[-1], n_out, readout, kappa, lif, bias=bias, grid=grid),
-        input_dropout=input_dropout,
-    )
+    network = Network(layers, Readout(chain.readout, readout, kappa, lif), input_dropout=input_dropout)
     network.initialise(generator if generator is not None else torch.Generator().manual_seed(0))
     return network
 

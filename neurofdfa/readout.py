@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from neurofdfa.grid import WeightGrid
-from neurofdfa.layer import Dense, LayerStep, SpikingLayer
+from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.neuron import LIF, LIFState, LIFTangent, heaviside, psi, surrogate_spike
+from neurofdfa.synapse import Synapse
 
 ReadoutKind = Literal["integrator", "leaky", "spike-count"]
 Decode = Literal["last", "mean", "count"]
@@ -53,31 +53,21 @@ class ReadoutStep(NamedTuple):
 
 
 class Readout(nn.Module):
-    """Dense synapses into k outputs.
+    """Synapses into k outputs.
 
     kappa: κ per step. neuron: LIF parameters of a spiking readout (ignored by the other kinds).
     """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        kind: ReadoutKind,
-        kappa: float,
-        neuron: LIF,
-        *,
-        bias: bool = False,
-        grid: WeightGrid | None = None,
-    ) -> None:
+    def __init__(self, synapse: Synapse, kind: ReadoutKind, kappa: float, neuron: LIF) -> None:
         super().__init__()
         self.kind: ReadoutKind = kind
         self.kappa = kappa
         spiking = kind == "spike-count"
-        self.population = SpikingLayer(n_in, n_out, neuron, bias=bias, grid=grid) if spiking else None
-        self.dense = None if spiking else Dense(n_in, n_out, bias=bias, grid=grid)
+        self.population = SpikingLayer(synapse, neuron) if spiking else None
+        self.dense = None if spiking else synapse
 
     @property
-    def synapse(self) -> Dense:
+    def synapse(self) -> Synapse:
         """The weights W_o, whichever kind of readout they lead to."""
         if self.population is not None:
             return self.population.synapse

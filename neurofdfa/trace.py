@@ -6,9 +6,11 @@ For the LIF neuron (own-state path only, which is what makes it local), Bellec e
 
 with d = ∂u/∂u⁻ (`neurofdfa.neuron.membrane_derivative`) and κ the decay of the readout. Two forms:
 
-- `PerSynapse`: exactly the above. Memory `B · n · n_in` per layer, as one value per synapse on a chip.
+- `PerSynapse`: exactly the above. Memory `B · n · fan_in` per layer, as one value per synapse on a chip.
 - `PerNeuron`: one value per pre-synaptic neuron, `B · n_in`. It takes d_j = β (exact for a soft, detached
   reset; it neglects resets otherwise) and lets κ filter ε instead of ψε (exact for κ = 0).
+
+Filters are linear: where weights are shared or inputs pooled, both may happen behind the trace.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.neuron import membrane_derivative
+from neurofdfa.synapse import Synapse
 
 
 class LayerGradient(NamedTuple):
@@ -28,6 +31,19 @@ class LayerGradient(NamedTuple):
     weight: Tensor
     bias: Tensor | None
     recurrent: Tensor | None
+
+
+def outer(
+    layer: SpikingLayer, delta: Tensor, pre: Tensor, one: Tensor | float, own: Tensor | None
+) -> LayerGradient:
+    """Σ_b δ_b ⊗ x_b for each group of synapses. delta: `[B, n]`; x is pre, `[B, n_in]`, the constant's trace
+    `one`, `[B, 1]` or alike, and own, `[B, n]`.
+    """
+    return LayerGradient(
+        layer.synapse.gradient(delta, pre),
+        None if layer.synapse.bias is None else layer.synapse.bias_gradient(delta * one),
+        None if layer.recurrent is None or own is None else layer.recurrent.gradient(delta, own),
+    )
 
 
 S = TypeVar("S")
@@ -114,21 +130,25 @@ class PerNeuron:
         self, layer: SpikingLayer, signal: Tensor, seen: LayerStep, state: PerNeuronState
     ) -> LayerGradient:
         """Σ_b λ_b ψ_b ⊗ trace_b. signal: λ, `[B, n]`."""
-        delta = signal * seen.psi
-        pre, one, own = state.out
-        return LayerGradient(
-            layer.synapse.gradient(delta, pre),
-            None if layer.synapse.bias is None else (delta * one).sum(0),
-            None if layer.recurrent is None or own is None else layer.recurrent.gradient(delta, own),
-        )
+        return outer(layer, signal * seen.psi, *state.out)
 
 
-class PerSynapseState(NamedTuple):
-    """p `[B, m]`, ε `[B, n, m]`, ē `[B, n, m]`; the m columns are inputs, the constant 1, own spikes."""
+class SynapseTraces(NamedTuple):
+    """Of one group of synapses, m inputs per site: p `[B, sites, m]`, ε and ē `[B, channels, sites, m]`."""
 
     p: Tensor
     epsilon: Tensor
     eligibility: Tensor
+
+
+class PerSynapseState(NamedTuple):
+    """Traces of the input synapses, of the bias (the constant 1 is its only input) and of the recurrent ones;
+    None where the layer has no such synapses.
+    """
+
+    pre: SynapseTraces
+    bias: SynapseTraces | None
+    own: SynapseTraces | None
 
 
 @dataclass(frozen=True)
@@ -139,31 +159,54 @@ class PerSynapse:
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerSynapseState:
         """Zero traces."""
-        columns = layer.synapse.n_in + 1 + (layer.n if layer.recurrent is not None else 0)
-        zero = layer.synapse.weight.new_zeros(batch, layer.n, columns)
-        return PerSynapseState(zero[:, 0], zero, zero)
+        synapse, recurrent = layer.synapse, layer.recurrent
+
+        def traces(group: Synapse, sites: int, inputs: int) -> SynapseTraces:
+            zero = group.weight.new_zeros(batch, group.channels, group.sites, inputs)
+            return SynapseTraces(group.weight.new_zeros(batch, sites, inputs), zero, zero)
+
+        return PerSynapseState(
+            traces(synapse, synapse.sites, synapse.fan_in),
+            None if synapse.bias is None else traces(synapse, 1, 1),
+            None if recurrent is None else traces(recurrent, recurrent.sites, recurrent.fan_in),
+        )
 
     def step(
         self, layer: SpikingLayer, kappa: float, seen: LayerStep, state: PerSynapseState
     ) -> PerSynapseState:
         """Advance by one time step."""
-        columns = [seen.pre, seen.pre.new_ones(seen.pre.shape[0], 1)]
-        if layer.recurrent is not None:
-            columns.append(seen.before.s)
-        p = layer.neuron.alpha * state.p + torch.cat(columns, 1)
-        d = membrane_derivative(seen.before, layer.neuron)
-        epsilon = (d.unsqueeze(2) if isinstance(d, Tensor) else d) * state.epsilon + p.unsqueeze(1)
-        e = seen.psi.unsqueeze(2) * epsilon
-        return PerSynapseState(p, epsilon, kappa * state.eligibility + e if self.filtered else e)
+        alpha, d = layer.neuron.alpha, membrane_derivative(seen.before, layer.neuron)
+
+        def advance(group: Synapse, heard: Tensor, before: SynapseTraces) -> SynapseTraces:
+            p = alpha * before.p + heard
+            own_d = group.by_channel(d).unsqueeze(3) if isinstance(d, Tensor) else d
+            epsilon = own_d * before.epsilon + p.unsqueeze(1)
+            e = group.by_channel(seen.psi).unsqueeze(3) * epsilon
+            return SynapseTraces(p, epsilon, kappa * before.eligibility + e if self.filtered else e)
+
+        synapse, recurrent = layer.synapse, layer.recurrent
+        one = seen.pre.new_ones(seen.pre.shape[0], 1, 1)
+        return PerSynapseState(
+            advance(synapse, synapse.patches(seen.pre), state.pre),
+            None if state.bias is None else advance(synapse, one, state.bias),
+            None
+            if recurrent is None or state.own is None
+            else advance(recurrent, recurrent.patches(seen.before.s), state.own),
+        )
 
     def gradient(
         self, layer: SpikingLayer, signal: Tensor, seen: LayerStep, state: PerSynapseState
     ) -> LayerGradient:
-        """Σ_b λ_b ē_b. signal: λ, `[B, n]`."""
-        total = torch.einsum("bj,bji->ji", signal, state.eligibility)
-        n_in = layer.synapse.n_in
+        """Σ_b λ_b ē_b, summed over the sites that share a weight. signal: λ, `[B, n]`."""
+
+        def total(group: Synapse, traces: SynapseTraces) -> Tensor:
+            return torch.einsum("bcs,bcsi->ci", group.by_channel(signal), traces.eligibility)
+
+        synapse, recurrent = layer.synapse, layer.recurrent
         return LayerGradient(
-            total[:, :n_in],
-            None if layer.synapse.bias is None else total[:, n_in],
-            None if layer.recurrent is None else total[:, n_in + 1 :],
+            total(synapse, state.pre).view_as(synapse.weight),
+            None if state.bias is None else total(synapse, state.bias).squeeze(1),
+            None
+            if recurrent is None or state.own is None
+            else total(recurrent, state.own).view_as(recurrent.weight),
         )

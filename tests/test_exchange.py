@@ -21,6 +21,37 @@ def spikes(seed: int = 0, steps: int = 20) -> torch.Tensor:
     return (torch.rand(steps, 5, 12, generator=generator) < 0.3).double()
 
 
+CONVOLUTIONS = {
+    "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}),
+    "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}),
+    "no square": (["conv 3x2x3 stride 2", "pool 1", "conv 2x1x3"], {"bias": True}),
+    "a pool before a dense layer": (["pool 4", 5], {"bias": True}),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions_and_pools_keep_their_dynamics(tmp_path: Path, name: str) -> None:
+    hidden, settings = CONVOLUTIONS[name]
+    lif = LIF(reset="hard", decay_bits=12)
+    net = feed_forward(64, hidden, 3, shape=(1, 8, 8), neuron=lif, **settings).double()  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(12, 4, 64, generator=generator) < 0.4).double()
+    scale_to_rate(net, x, 0.1)
+    if settings.get("bias"):
+        with torch.no_grad():
+            for layer in net.hidden:
+                layer.synapse.bias.uniform_(-0.1, 0.1, generator=generator)  # type: ignore[union-attr]
+    export_nir(net, tmp_path / "net.nir", x)
+    read = load(tmp_path / "net.nir")
+    check = check_golden(read)
+    assert check.ok, check
+    assert check.spikes > 0
+    assert [layer.size for layer in read.layers] == [*(layer.n for layer in net.hidden), 3]
+    kinds = {type(node) for node in nir.read(tmp_path / "net.nir", type_check=False).nodes.values()}
+    assert nir.SumPool2d in kinds
+    assert (nir.Conv2d in kinds) == any("conv" in str(entry) for entry in hidden)
+
+
 def network(readout: str, tau_syn: float, bias: bool = False, recurrent: bool = False) -> Network:
     neuron = LIF(tau_mem=6e-3, tau_syn=tau_syn, reset="hard", decay_bits=12)
     net = feed_forward(

@@ -4,48 +4,18 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
-from neurofdfa.layer import Dense, LayerStep, SpikingLayer
+from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.neuron import LIF, LIFState
 from neurofdfa.surrogate import Triangular
+from neurofdfa.synapse import Dense
 
 HALF = 1e-3 / math.log(2)
 
 
-def test_dense_by_hand():
-    dense = Dense(2, 3, bias=True).double()
-    with torch.no_grad():
-        dense.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
-        dense.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
-    pre = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
-    assert dense(pre).tolist() == [[1.5, 3.0, 4.5], [3.5, 7.0, 10.5]]
-    assert dense.linear(pre).tolist() == [[1.0, 3.0, 5.0], [3.0, 7.0, 11.0]]
-    assert (dense.n_in, dense.n_out) == (2, 3)
-    assert dense.weight.t().is_contiguous(), "one input's weights lie side by side"
-
-
-def test_dense_gradient_is_the_outer_product_summed_over_the_batch():
-    dense = Dense(2, 3)
-    delta, trace = torch.randn(4, 3), torch.randn(4, 2)
-    expected = sum(torch.outer(d, p) for d, p in zip(delta, trace, strict=True))
-    torch.testing.assert_close(dense.gradient(delta, trace), expected)
-
-
-def test_initialise_draws_from_the_generator_alone(generator):
-    dense = Dense(400, 300, bias=True)
-    torch.manual_seed(1)
-    dense.initialise(2.0, torch.Generator().manual_seed(9))
-    first = dense.weight.detach().clone()
-    torch.manual_seed(2)
-    dense.initialise(2.0, torch.Generator().manual_seed(9))
-    assert torch.equal(first, dense.weight)
-    dense.initialise(2.0, generator)
-    assert not torch.equal(first, dense.weight)
-    assert float(first.std()) == pytest.approx(2.0 / math.sqrt(400), rel=0.02)
-    assert not dense.bias.any()
-
-
 def test_recurrent_layer_hears_its_own_spikes_one_step_later():
-    layer = SpikingLayer(1, 2, LIF(tau_mem=HALF, surrogate=Triangular(1.0)), recurrent=True).double()
+    layer = SpikingLayer(
+        Dense(1, 2), LIF(tau_mem=HALF, surrogate=Triangular(1.0)), recurrent=Dense(2, 2)
+    ).double()
     with torch.no_grad():
         layer.synapse.weight.copy_(torch.tensor([[2.0], [0.0]]))
         layer.recurrent.weight.copy_(torch.tensor([[0.0, 0.0], [1.5, 0.0]]))
@@ -60,7 +30,7 @@ def test_recurrent_layer_hears_its_own_spikes_one_step_later():
 
 
 def test_tangent_step_by_hand():
-    layer = SpikingLayer(1, 1, LIF(tau_mem=HALF), bias=True, recurrent=True).double()
+    layer = SpikingLayer(Dense(1, 1, bias=True), LIF(tau_mem=HALF), recurrent=Dense(1, 1)).double()
     with torch.no_grad():
         layer.synapse.weight.fill_(2.0)
         layer.synapse.bias.fill_(100.0)
@@ -89,20 +59,14 @@ def test_sent_spikes_are_masked_and_first_takes_the_first_samples():
 
 
 def test_state_is_not_in_the_state_dict_and_follows_the_dtype():
-    layer = SpikingLayer(3, 4, LIF(), bias=True, recurrent=True).double()
+    layer = SpikingLayer(Dense(3, 4, bias=True), LIF(), recurrent=Dense(4, 4)).double()
     layer.step(torch.ones(2, 3, dtype=torch.float64), layer.initial_state(2))
     assert set(layer.state_dict()) == {"synapse.weight", "synapse.bias", "recurrent.weight"}
     assert layer.initial_state(2).u.dtype == torch.float64
     assert layer.initial_tangent(2).u.shape == (2, 4)
 
 
-@pytest.mark.parametrize(("n_in", "n"), [(0, 3), (3, 0), (-1, 3)])
-def test_empty_layers(n_in, n):
-    with pytest.raises(UserError, match="a layer needs at least one of its"):
-        SpikingLayer(n_in, n, LIF())
-
-
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan])
 def test_bad_dropout(dropout):
     with pytest.raises(UserError, match=r"dropout must be in \[0, 1\)"):
-        SpikingLayer(2, 2, LIF(), dropout=dropout)
+        SpikingLayer(Dense(2, 2), LIF(), dropout=dropout)

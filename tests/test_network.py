@@ -8,6 +8,7 @@ from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
 from neurofdfa.readout import Readout
+from neurofdfa.synapse import Dense
 
 HALF = 1e-3 / math.log(2)
 
@@ -131,8 +132,8 @@ def test_scale_to_rate_of_silence_says_so():
 def test_bad_networks():
     lif = LIF()
     with pytest.raises(UserError, match="do not fit"):
-        Network([SpikingLayer(3, 4, lif)], Readout(5, 2, "integrator", 1.0, lif))
-    with pytest.raises(UserError, match="do not fit"):
+        Network([SpikingLayer(Dense(3, 4), lif)], Readout(Dense(5, 2), "integrator", 1.0, lif))
+    with pytest.raises(UserError, match="at least one layer of neurons"):
         feed_forward(3, [], 2)
     with pytest.raises(UserError, match="unknown readout 'mean'"):
         feed_forward(3, [4], 2, readout="mean")

@@ -9,6 +9,7 @@ from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF, LIFState
 from neurofdfa.surrogate import Triangular
+from neurofdfa.synapse import Dense
 from neurofdfa.trace import PerNeuron, PerSynapse, cascade, cascade_state
 from tests.oracles.reference import SURROGATE, small_network, spike_train
 
@@ -48,7 +49,7 @@ def record(pre, psi, s=0.0, u=0.0):
 
 def test_per_neuron_by_hand():
     """κ = ½, β = ½: spikes at 0 and 2 leave 1, 1, 1.75 behind two filters; ψ of the last step counts."""
-    layer = SpikingLayer(1, 1, LIF(tau_mem=HALF), bias=True).double()
+    layer = SpikingLayer(Dense(1, 1, bias=True), LIF(tau_mem=HALF)).double()
     records = [record(1, 0.1), record(0, 0.2), record(1, 0.5)]
     state = follow(PerNeuron(), layer, 0.5, records)
     gradient = PerNeuron().gradient(layer, torch.full((1, 1), 2.0, dtype=torch.float64), records[-1], state)
@@ -60,7 +61,7 @@ def test_per_neuron_by_hand():
 
 def test_per_synapse_by_hand():
     """ē = κ ē⁻ + ψ ε with ε = β ε⁻ + s: ψ of every step counts."""
-    layer = SpikingLayer(1, 1, LIF(tau_mem=HALF)).double()
+    layer = SpikingLayer(Dense(1, 1), LIF(tau_mem=HALF)).double()
     records = [record(1, 0.5), record(0, 0.25), record(1, 1.0)]
     state = follow(PerSynapse(), layer, 0.5, records)
     # ε = 1, ½, 1¼;  ψε = ½, ⅛, 1¼;  ē = ½, ⅜, 1 7/16
@@ -69,28 +70,28 @@ def test_per_synapse_by_hand():
     assert float(gradient.weight) == pytest.approx(2 * 1.4375)
     assert gradient.bias is None
     unfiltered = follow(PerSynapse(filtered=False), layer, 0.5, records)
-    assert float(unfiltered.eligibility[0, 0, 0]) == pytest.approx(1.25)
+    assert float(unfiltered.pre.eligibility[0, 0, 0, 0]) == pytest.approx(1.25)
 
 
 def test_hard_reset_clears_the_trace():
-    layer = SpikingLayer(1, 1, LIF(tau_mem=HALF, reset="hard")).double()
+    layer = SpikingLayer(Dense(1, 1), LIF(tau_mem=HALF, reset="hard")).double()
     state = follow(PerSynapse(filtered=False), layer, 0.0, [record(1, 1.0), record(0, 1.0, s=1.0)])
-    assert float(state.epsilon[0, 0, 0]) == 0.0
+    assert float(state.pre.epsilon[0, 0, 0, 0]) == 0.0
 
 
 def test_attached_reset_by_hand():
     """d = β − θψ⁻ with u⁻ = 1.25 and a triangle of width 1: ½ − ¾ = −¼."""
     lif = LIF(tau_mem=HALF, reset_gradient="attached", surrogate=Triangular(width=1.0))
-    layer = SpikingLayer(1, 1, lif).double()
+    layer = SpikingLayer(Dense(1, 1), lif).double()
     state = follow(PerSynapse(filtered=False), layer, 0.0, [record(1, 1.0), record(0, 1.0, s=1.0, u=1.25)])
-    assert float(state.epsilon[0, 0, 0]) == pytest.approx(-0.25)
+    assert float(state.pre.epsilon[0, 0, 0, 0]) == pytest.approx(-0.25)
 
 
 def test_synaptic_filter_comes_first():
-    layer = SpikingLayer(1, 1, LIF(tau_mem=HALF, tau_syn=QUARTER)).double()
+    layer = SpikingLayer(Dense(1, 1), LIF(tau_mem=HALF, tau_syn=QUARTER)).double()
     records = [record(1, 1.0), record(0, 1.0)]
-    assert float(follow(PerSynapse(filtered=False), layer, 0.0, records).p[0, 0]) == 0.25
-    assert float(follow(PerSynapse(filtered=False), layer, 0.0, records).epsilon[0, 0, 0]) == 0.75
+    assert float(follow(PerSynapse(filtered=False), layer, 0.0, records).pre.p[0, 0, 0]) == 0.25
+    assert float(follow(PerSynapse(filtered=False), layer, 0.0, records).pre.epsilon[0, 0, 0, 0]) == 0.75
     assert float(follow(PerNeuron(filtered=False), layer, 0.0, records).out[0]) == 0.75
 
 
@@ -113,12 +114,12 @@ def test_both_forms_agree_where_both_are_exact(recurrent):
     assert (found[0].recurrent is not None) == recurrent
 
 
-@pytest.mark.parametrize(("trace", "size"), [(PerNeuron(), 2 * 40), (PerSynapse(), 40 + 1 + 2 * 30 * 41)])
+@pytest.mark.parametrize(("trace", "size"), [(PerNeuron(), 2 * 40), (PerSynapse(), 40 + 2 * 30 * 40)])
 def test_memory_is_what_the_documentation_says(trace, size):
-    """Values per sample: filter stages of 40 inputs, or two per synapse; bias stages aside."""
+    """Values per sample: filter stages of 40 inputs, or two per synapse."""
     network = feed_forward(40, [30], 2)
     state = follow(trace, network.hidden[0], 1.0, [next(iter(network.steps(torch.ones(1, 1, 40)))).layers[0]])
     if isinstance(trace, PerNeuron):
         assert sum(stage.numel() for stage in state.pre) == size
     else:
-        assert sum(part.numel() for part in state) == size
+        assert sum(part.numel() for part in state.pre) == size

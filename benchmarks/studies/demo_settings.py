@@ -64,7 +64,7 @@ def base_of(task: str, rule: str) -> Settings:
 def validate(config: RunConfig) -> dict[str, Any]:
     """Train once and look at the validation split after the last epoch."""
     data = build_data(config.data, config.seed)
-    network = build_network(config.network, data.n_in, data.n_out, config.seed)
+    network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
     settle_rates(network, data, config.network.rate)
     learner = build_learner(config, network)
     generator = torch.Generator().manual_seed(config.seed + 2)

@@ -85,7 +85,10 @@ def train(
     data: Annotated[str | None, typer.Option(help="Name of a data set, or an .npz file.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
     rule: Annotated[str | None, typer.Option(help="Learning rule.")] = None,
-    hidden: Annotated[list[int] | None, typer.Option(help="Size of a hidden layer; repeat for more.")] = None,
+    hidden: Annotated[
+        list[str] | None,
+        typer.Option(help="Hidden layers, bottom up: 128 64, or 'conv 16x3x3' 'pool 2' 64 on images."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Time steps T of static images.")] = None,
     encoder: Annotated[str | None, typer.Option(help="direct, poisson or latency.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,

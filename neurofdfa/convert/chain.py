@@ -14,6 +14,7 @@ from neurofdfa.network import Network
 from neurofdfa.neuron import LIF
 from neurofdfa.readout import Readout, ReadoutKind
 from neurofdfa.surrogate import SURROGATES, Surrogate
+from neurofdfa.synapse import Dense, Synapse
 
 
 class Population(NamedTuple):
@@ -49,8 +50,10 @@ def populations(network: Network, peer: str) -> list[Population]:
                 f"layer {index} is a {type(layer).__name__}, which is not converted to {peer}: "
                 "dense and recurrent layers are"
             )
+        _check_dense(layer.synapse, f"layer {index}", peer)
         found.append(_population(layer))
     readout = network.readout
+    _check_dense(readout.synapse, "the readout", peer)
     if readout.population is not None:
         return [*found, _population(readout.population)]
     synapse = readout.synapse
@@ -75,7 +78,7 @@ def network_of(chain: list[Population], dt: float) -> Network:
         kind, kappa = ("integrator" if last.kappa == 1.0 else "leaky"), last.kappa
     n, n_in = last.weight.shape
     neuron = last.neuron if last.neuron is not None else LIF(dt=dt)
-    readout = Readout(n_in, n, kind, kappa, neuron, bias=last.bias is not None)
+    readout = Readout(Dense(n_in, n, bias=last.bias is not None), kind, kappa, neuron)
     network = Network(layers, readout).to(last.weight)
     with torch.no_grad():
         pairs = [(layer.synapse, p) for layer, p in zip(layers, hidden, strict=True)]
@@ -161,11 +164,20 @@ def _derivative(spike: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
         return torch.autograd.grad(y, x)[0]
 
 
+def _check_dense(synapse: Synapse, where: str, peer: str) -> None:
+    if type(synapse) is not Dense or synapse.pool is not None:
+        kind = (
+            "a pool in front of it"
+            if type(synapse) is Dense
+            else f"synapses of kind {type(synapse).__name__}"
+        )
+        raise UserError(f"{where} has {kind}, which is not converted to {peer}: export it to NIR")
+
+
 def _layer(population: Population, neuron: LIF) -> SpikingLayer:
     n, n_in = population.weight.shape
-    return SpikingLayer(
-        n_in, n, neuron, bias=population.bias is not None, recurrent=population.recurrent is not None
-    )
+    synapse = Dense(n_in, n, bias=population.bias is not None)
+    return SpikingLayer(synapse, neuron, recurrent=None if population.recurrent is None else Dense(n, n))
 
 
 def _population(layer: SpikingLayer) -> Population:

@@ -15,6 +15,7 @@ from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
 from neurofdfa.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
+from neurofdfa.synapse import Dense
 from neurofdfa.trace import PerNeuron
 
 SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
@@ -32,6 +33,10 @@ def why_not_network(network: Network) -> str | None:
         return f"the event engine computes in float32 or float64 and the weights are {weight.dtype}"
     if network.readout.population is not None:
         return "the event engine has no spiking readout"
+    for synapse in (*(layer.synapse for layer in network.hidden), network.readout.synapse):
+        if type(synapse) is not Dense or synapse.pool is not None:
+            kind = "pools" if type(synapse) is Dense else "convolutions"
+            return f"the event engine has dense layers only, no {kind}"
     for layer in network.hidden:
         if type(layer) is not SpikingLayer:
             return f"the event engine does not know the layer {type(layer).__name__}"

@@ -45,8 +45,10 @@ def build_data(config: DataConfig, seed: int) -> Dataset:
     return data if config.density == 1 else thinned(data, config.density)
 
 
-def build_network(config: NetworkConfig, n_in: int, n_out: int, seed: int) -> Network:
-    """A network with weights drawn from `seed`."""
+def build_network(
+    config: NetworkConfig, n_in: int, n_out: int, seed: int, shape: tuple[int, ...] = ()
+) -> Network:
+    """A network with weights drawn from `seed`. shape: of the input, where the config does not say it."""
     neuron = LIF(
         tau_mem=config.tau_mem,
         tau_syn=config.tau_syn,
@@ -61,6 +63,7 @@ def build_network(config: NetworkConfig, n_in: int, n_out: int, seed: int) -> Ne
         n_in,
         config.hidden,
         n_out,
+        shape=shape if config.shape is None else config.shape,
         neuron=neuron,
         readout=config.readout,
         tau_out=config.tau_out,

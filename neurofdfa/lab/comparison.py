@@ -67,7 +67,7 @@ def plan(
     configs = [made.config(rule, seeds[0]) for rule in rules]
     data = build_data(configs[0].data, seeds[0])
     for config in configs:
-        network = build_network(config.network, data.n_in, data.n_out, config.seed)
+        network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
         build_learner(config, network, data.answer_from)
     return made
 

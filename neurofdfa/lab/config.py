@@ -2,13 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neurofdfa.errors import UserError
 from neurofdfa.files import write_text
+from neurofdfa.stages import plain, read_stage
 
 FORMAT = 1
 """Version of the run folder; a newer one than this is refused."""
@@ -34,11 +35,14 @@ class DataConfig(_Table):
 
 
 class NetworkConfig(_Table):
-    """Shape and neurons; times in seconds. rate: share of neurons that fire at initialisation.
-    weight_bits: learn through a quantiser of so many bits, None for float weights.
+    """Layers and neurons; times in seconds. hidden: sizes of dense layers, convolutions and pools in words,
+    see `neurofdfa.stages`; shape: channels, rows and columns of the input, None for those that the data says.
+    rate: share of neurons that fire at initialisation. weight_bits: learn through a quantiser of so many
+    bits, None for float weights.
     """
 
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int | str, ...] = (128, 128)
+    shape: tuple[int, int, int] | None = None
     tau_mem: float = Field(default=5e-3, gt=0)
     tau_syn: float = Field(default=0.0, ge=0)
     tau_out: float | None = Field(default=None, gt=0)
@@ -58,12 +62,18 @@ class NetworkConfig(_Table):
     weight_bits: int | None = Field(default=None, ge=1, le=8)
     rate: float = Field(default=0.06, gt=0, lt=1)
 
-    @field_validator("hidden")
+    @field_validator("hidden", mode="before")
     @classmethod
-    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or any(n < 1 for n in value):
-            raise ValueError(f"hidden sizes must be 1 or more, got {list(value)}")
-        return value
+    def _stages(cls, value: Any) -> Any:
+        entries = list(cast(list[Any], value)) if isinstance(value, list | tuple) else []
+        if not entries or any(isinstance(x, bool) or not isinstance(x, int | str) for x in entries):
+            raise ValueError("write a list of layers, e.g. [128, 64] or ['conv 16x3x3', 'pool 2', 64]")
+        for entry in entries:
+            try:
+                read_stage(entry)
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return tuple(plain(entry) for entry in entries)
 
 
 class RuleConfig(_Table):

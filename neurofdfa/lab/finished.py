@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
 
 from torch import Tensor
@@ -19,11 +20,13 @@ def load_run(folder: Path) -> tuple[RunConfig, Network]:
     if not (folder / "config.toml").is_file():
         raise UserError(f"{folder} is not a run folder (no config.toml): name the --out of a `train` command")
     config = load_config(folder / "config.toml")
-    tensors, _ = read_tensors(folder / "checkpoint.safetensors")
+    tensors, metadata = read_tensors(folder / "checkpoint.safetensors")
     first, last = tensors.get("layers.0.synapse.weight"), _readout_weight(tensors)
     if first is None or last is None:
         raise UserError(f"{folder}/checkpoint.safetensors holds no network")
-    network = build_network(config.network, first.shape[1], last.shape[0], config.seed)
+    # runs from before there were images have dense layers and do not say the input's shape
+    shape = tuple(int(n) for n in metadata.get("input", str(first.shape[1])).split("x"))
+    network = build_network(config.network, prod(shape), last.shape[0], config.seed, shape)
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     return config, network
 

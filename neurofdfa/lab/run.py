@@ -68,7 +68,7 @@ def train(
     when the folder is not empty and `resume` is not set, or when it cannot be written.
     """
     data = build_data(config.data, config.seed)
-    network = build_network(config.network, data.n_in, data.n_out, config.seed)
+    network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
     if config.training.start_from is None:
         settle_rates(network, data, config.network.rate)
     else:
@@ -121,7 +121,7 @@ def _epoch(
     training = config.training
     per_epoch = -(-len(data.train) // training.batch)
     seconds, loss, correct = 0.0, 0.0, 0.0
-    rates = psi_zero = np.zeros(len(config.network.hidden))
+    rates = psi_zero = np.zeros(len(learner.network.hidden))
     for number, (x, target) in enumerate(
         batches(data.train, training.batch, data.encode, data.steps, generator)
     ):
@@ -161,9 +161,10 @@ def _keep(folder: Path, learner: Learner | BPTT, generator: torch.Generator, don
     """Write metrics, the weights if they are the best so far, and the state to resume from, in that order."""
     write_epochs(folder, done)
     if done[-1].epoch == _best(done).epoch:
-        write_tensors(
-            folder / "checkpoint.safetensors", learner.network.state_dict(), {"epoch": str(done[-1].epoch)}
-        )
+        network = learner.network
+        shape = "x".join(map(str, network.hidden[0].synapse.in_shape))
+        metadata = {"epoch": str(done[-1].epoch), "input": shape}
+        write_tensors(folder / "checkpoint.safetensors", network.state_dict(), metadata)
     packed = pack(learner, {"data": generator})
     write_tensors(folder / "state.safetensors", packed, {"epochs": str(len(done))})
 

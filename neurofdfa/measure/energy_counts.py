@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network
+from neurofdfa.synapse import Synapse
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,21 @@ class Counts:
 class LayerActivity(NamedTuple):
     """A layer's shape and what happened in it; means over samples, `[T]` over steps.
 
-    events: non-zero inputs; own: recurrent ones (own spikes of the step before); heard, own_heard: inputs
-    that have been non-zero so far; spikes: per sequence; analog: inputs are not only 0 and 1; stateful:
-    words of state per neuron; spiking: False for a readout that only integrates.
+    connections, own_connections: pairs of an input (or of an own neuron) and a neuron that hears it; of
+    shared weights there are fewer, `parameters` with biases. sources: inputs, the bias and own neurons, as
+    far as they are heard. channels: neurons with weights of their own.
+    events: connections behind non-zero inputs; own: behind own spikes of the step before; heard, own_heard:
+    behind those that have been non-zero so far; spikes: per sequence; analog: inputs are not only 0 and 1;
+    stateful: words of state per neuron; spiking: False for a readout that only integrates.
     """
 
-    n_in: int
     n: int
+    channels: int
+    sources: int
+    connections: int
+    own_connections: int
+    parameters: int
     bias: bool
-    recurrent: bool
     spiking: bool
     stateful: int
     analog: bool
@@ -107,15 +114,16 @@ class LayerActivity(NamedTuple):
     spikes: float
 
     @property
-    def columns(self) -> int:
-        """Parameters per neuron: inputs, bias, own neurons."""
-        return self.n_in + self.bias + (self.n if self.recurrent else 0)
+    def synapses(self) -> int:
+        """Connections of all kinds, the biases' among them."""
+        return self.connections + self.own_connections + self.n * self.bias
 
 
 class Activity(NamedTuple):
-    """Hidden layers and the readout."""
+    """n_in: input channels; hidden layers and the readout."""
 
     steps: int
+    n_in: int
     hidden: tuple[LayerActivity, ...]
     readout: LayerActivity
 
@@ -127,7 +135,7 @@ class Activity(NamedTuple):
     @property
     def parameters(self) -> int:
         """Weights and biases."""
-        return sum(layer.n * layer.columns for layer in self.layers)
+        return sum(layer.parameters for layer in self.layers)
 
 
 @torch.no_grad()
@@ -142,44 +150,47 @@ def measure(network: Network, x: Tensor) -> Activity:
         readout = _layer(population, [s.readout.population for s in steps if s.readout.population])
         readout = readout._replace(stateful=readout.stateful + 1)  # and the count itself
     else:
-        synapse = network.readout.synapse
         pre = torch.stack([step.readout.pre for step in steps])
-        bias = synapse.bias is not None
-        readout = _activity(synapse.n_in, synapse.n_out, bias, pre, None)
-    return Activity(x.shape[0], hidden, readout)
+        readout = _activity(network.readout.synapse, pre, None, None)
+    return Activity(x.shape[0], network.n_in, hidden, readout)
 
 
 def _layer(layer: SpikingLayer, seen: list[LayerStep]) -> LayerActivity:
     pre = torch.stack([step.pre for step in seen])
     own = torch.stack([step.before.s for step in seen]) if layer.recurrent is not None else None
-    found = _activity(layer.synapse.n_in, layer.n, layer.synapse.bias is not None, pre, own)
+    found = _activity(layer.synapse, pre, layer.recurrent, own)
     spikes = float(torch.stack([step.after.s for step in seen]).sum()) / pre.shape[1]
     return found._replace(spiking=True, stateful=3 if layer.neuron.alpha else 2, spikes=spikes)
 
 
-def _activity(n_in: int, n: int, bias: bool, pre: Tensor, own: Tensor | None) -> LayerActivity:
-    def per_step(x: Tensor) -> Tensor:
-        return (x != 0).double().sum(2).mean(1)
+def _activity(synapse: Synapse, pre: Tensor, recurrent: Synapse | None, own: Tensor | None) -> LayerActivity:
+    def per_step(group: Synapse, x: Tensor) -> Tensor:
+        return ((x != 0).double() @ group.fan_out.double()).mean(1)
 
-    def so_far(x: Tensor) -> Tensor:
-        return per_step((x != 0).double().cumsum(0))
+    def so_far(group: Synapse, x: Tensor) -> Tensor:
+        return per_step(group, (x != 0).double().cumsum(0))
 
     zero = torch.zeros(len(pre), dtype=torch.float64)
     reached = (pre != 0).any(2)
     if own is not None:
         reached = reached | (own != 0).any(2)
+    bias = synapse.bias is not None
+    shared = sum(0 if w is None else w.numel() for w in (synapse.weight, synapse.bias))
     return LayerActivity(
-        n_in=n_in,
-        n=n,
+        n=synapse.n_out,
+        channels=synapse.channels,
+        sources=synapse.n_in + bias + (synapse.n_out if recurrent is not None else 0),
+        connections=int(synapse.fan_out.sum()),
+        own_connections=int(recurrent.fan_out.sum()) if recurrent is not None else 0,
+        parameters=shared + (recurrent.weight.numel() if recurrent is not None else 0),
         bias=bias,
-        recurrent=own is not None,
         spiking=False,
         stateful=1,
         analog=not bool(((pre == 0) | (pre == 1)).all()),
-        events=per_step(pre),
-        own=zero if own is None else per_step(own),
-        heard=so_far(pre),
-        own_heard=zero if own is None else so_far(own),
+        events=per_step(synapse, pre),
+        own=per_step(recurrent, own) if recurrent is not None and own is not None else zero,
+        heard=so_far(synapse, pre),
+        own_heard=so_far(recurrent, own) if recurrent is not None and own is not None else zero,
         reached=zero + 1.0 if bias else reached.double().mean(1),
         spikes=0.0,
     )
@@ -189,16 +200,16 @@ def forward(activity: Activity) -> Counts:
     """Inference: every synapse behind a non-zero input, every neuron in every step."""
     total = Counts()
     for layer in activity.layers:
-        operations = float(layer.events.sum() + layer.own.sum()) * layer.n
+        operations = float(layer.events.sum() + layer.own.sum())
         total += Counts(
             synaptic_operations=operations,
-            multiplied_synaptic_operations=float(layer.events.sum()) * layer.n if layer.analog else 0.0,
+            multiplied_synaptic_operations=float(layer.events.sum()) if layer.analog else 0.0,
             neuron_updates=activity.steps * layer.n,
             active_neuron_updates=float(layer.reached.sum()) * layer.n,
             spikes=layer.spikes,
             weight_reads=operations + (activity.steps * layer.n if layer.bias else 0),
             memory={
-                "weights": layer.n * layer.columns,
+                "weights": layer.parameters,
                 "neuron_state": layer.n * layer.stateful,
             },
         )

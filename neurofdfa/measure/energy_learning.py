@@ -48,14 +48,11 @@ def bptt(activity: Activity, window: int | None = None) -> Counts:
     steps = activity.steps
     neurons = sum(layer.n for layer in activity.layers)
     states = sum(2 * layer.n for layer in activity.layers if layer.spiking)
-    stored = activity.hidden[0].n_in + states + activity.readout.n
-    crossed = steps * (
-        synapses_above(activity) + sum(layer.n**2 for layer in activity.layers if layer.recurrent)
-    )
+    stored = activity.n_in + states + activity.readout.n
+    crossed = steps * (synapses_above(activity) + sum(layer.own_connections for layer in activity.layers))
     products = 0.0
     for layer in activity.layers:
-        inputs = float(layer.events.sum() + layer.own.sum()) + layer.bias * steps
-        products += inputs * layer.n
+        products += float(layer.events.sum() + layer.own.sum()) + layer.bias * steps * layer.n
     back = Counts(
         synapse_updates=products,
         backward_operations=crossed,

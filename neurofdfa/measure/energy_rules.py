@@ -16,7 +16,7 @@ from neurofdfa.signal.interface import readout_memory
 # ---- feedback ------------------------------------------------------------------------------------------
 def _broadcast(case: Case) -> Counts:
     """B e in every hidden layer, with the error (or the target) on the bus."""
-    matrices = case.n * case.k
+    matrices = case.rows * case.k
     return Counts(
         feedback_operations=case.taught * matrices,
         broadcast_error_words=case.taught * case.k,
@@ -24,9 +24,9 @@ def _broadcast(case: Case) -> Counts:
     )
 
 
-def _activity(case: Case, kappa: float) -> Counts:
-    """One κ-filtered value per hidden neuron."""
-    words = case.n if kappa else 0
+def _activity(case: Case, kappa: float, values: int) -> Counts:
+    """κ-filtered values of the hidden neurons."""
+    words = values if kappa else 0
     updates = case.activity.steps * words * case.rule.passes
     return Counts(trace_updates=updates, memory={"rule_state": words})
 
@@ -34,8 +34,8 @@ def _activity(case: Case, kappa: float) -> Counts:
 def _above(case: Case, lowest: int) -> int:
     """Synapses that a tangent crosses per step when it starts in layer `lowest`."""
     layers = case.activity.layers
-    forward_ones = sum(layer.n_in * layer.n for layer in layers[lowest + 1 :])
-    return forward_ones + sum(layer.n**2 for layer in layers[lowest:] if layer.recurrent)
+    forward_ones = sum(layer.connections for layer in layers[lowest + 1 :])
+    return forward_ones + sum(layer.own_connections for layer in layers[lowest:])
 
 
 def _tangents(case: Case, share: float, lowest: int = 0) -> Counts:
@@ -51,10 +51,13 @@ def _probed(case: Case, rule: FDFA) -> Counts:
     share, steps = rule.fraction / rule.every, case.activity.steps
     kernels = rule.kernels(case.network)
     pairs = zip(case.activity.hidden, kernels, strict=True)
-    noise = sum(layer.n * sum(1 for d in decays if d) for layer, decays in pairs)
+    shared = rule.feedback_per == "channel"
+    noise = sum(
+        (layer.channels if shared else layer.n) * sum(1 for d in decays if d) for layer, decays in pairs
+    )
     learnt = Counts(
         trace_updates=share * steps * noise,
-        feedback_updates=share * steps * case.n * case.k,
+        feedback_updates=share * steps * case.rows * case.k,
         broadcast_tangent_words=share * steps * case.k,
         memory={"rule_state": noise},
     )
@@ -69,16 +72,15 @@ def _fdfa(case: Case) -> Counts:
 def _e_prop(case: Case) -> Counts:
     assert isinstance(case.rule, EProp)
     if case.rule.feedback == "symmetric":
-        chain = sum(layer.n * layer.n_in for layer in case.activity.hidden[1:]) * case.k
-        back = Counts(feedback_operations=case.taught * case.n * case.k)
-        return back + Counts(backward_operations=case.taught * chain, weight_reads=case.taught * chain)
+        crossed = case.taught * synapses_above(case.activity)
+        return Counts(backward_operations=crossed, weight_reads=crossed)
     origin = case.rule.origin
     return _probed(case, origin) if isinstance(origin, FDFA) else _broadcast(case)
 
 
 def _dkp(case: Case) -> Counts:
-    kept = _broadcast(case) + _activity(case, case.network.readout.kappa)
-    return kept + Counts(feedback_updates=case.taught * case.n * case.k)
+    kept = _broadcast(case) + _activity(case, case.network.readout.kappa, case.rows)
+    return kept + Counts(feedback_updates=case.taught * case.rows * case.k)
 
 
 def _sbd(case: Case) -> Counts:
@@ -87,13 +89,18 @@ def _sbd(case: Case) -> Counts:
     if rule.decorrelation or rule.power:
         moments = sum(x.n**2 if rule.decorrelation else x.n for x in case.activity.hidden)
     kept = Counts(trace_updates=case.activity.steps * moments, memory={"rule_state": moments})
-    return _dkp(case) + kept
+    learnt = Counts(feedback_updates=case.taught * case.rows * case.k)
+    return _broadcast(case) + _activity(case, case.network.readout.kappa, case.n) + learnt + kept
 
 
 def _local_loss(case: Case) -> Counts:
     """The layer's own readout forward as well as back; the target is on the bus."""
     forward_too = Counts(feedback_operations=case.taught * case.n * case.k)
-    return _broadcast(case) + forward_too + _activity(case, readout_memory(case.rule.trace, case.network))
+    return (
+        _broadcast(case)
+        + forward_too
+        + _activity(case, readout_memory(case.rule.trace, case.network), case.n)
+    )
 
 
 def _mono_forward(case: Case) -> Counts:
@@ -102,7 +109,7 @@ def _mono_forward(case: Case) -> Counts:
 
 def _forward_forward(case: Case) -> Counts:
     told = Counts(broadcast_error_words=2 * case.taught)
-    return told + _activity(case, readout_memory(case.rule.trace, case.network))
+    return told + _activity(case, readout_memory(case.rule.trace, case.network), case.n)
 
 
 # ---- forward gradients: one scalar on the bus ----------------------------------------------------------
@@ -113,27 +120,32 @@ def _scalar(case: Case, count: int = 1) -> Counts:
 
 def _weight_gradient(case: Case) -> Counts:
     rule: Any = case.rule
-    dense = sum(layer.n * layer.columns for layer in case.activity.hidden)
-    pushed = 0.0
-    for layer in case.activity.hidden:
-        x = float(layer.events.sum() + layer.own.sum()) + layer.bias * case.activity.steps
-        pushed += x * layer.n if rule.shared else x + case.activity.steps * layer.n
-    direction = dense if rule.shared else sum(layer.n + layer.columns for layer in case.activity.hidden)
+    weights = sum(layer.parameters for layer in case.activity.hidden)
+    pushed, direction = 0.0, 0
+    for layer, cells in zip(case.activity.hidden, case.network.hidden, strict=True):
+        carried = float(layer.events.sum() + layer.own.sum())
+        biases = layer.bias * case.activity.steps
+        if rule.shared:
+            pushed += carried + biases * layer.n
+            continue
+        pushed += carried / layer.channels + biases + case.activity.steps * layer.n
+        groups = [cells.synapse, *([] if cells.recurrent is None else [cells.recurrent])]
+        direction += sum(group.channels + group.fan_in for group in groups) + layer.bias
     own = Counts(
         tangent_operations=pushed,
-        synapse_updates=case.taught * dense,
-        memory={"rule_state": direction},
+        synapse_updates=case.taught * weights,
+        memory={"rule_state": weights if rule.shared else direction},
     )
     return own + _tangents(case, 1.0) + _scalar(case)
 
 
 def _activity_gradient(case: Case) -> Counts:
     products = sum((product_counts(case, layer) for layer in case.activity.hidden), Counts())
-    columns = sum(layer.columns for layer in case.activity.hidden)
+    sources = sum(layer.sources for layer in case.activity.hidden)
     own = Counts(
         tangent_operations=case.activity.steps * case.n,
-        trace_updates=case.activity.steps * columns,
-        memory={"rule_state": columns + case.n},
+        trace_updates=case.activity.steps * sources,
+        memory={"rule_state": sources + case.n},
     )
     return own + products + _tangents(case, 1.0) + _scalar(case)
 
@@ -143,12 +155,11 @@ def _guided(case: Case) -> Counts:
     total = _mono_forward(case)
     for index, (layer, cells) in enumerate(zip(case.activity.hidden, case.network.hidden, strict=True)):
         stages = 1 + bool(cells.neuron.alpha)
-        correlation = layer.n * layer.columns
-        kept = correlation + layer.columns * stages
+        filtered = layer.sources * stages
         total += Counts(
-            trace_updates=case.activity.steps * kept,
-            synapse_updates=correlation,
-            memory={"traces": kept},
+            trace_updates=case.activity.steps * (layer.synapses + filtered),
+            synapse_updates=layer.parameters,
+            memory={"traces": layer.parameters + filtered},
         )
         if rule.target == "global":
             total += _tangents(case, 1.0, index)

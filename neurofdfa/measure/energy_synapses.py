@@ -36,6 +36,12 @@ class Case(NamedTuple):
         """Hidden neurons."""
         return sum(layer.n for layer in self.activity.hidden)
 
+    @property
+    def rows(self) -> int:
+        """Rows of all feedback matrices: a neuron's each, or a channel's."""
+        shared = getattr(self.rule, "feedback_per", "neuron") == "channel"
+        return sum(layer.channels if shared else layer.n for layer in self.activity.hidden)
+
     def over(self, per_step: Tensor) -> float:
         """Sum over the steps with an error."""
         return float(per_step @ per_step.new_tensor(self.learns))
@@ -46,13 +52,13 @@ def trace_counts(case: Case, layer: LayerActivity, alpha: float) -> Counts:
     trace, kappa, steps = case.rule.trace, case.network.readout.kappa, case.activity.steps
     filtered = bool(getattr(trace, "filtered", False) and kappa)
     if isinstance(trace, PerNeuron):
-        words = layer.columns * (1 + bool(alpha) + filtered)
+        words = layer.sources * (1 + bool(alpha) + filtered)
     elif isinstance(trace, PerSynapse):
-        words = layer.n * layer.columns * (1 + filtered) + (layer.columns if alpha else 0)
+        words = layer.synapses * (1 + filtered) + (layer.sources if alpha else 0)
     elif isinstance(trace, Instant):
         words = 0
     elif isinstance(trace, SpikeTiming):
-        words = layer.columns + layer.n
+        words = layer.sources + layer.n
     else:
         raise UserError(f"no energy ledger for the trace {type(trace).__name__}")
     return Counts(trace_updates=steps * words, memory={"traces": words})
@@ -60,13 +66,13 @@ def trace_counts(case: Case, layer: LayerActivity, alpha: float) -> Counts:
 
 def product_counts(case: Case, layer: LayerActivity) -> Counts:
     """Signal × trace at the synapses whose trace is not zero."""
-    bias = case.taught if layer.bias else 0
+    bias = case.taught * layer.n if layer.bias else 0
     traced = case.over(layer.heard) + case.over(layer.own_heard) + bias
     now = case.over(layer.events) + case.over(layer.own) + bias
     trace = case.rule.trace
     inputs = now if isinstance(trace, Instant) else traced
     inputs += now if isinstance(trace, SpikeTiming) else 0
-    return Counts(synapse_updates=inputs * layer.n)
+    return Counts(synapse_updates=inputs)
 
 
 def readout_counts(case: Case, passes: int) -> Counts:
@@ -76,11 +82,11 @@ def readout_counts(case: Case, passes: int) -> Counts:
         assert case.network.readout.population is not None
         alpha = case.network.readout.population.neuron.alpha
         return trace_counts(case, layer, alpha).times(passes) + product_counts(case, layer)
-    words = layer.columns if kappa else 0
-    inputs = case.over(layer.heard if kappa else layer.events) + (case.taught if layer.bias else 0)
+    words = layer.sources if kappa else 0
+    inputs = case.over(layer.heard if kappa else layer.events) + (case.taught * layer.n if layer.bias else 0)
     return Counts(
         trace_updates=case.activity.steps * words * passes,
-        synapse_updates=inputs * layer.n,
+        synapse_updates=inputs,
         memory={"traces": words},
     )
 
@@ -89,10 +95,10 @@ def write_counts(case: Case) -> Counts:
     """Once per sample as on a chip: every learnt parameter is read and written."""
     learnt = case.activity.parameters
     if case.rule.name == "readout-only":
-        learnt = case.k * case.activity.readout.columns
+        learnt = case.activity.readout.parameters
     return Counts(weight_reads=learnt, weight_writes=learnt, memory={"gradients": learnt})
 
 
 def synapses_above(activity: Activity) -> int:
     """Synapses above the first hidden layer, recurrent ones left out."""
-    return sum(layer.n_in * layer.n for layer in activity.layers[1:])
+    return sum(layer.connections for layer in activity.layers[1:])

@@ -18,14 +18,20 @@ from neurofdfa.tangent import initial_tangent, tangent_step
 def feedback_quality(learner: Learner, x: Tensor) -> tuple[float, ...] | None:
     """Per hidden layer the cosine between B and the true gain on samples `[T, S, n_in]`.
 
-    Sample s spikes at step ⌊(s + ½) T / S⌋. None for rules without feedback matrices `[n, k]`.
+    Sample s spikes at step ⌊(s + ½) T / S⌋. A row that the positions of a channel share is held against their
+    mean gain. None for rules without feedback matrices `[n, k]` or `[channels, k]`.
     """
     matrices = cast("tuple[Tensor, ...] | None", getattr(learner.rule_state, "matrices", None))
     network = learner.network
-    wanted = [(layer.n, network.n_out) for layer in network.hidden]
-    if not matrices or [tuple(b.shape) for b in matrices] != wanted:
+    rows = [(layer.n, layer.synapse.channels) for layer in network.hidden]
+    if not matrices or len(matrices) != len(rows):
         return None
-    gains = [true_gain(network, x, index).flatten() for index in range(len(matrices))]
+    if any(b.shape[0] not in n or b.shape[1] != network.n_out for b, n in zip(matrices, rows, strict=True)):
+        return None
+    gains = [
+        true_gain(network, x, index).view(b.shape[0], -1, network.n_out).mean(1).flatten()
+        for index, b in enumerate(matrices)
+    ]
     return tuple(
         float(torch.nn.functional.cosine_similarity(b.detach().flatten(), gain, dim=0))
         for b, gain in zip(matrices, gains, strict=True)

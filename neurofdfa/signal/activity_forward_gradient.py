@@ -17,8 +17,9 @@ from torch import Tensor
 
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.perturbation import Heard, heard, push_step, rank_one, signs
+from neurofdfa.signal.perturbation import Heard, heard, push_step, signs
 from neurofdfa.tangent import NetworkTangent, initial_tangent
+from neurofdfa.trace import outer
 
 
 class PushState(NamedTuple):
@@ -69,8 +70,7 @@ class ActivityForwardGradient(Rule[PushState]):
         )
         c = (broadcast.error * tangent.readout.y).sum(1, keepdim=True)
         direct = tuple(
-            rank_one(layer, c * a, q)
-            for layer, a, q in zip(network.hidden, state.neurons, pushed, strict=True)
+            outer(layer, c * a, *q) for layer, a, q in zip(network.hidden, state.neurons, pushed, strict=True)
         )
         state = state._replace(tangent=tangent, pushed=pushed)
         return Signals((None,) * len(direct), direct=direct), state

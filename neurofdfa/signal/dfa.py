@@ -10,29 +10,41 @@ import torch
 
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, Feedback, Rule, Signals, broadcast_back, random_feedback
+from neurofdfa.signal.interface import (
+    Broadcast,
+    Feedback,
+    FeedbackPer,
+    Rule,
+    Signals,
+    broadcast_back,
+    check_feedback_per,
+    random_feedback,
+)
 
 
 @dataclass(frozen=True)
 class DFA(Rule[Feedback]):
     """scale: multiplies the normalised feedback's standard deviation 1/√(n·k).
 
-    taught: only the first so many neurons of every layer hear the error, the rest keep their initial
-    weights (with no rate target): the masked bottleneck of Launay et al. None for all.
+    feedback_per: a row of B per "neuron", or one that the positions of a "channel" share.
+    taught: only the first so many rows of every layer hear the error, the neurons of the rest keep their
+    initial weights (with no rate target): the masked bottleneck of Launay et al. None for all.
     """
 
     name: ClassVar[str] = "dfa"
     source: ClassVar[str] = "Nøkland 2016; Launay et al. 2019"
     scale: float = 1.0
+    feedback_per: FeedbackPer = "neuron"
     taught: int | None = None
 
     def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
         if self.taught is not None and self.taught < 1:
             raise UserError(f"dfa teaches at least 1 neuron of a layer, got taught={self.taught}")
 
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B once."""
-        matrices = random_feedback(network, generator, self.scale)
+        matrices = random_feedback(network, generator, self.scale, self.feedback_per)
         if self.taught is not None:
             for b in matrices:
                 b[self.taught :] = 0.0

@@ -15,12 +15,21 @@ import torch
 from torch import Tensor
 
 from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, Rule, Signals, broadcast_back, random_feedback
+from neurofdfa.signal.interface import (
+    Broadcast,
+    FeedbackPer,
+    Rule,
+    Signals,
+    broadcast_back,
+    check_feedback_per,
+    per_row,
+    random_feedback,
+)
 from neurofdfa.trace import Stages, cascade, cascade_state
 
 
 class DKPState(NamedTuple):
-    """matrices: B per layer, `[n, k]`; stages: κ-filtered spikes per layer, `[B, n]`."""
+    """matrices: B per layer, `[rows, k]`; stages: κ-filtered spikes per row of B, `[B, rows]`."""
 
     matrices: tuple[Tensor, ...]
     stages: tuple[Stages, ...]
@@ -28,16 +37,22 @@ class DKPState(NamedTuple):
 
 @dataclass(frozen=True)
 class DKP(Rule[DKPState]):
-    """scale: of the random initial feedback; decay: weight decay of B and of the readout."""
+    """scale: of the random initial feedback; decay: weight decay of B and of the readout. feedback_per: a row
+    of B per "neuron", or one that the positions of a "channel" share and learn in the mean.
+    """
 
     name: ClassVar[str] = "dkp"
     source: ClassVar[str] = "Kolen & Pollack 1994; Akrout et al. 2019"
     scale: float = 1.0
     decay: float = 0.1
+    feedback_per: FeedbackPer = "neuron"
+
+    def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
 
     def init(self, network: Network, generator: torch.Generator) -> DKPState:
         """Random B, learnt from then on."""
-        return DKPState(random_feedback(network, generator, self.scale), ())
+        return DKPState(random_feedback(network, generator, self.scale, self.feedback_per), ())
 
     def begin(self, network: Network, state: DKPState, batch: int) -> DKPState:
         """Clear the spike traces."""
@@ -51,8 +66,8 @@ class DKP(Rule[DKPState]):
         """λ = B e and the outer product of the layer's activity trace with e."""
         kappa = (network.readout.kappa,)
         filtered = [
-            cascade(kappa, layer.sent, stages)
-            for layer, stages in zip(step.layers, state.stages, strict=True)
+            cascade(kappa, per_row(layer.sent, b.shape[0]), stages)
+            for layer, b, stages in zip(step.layers, state.matrices, state.stages, strict=True)
         ]
         batch = broadcast.error.shape[0]
         gradients = tuple(trace.t() @ broadcast.error / batch for trace, _ in filtered)

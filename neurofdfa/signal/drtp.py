@@ -12,20 +12,35 @@ from torch import Tensor
 
 from neurofdfa.loss import one_hot
 from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, Feedback, Rule, Signals, broadcast_back, random_feedback
+from neurofdfa.signal.interface import (
+    Broadcast,
+    Feedback,
+    FeedbackPer,
+    Rule,
+    Signals,
+    broadcast_back,
+    check_feedback_per,
+    random_feedback,
+)
 
 
 @dataclass(frozen=True)
 class DRTP(Rule[Feedback]):
-    """scale: multiplies the normalised feedback's standard deviation 1/√(n·k)."""
+    """scale: multiplies the normalised feedback's standard deviation 1/√(n·k). feedback_per: a row of B per
+    "neuron", or one that the positions of a "channel" share.
+    """
 
     name: ClassVar[str] = "drtp"
     source: ClassVar[str] = "Frenkel, Lefebvre & Bol 2021"
     scale: float = 1.0
+    feedback_per: FeedbackPer = "neuron"
+
+    def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
 
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B once."""
-        return Feedback(random_feedback(network, generator, self.scale))
+        return Feedback(random_feedback(network, generator, self.scale, self.feedback_per))
 
     def message(self, broadcast: Broadcast) -> Tensor:
         """w[t] y*, `[B, k]`."""

@@ -23,18 +23,21 @@ from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import (
     Broadcast,
     Feedback,
+    FeedbackPer,
     OptimizerFactory,
     Rule,
     Signals,
-    broadcast_back,
+    check_feedback_per,
 )
-from neurofdfa.signal.spatial import forward_weights, output_delta
+from neurofdfa.signal.spatial import output_delta, synapses_above
 from neurofdfa.trace import PerSynapse, Trace
 
 
 @dataclass(frozen=True)
 class EProp(Rule[Any]):
-    """feedback: see the module. scale: of random feedback. momentum, fraction: of learnt feedback."""
+    """feedback: see the module. scale: of random feedback. momentum, fraction: of learnt feedback.
+    feedback_per: as for DFA and FDFA.
+    """
 
     name: ClassVar[str] = "e-prop"
     source: ClassVar[str] = "Bellec et al. 2020"
@@ -45,8 +48,10 @@ class EProp(Rule[Any]):
     scale: float = 1.0
     momentum: float = 0.02
     fraction: float = 1.0
+    feedback_per: FeedbackPer = "neuron"
 
     def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
         if self.feedback not in ("random", "symmetric", "learnt"):
             raise UserError(f"e-prop's feedback is random, symmetric or learnt, not '{self.feedback}'")
 
@@ -59,8 +64,13 @@ class EProp(Rule[Any]):
     def origin(self) -> Rule[Any]:
         """The rule whose feedback this is, but for "symmetric"."""
         if self.feedback == "learnt":
-            return FDFA(trace=self.trace, momentum=self.momentum, fraction=self.fraction)
-        return DFA(trace=self.trace, scale=self.scale)
+            return FDFA(
+                trace=self.trace,
+                momentum=self.momentum,
+                fraction=self.fraction,
+                feedback_per=self.feedback_per,
+            )
+        return DFA(trace=self.trace, scale=self.scale, feedback_per=self.feedback_per)
 
     def init(self, network: Network, generator: torch.Generator) -> Any:
         """Random, zero or no B."""
@@ -76,8 +86,7 @@ class EProp(Rule[Any]):
         """λ = B e."""
         if self.feedback != "symmetric":
             return self.origin.signals(network, step, broadcast, state)
-        delta = output_delta(step, broadcast.error)
-        return Signals(broadcast_back(transposed(network), step, delta)), state
+        return Signals(symmetric_signals(network, step, broadcast.error)), state
 
     def trainable(self, state: Any) -> tuple[Tensor, ...]:
         """B, when it is learnt."""
@@ -90,10 +99,11 @@ class EProp(Rule[Any]):
         return self.origin.feedback_optimizer(factory, tensors)
 
 
-def transposed(network: Network) -> tuple[Tensor, ...]:
-    """W_oᵀ for the last hidden layer and W_{l+1}ᵀ ⋯ W_oᵀ below it, `[n, k]` per layer."""
-    *between, last = forward_weights(network)
-    chain = [last.t()]
-    for weight in reversed(between):
-        chain.append(weight.t() @ chain[-1])
-    return tuple(reversed(chain))
+def symmetric_signals(network: Network, step: NetworkStep, error: Tensor) -> tuple[Tensor, ...]:
+    """λ through W_oᵀ for the last hidden layer and W_{l+1}ᵀ ⋯ W_oᵀ below it, `[B, n]` per layer."""
+    signal = output_delta(step, error)
+    signals: list[Tensor] = []
+    for seen, synapse in reversed(list(zip(step.layers, synapses_above(network), strict=True))):
+        signal = synapse.back(signal)
+        signals.append(signal if seen.mask is None else signal * seen.mask)
+    return tuple(reversed(signals))

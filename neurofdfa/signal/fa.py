@@ -14,18 +14,19 @@ from torch import Tensor
 
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.spatial import forward_weights, spatial_signals
+from neurofdfa.signal.spatial import spatial_signals, synapses_above
+from neurofdfa.synapse import Synapse
 
 
 class BackwardMatrices(NamedTuple):
-    """Random stand-ins of the weights above each hidden layer, `[n_above, n]`."""
+    """Random stand-ins of the weights above each hidden layer, of their shape."""
 
     backward: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class FA(Rule[BackwardMatrices]):
-    """scale: multiplies the standard deviation 1/√n of the matrices, n the layer that they lead to."""
+    """scale: multiplies the standard deviation 1/√fan_in of the weights that the matrices stand for."""
 
     name: ClassVar[str] = "fa"
     source: ClassVar[str] = "Lillicrap et al. 2016"
@@ -39,16 +40,17 @@ class FA(Rule[BackwardMatrices]):
     def init(self, network: Network, generator: torch.Generator) -> BackwardMatrices:
         """Draw the matrices once."""
 
-        def draw(weight: Tensor) -> Tensor:
+        def draw(synapse: Synapse) -> Tensor:
+            weight = synapse.weight
             drawn = torch.randn(
                 weight.shape, generator=generator, dtype=weight.dtype, device=generator.device
             )
-            return drawn.to(weight.device) * (self.scale / weight.shape[1] ** 0.5)
+            return drawn.to(weight.device) * (self.scale / synapse.fan_in**0.5)
 
-        return BackwardMatrices(tuple(draw(weight) for weight in forward_weights(network)))
+        return BackwardMatrices(tuple(draw(synapse) for synapse in synapses_above(network)))
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: BackwardMatrices
     ) -> tuple[Signals, BackwardMatrices]:
         """λ from the layers above through the random matrices."""
-        return Signals(spatial_signals(step, broadcast.error, state.backward)), state
+        return Signals(spatial_signals(network, step, broadcast.error, state.backward)), state

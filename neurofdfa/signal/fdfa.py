@@ -16,6 +16,9 @@ Two kernels for the noise trace:
   independent from step to step, so that their mean over T steps has 1/T of one step's variance; the output
   kernel's share is about 1/2 with an integrator and (1+κ²)/(1−κ²)/T with a leaky readout. Paths
   through the last layer's recurrence arrive later than h lasts: only the output kernel sees them.
+
+With a row of B per channel, all S positions of a channel carry the same v: ẋ vᵀ / S is then the mean of
+their Jacobians, with at most the variance of the mean of separate estimates, as (Σ_s J_s)² ≤ S Σ_s J_s².
 """
 
 import math
@@ -27,7 +30,16 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, OptimizerFactory, Rule, Signals, broadcast_back
+from neurofdfa.signal.interface import (
+    Broadcast,
+    FeedbackPer,
+    OptimizerFactory,
+    Rule,
+    Signals,
+    broadcast_back,
+    check_feedback_per,
+    feedback_rows,
+)
 from neurofdfa.tangent import NetworkTangent, initial_tangent, tangent_step
 from neurofdfa.trace import Stages, cascade, cascade_state
 
@@ -41,7 +53,7 @@ class KernelPulse(NamedTuple):
 
 
 class FDFAState(NamedTuple):
-    """matrices: B per layer, `[n, k]`. updates: refreshes so far. generator: of the probes.
+    """matrices: B per layer, `[rows, k]`. updates: refreshes so far. generator: of the probes.
 
     tangent, noise, kernels: of the current sequence, None when it is not probed.
     """
@@ -64,6 +76,7 @@ class FDFA(Rule[FDFAState]):
         average) or "adam" on the pseudo-gradient B − Ĵᵀ with learning rate `feedback_lr`.
     probe: distribution of v. fraction: share of the batch that carries tangents; every: probe each
         `every`-th batch only. kernel: see the module. recurrent_tangents: let tangents through V.
+    feedback_per: a row of B per "neuron", or one that the positions of a "channel" share.
     """
 
     name: ClassVar[str] = "fdfa"
@@ -77,8 +90,10 @@ class FDFA(Rule[FDFAState]):
     optimizer: Literal["momentum", "adam"] = "momentum"
     feedback_lr: float = 1e-3
     recurrent_tangents: bool = True
+    feedback_per: FeedbackPer = "neuron"
 
     def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
         if not 0.0 < self.momentum <= 1.0 or not 0.0 < self.fraction <= 1.0 or self.every < 1:
             raise UserError("fdfa needs 0 < momentum <= 1, 0 < fraction <= 1 and every >= 1")
         for setting, value, known in (
@@ -92,7 +107,10 @@ class FDFA(Rule[FDFAState]):
     def init(self, network: Network, generator: torch.Generator) -> FDFAState:
         """B = 0."""
         weight = network.readout.synapse.weight
-        zeros = tuple(weight.new_zeros(layer.n, network.n_out) for layer in network.hidden)
+        zeros = tuple(
+            weight.new_zeros(feedback_rows(layer, self.feedback_per), network.n_out)
+            for layer in network.hidden
+        )
         return FDFAState(zeros, 0, 0, generator)
 
     def kernels(self, network: Network) -> tuple[tuple[float, ...], ...]:
@@ -139,12 +157,14 @@ class FDFA(Rule[FDFAState]):
     def estimate(
         self, network: Network, step: NetworkStep, t: int, state: FDFAState
     ) -> tuple[tuple[Tensor, ...], FDFAState]:
-        """Ĵ_l[t] averaged over the probed samples, `[k, n]` per layer, and the advanced tangents."""
+        """Ĵ_l[t] averaged over the probed samples, `[k, rows]` per layer, and the advanced tangents."""
         assert state.tangent is not None
         probed = state.tangent.readout.y.shape[0]
         probes = tuple(self._draw(probed, b, state.generator) for b in state.matrices)
+        sites = tuple(layer.n // b.shape[0] for layer, b in zip(network.hidden, state.matrices, strict=True))
+        pushed = tuple(v.repeat_interleave(s, 1) if s > 1 else v for v, s in zip(probes, sites, strict=True))
         tangent = tangent_step(
-            network, step.first(probed), probes, state.tangent, recurrent=self.recurrent_tangents
+            network, step.first(probed), pushed, state.tangent, recurrent=self.recurrent_tangents
         )
         observed = tangent.readout.y if self.kernel == "output" else tangent.readout.drive
         estimates: list[Tensor] = []
@@ -154,7 +174,7 @@ class FDFA(Rule[FDFAState]):
             z, stages = cascade(decays, probes[index], state.noise[index])
             pulse = _advance(state.kernels[index], decays, t)
             gain = 1.0 if self.kernel == "output" else pulse.total
-            estimates.append(observed.t() @ z * (gain / (probed * pulse.energy)))
+            estimates.append(observed.t() @ z * (gain / (probed * pulse.energy * sites[index])))
             noise.append(stages)
             kernels.append(pulse)
         return tuple(estimates), state._replace(tangent=tangent, noise=tuple(noise), kernels=tuple(kernels))

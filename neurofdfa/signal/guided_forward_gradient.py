@@ -7,7 +7,7 @@ g_l is the gradient of the target loss with respect to the layer's transmitted s
 readout ("local"). d_l[t] is the guess: ±1 ("random") or the local loss's gradient ("local").
 Fournier et al. 2023, section 3. The weights then learn from ĝ_l through the layer's own eligibility:
 ∇W_ji = Σ_b ρ_b C_bji with ρ = ⟨g, d⟩/‖d‖² and C_ji = Σ_t d_j ψ_j ε_i, known at the sequence's end. C is one
-value per synapse and sample; ε takes d = β (exact for a soft, detached reset).
+value per weight and sample; ε takes d = β (exact for a soft, detached reset).
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,21 @@ from neurofdfa.tangent import NetworkTangent, initial_tangent, tangent_step
 from neurofdfa.trace import LayerGradient, Stages, cascade, cascade_state
 
 
+class Correlation(NamedTuple):
+    """C per sample and weight, `[B, channels, fan_in]`; of the bias `[B, channels, 1]`; None without one."""
+
+    weight: Tensor
+    bias: Tensor | None
+    recurrent: Tensor | None
+
+
 class Guess(NamedTuple):
-    """Of one layer: ε stages `[B, m]`, C `[B, n, m]`, ⟨g, d⟩ and ‖d‖² `[B]`, and the derivative's carrier:
-    tangents of the network (global target) or of the local activity (local target).
+    """Of one layer: ε stages per input, constant 1 and own neuron `[B, m]`, C, ⟨g, d⟩ and ‖d‖² `[B]`, and the
+    derivative's carrier: tangents of the network (global target) or of the local activity (local target).
     """
 
     epsilon: Stages
-    correlation: Tensor
+    correlation: Correlation
     agreement: Tensor
     norm: Tensor
     tangent: NetworkTangent | Stages
@@ -113,31 +121,44 @@ class GuidedForwardGradient(Rule[GuidedState]):
 
     def _blank(self, network: Network, layer: SpikingLayer, kappa: float, batch: int) -> Guess:
         zero = layer.synapse.weight.new_zeros
-        columns = layer.synapse.n_in + 1 + (layer.n if layer.recurrent is not None else 0)
+        synapse, recurrent = layer.synapse, layer.recurrent
+        columns = synapse.n_in + 1 + (layer.n if recurrent is not None else 0)
         epsilon = cascade_state((layer.neuron.alpha, layer.neuron.beta), zero(batch, columns))
+        correlation = Correlation(
+            zero(batch, synapse.channels, synapse.fan_in),
+            None if synapse.bias is None else zero(batch, synapse.channels, 1),
+            None if recurrent is None else zero(batch, recurrent.channels, recurrent.fan_in),
+        )
         if self.target == "global":
             tangent = initial_tangent(network, batch)
         else:
             tangent = cascade_state((kappa,), zero(batch, layer.n))
-        return Guess(epsilon, zero(batch, layer.n, columns), zero(batch), zero(batch), tangent)
+        return Guess(epsilon, correlation, zero(batch), zero(batch), tangent)
 
 
 def _advance(layer: SpikingLayer, seen: LayerStep, d: Tensor, now: Guess) -> Guess:
     columns = torch.cat([x for x in heard(layer, seen) if x is not None], 1)
     epsilon, stages = cascade((layer.neuron.alpha, layer.neuron.beta), columns, now.epsilon)
-    return now._replace(
-        epsilon=stages,
-        correlation=torch.baddbmm(now.correlation, (d * seen.psi).unsqueeze(2), epsilon.unsqueeze(1)),
-        norm=now.norm + d.square().sum(1),
+    synapse, recurrent, before = layer.synapse, layer.recurrent, now.correlation
+    n_in = synapse.n_in
+    pre, one, own = epsilon[:, :n_in], epsilon[:, n_in : n_in + 1], epsilon[:, n_in + 1 :]
+    delta = d * seen.psi
+    correlation = Correlation(
+        before.weight + synapse.gradient_per_sample(delta, pre),
+        None if before.bias is None else before.bias + (synapse.per_channel(delta) * one).unsqueeze(2),
+        None
+        if recurrent is None or before.recurrent is None
+        else before.recurrent + recurrent.gradient_per_sample(delta, own),
     )
+    return now._replace(epsilon=stages, correlation=correlation, norm=now.norm + d.square().sum(1))
 
 
 def _project(layer: SpikingLayer, guess: Guess) -> LayerGradient:
     rho = guess.agreement / guess.norm.clamp_min(torch.finfo(guess.norm.dtype).tiny)
-    total = torch.einsum("b,bji->ji", rho, guess.correlation)
-    n_in = layer.synapse.n_in
+    weight, bias, own = (None if c is None else torch.einsum("b,bci->ci", rho, c) for c in guess.correlation)
+    assert weight is not None
     return LayerGradient(
-        total[:, :n_in],
-        None if layer.synapse.bias is None else total[:, n_in],
-        None if layer.recurrent is None else total[:, n_in + 1 :],
+        weight.view_as(layer.synapse.weight),
+        None if bias is None else bias.squeeze(1),
+        None if own is None or layer.recurrent is None else own.view_as(layer.recurrent.weight),
     )

@@ -10,11 +10,13 @@ A rule is a frozen dataclass of settings and pure functions; what it remembers i
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from neurofdfa.errors import UserError
+from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.trace import LayerGradient, PerNeuron, Trace
 
@@ -125,25 +127,58 @@ def readout_memory(trace: Trace[Any], network: Network) -> float:
 
 
 class Feedback(NamedTuple):
-    """Feedback matrices B, `[n, k]`, one per hidden layer."""
+    """Feedback matrices B, `[rows, k]`, one per hidden layer."""
 
     matrices: tuple[Tensor, ...]
 
 
+FeedbackPer = Literal["neuron", "channel"]
+"""Whether every neuron has a row of B of its own, or all positions of a convolution's channel share one. In
+dense layers every neuron is a channel.
+"""
+
+
+def check_feedback_per(name: str, value: str) -> None:
+    """Raise `UserError` unless it is one of `FeedbackPer`."""
+    if value not in ("neuron", "channel"):
+        raise UserError(f"{name} has feedback per neuron or per channel, not per '{value}'")
+
+
+def feedback_rows(layer: SpikingLayer, per: FeedbackPer) -> int:
+    """Rows of a layer's B."""
+    return layer.n if per == "neuron" else layer.synapse.channels
+
+
+def per_row(values: Tensor, rows: int) -> Tensor:
+    """A layer's values per row of its B, `[B, n]` → `[B, rows]`: the mean over positions that share one."""
+    return values if values.shape[1] == rows else values.reshape(len(values), rows, -1).mean(2)
+
+
 def broadcast_back(matrices: tuple[Tensor, ...], step: NetworkStep, signal: Tensor) -> tuple[Tensor, ...]:
-    """λ = B e for every layer, silenced where dropout silenced the neuron."""
-    returned = (signal @ b.t() for b in matrices)
-    return tuple(
-        x if layer.mask is None else x * layer.mask for x, layer in zip(returned, step.layers, strict=True)
-    )
+    """λ = B e for every layer, the same at all positions that share a row of B, silenced where dropout
+    silenced the neuron.
+    """
+    returned: list[Tensor] = []
+    for b, layer in zip(matrices, step.layers, strict=True):
+        x = signal @ b.t()
+        n = layer.psi.shape[1]
+        x = x if b.shape[0] == n else x.repeat_interleave(n // b.shape[0], 1)
+        returned.append(x if layer.mask is None else x * layer.mask)
+    return tuple(returned)
 
 
-def random_feedback(network: Network, generator: torch.Generator, scale: float) -> tuple[Tensor, ...]:
+def random_feedback(
+    network: Network, generator: torch.Generator, scale: float, per: FeedbackPer = "neuron"
+) -> tuple[Tensor, ...]:
     """Gaussian B with std scale/√(n·k), the normalised feedback of Launay et al. 2019."""
     weight = network.readout.synapse.weight
     return tuple(
         torch.randn(
-            layer.n, network.n_out, generator=generator, dtype=weight.dtype, device=generator.device
+            feedback_rows(layer, per),
+            network.n_out,
+            generator=generator,
+            dtype=weight.dtype,
+            device=generator.device,
         ).to(weight.device)
         * (scale / (layer.n * network.n_out) ** 0.5)
         for layer in network.hidden

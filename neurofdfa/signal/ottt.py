@@ -13,7 +13,7 @@ import torch
 
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.spatial import forward_weights, spatial_signals
+from neurofdfa.signal.spatial import spatial_signals
 from neurofdfa.trace import PerNeuron, Trace
 
 
@@ -38,4 +38,4 @@ class OTTT(Rule[None]):
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: None
     ) -> tuple[Signals, None]:
         """λ from the layers above, of this step alone."""
-        return Signals(spatial_signals(step, broadcast.error, forward_weights(network))), None
+        return Signals(spatial_signals(network, step, broadcast.error)), None

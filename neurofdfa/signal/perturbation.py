@@ -2,7 +2,8 @@
 
 Every hidden layer's drive W s + b is pushed along a direction at once, the tangents ride forward with the
 network, and the loss says how much it liked it: c[t] = e[t] · ẏ[t], per sample. The directions are of rank
-one, a_j x[t] with a ~ ±1 per neuron and x a scalar per sample and step, so that nothing is kept per synapse.
+one, a_j x[t] with a ~ ±1 per neuron (or channel) and x a scalar per sample, step and site, so that nothing is
+kept per synapse.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,6 @@ from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.neuron import lif_tangent_step
 from neurofdfa.tangent import NetworkTangent
-from neurofdfa.trace import LayerGradient
 
 
 class Heard(NamedTuple):
@@ -55,12 +55,3 @@ def push_step(
     assert x_dot is not None
     readout = network.readout.tangent_step(x_dot, tangent.readout, step.readout)
     return NetworkTangent(tuple(layers), tuple(sent), readout)
-
-
-def rank_one(layer: SpikingLayer, delta: Tensor, over: Heard) -> LayerGradient:
-    """Σ_b δ_b ⊗ x_b for each group of synapses. delta: `[B, n]`."""
-    return LayerGradient(
-        layer.synapse.gradient(delta, over.pre),
-        None if layer.synapse.bias is None else (delta * over.bias).sum(0),
-        None if layer.recurrent is None or over.own is None else layer.recurrent.gradient(delta, over.own),
-    )

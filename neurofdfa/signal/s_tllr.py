@@ -16,9 +16,18 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, Feedback, Rule, Signals, broadcast_back, random_feedback
-from neurofdfa.signal.spatial import forward_weights, spatial_signals
-from neurofdfa.trace import LayerGradient, Trace
+from neurofdfa.signal.interface import (
+    Broadcast,
+    Feedback,
+    FeedbackPer,
+    Rule,
+    Signals,
+    broadcast_back,
+    check_feedback_per,
+    random_feedback,
+)
+from neurofdfa.signal.spatial import spatial_signals
+from neurofdfa.trace import LayerGradient, Trace, outer
 
 
 class TimingState(NamedTuple):
@@ -70,19 +79,20 @@ class SpikeTiming:
         """Σ_b λ_b e_b. signal: λ, `[B, n]`."""
         causal = self.gain_pre * signal * seen.psi
         reverse = self.gain_post * signal * state.post_before
-        synapse, recurrent = layer.synapse, layer.recurrent
+        forth = outer(layer, causal, state.pre, state.one, state.own)
+        back = outer(layer, reverse, seen.pre, 1.0, seen.before.s)
         return LayerGradient(
-            synapse.gradient(causal, state.pre) + synapse.gradient(reverse, seen.pre),
-            None if synapse.bias is None else (causal * state.one + reverse).sum(0),
-            None
-            if recurrent is None or state.own is None
-            else recurrent.gradient(causal, state.own) + recurrent.gradient(reverse, seen.before.s),
+            forth.weight + back.weight,
+            None if forth.bias is None or back.bias is None else forth.bias + back.bias,
+            None if forth.recurrent is None or back.recurrent is None else forth.recurrent + back.recurrent,
         )
 
 
 @dataclass(frozen=True)
 class STLLR(Rule[Feedback]):
-    """feedback: where the learning signal comes from, see the module. scale: of random feedback."""
+    """feedback: where the learning signal comes from, see the module. scale, feedback_per: of random
+    feedback, as for DFA.
+    """
 
     name: ClassVar[str] = "s-tllr"
     source: ClassVar[str] = "Apolinario & Roy 2024"
@@ -90,8 +100,10 @@ class STLLR(Rule[Feedback]):
     trace: Trace[Any] = field(default_factory=SpikeTiming, kw_only=True)
     feedback: Literal["spatial", "random"] = "spatial"
     scale: float = 1.0
+    feedback_per: FeedbackPer = "neuron"
 
     def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
         if self.feedback not in ("spatial", "random"):
             raise UserError(f"s-tllr's feedback is spatial or random, not '{self.feedback}'")
 
@@ -102,8 +114,9 @@ class STLLR(Rule[Feedback]):
 
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B where it is used."""
-        random = self.feedback == "random"
-        return Feedback(random_feedback(network, generator, self.scale) if random else ())
+        if self.feedback != "random":
+            return Feedback(())
+        return Feedback(random_feedback(network, generator, self.scale, self.feedback_per))
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: Feedback
@@ -111,4 +124,4 @@ class STLLR(Rule[Feedback]):
         """λ from above or through B."""
         if self.feedback == "random":
             return Signals(broadcast_back(state.matrices, step, broadcast.error)), state
-        return Signals(spatial_signals(step, broadcast.error, forward_weights(network))), state
+        return Signals(spatial_signals(network, step, broadcast.error)), state

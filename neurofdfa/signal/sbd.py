@@ -22,12 +22,22 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, OptimizerFactory, Rule, Signals, broadcast_back
+from neurofdfa.signal.interface import (
+    Broadcast,
+    FeedbackPer,
+    OptimizerFactory,
+    Rule,
+    Signals,
+    broadcast_back,
+    check_feedback_per,
+    feedback_rows,
+    per_row,
+)
 from neurofdfa.trace import Stages, cascade, cascade_state
 
 
 class SBDState(NamedTuple):
-    """matrices: sign · R per layer, `[n, k]`. moments: ⟨r rᵀ⟩, `[n, n]`, or ⟨r²⟩, `[n]`, or empty.
+    """matrices: sign · R per layer, `[rows, k]`. moments: ⟨r rᵀ⟩, `[n, n]`, or ⟨r²⟩, `[n]`, or empty.
 
     activity: κ-filtered spikes, `[B, n]`; pulse: Σκ^τ so far.
     """
@@ -43,6 +53,7 @@ class SBD(Rule[SBDState]):
     """momentum: m, per update. sign: "descend" or "decorrelate" (the papers' +R e), see the module.
 
     power, decorrelation: γ, 0 switches a regulariser off. target_power: P.
+    feedback_per: a row of R per "neuron", or one that the positions of a "channel" share.
     """
 
     name: ClassVar[str] = "sbd"
@@ -53,8 +64,10 @@ class SBD(Rule[SBDState]):
     power: float = 0.0
     decorrelation: float = 0.0
     target_power: float = 0.01
+    feedback_per: FeedbackPer = "neuron"
 
     def __post_init__(self) -> None:
+        check_feedback_per(self.name, self.feedback_per)
         if not 0.0 < self.momentum <= 1.0 or self.sign not in ("descend", "decorrelate"):
             raise UserError("sbd needs 0 < momentum <= 1 and a sign of descend or decorrelate")
 
@@ -68,12 +81,13 @@ class SBD(Rule[SBDState]):
                 moments.append(torch.diag(zeros(layer.n) + rest))
             elif self.power:
                 moments.append(zeros(layer.n) + rest)
-        return SBDState(tuple(zeros(layer.n, network.n_out) for layer in network.hidden), tuple(moments))
+        rows = (feedback_rows(layer, self.feedback_per) for layer in network.hidden)
+        return SBDState(tuple(zeros(n, network.n_out) for n in rows), tuple(moments))
 
     def begin(self, network: Network, state: SBDState, batch: int) -> SBDState:
         """Clear the activity of the last sequence."""
         kappa = (network.readout.kappa,)
-        zeros = (b.new_zeros(batch, b.shape[0]) for b in state.matrices)
+        zeros = (b.new_zeros(batch, layer.n) for b, layer in zip(state.matrices, network.hidden, strict=True))
         return state._replace(activity=tuple(cascade_state(kappa, zero) for zero in zeros), pulse=0.0)
 
     def signals(
@@ -93,7 +107,8 @@ class SBD(Rule[SBDState]):
         batch = broadcast.error.shape[0]
         # w[t] sums to one over a sequence, so a sequence moves R by the momentum, whatever its length
         feedback = tuple(
-            broadcast.weight * b - sign * (z.t() @ broadcast.error) / batch for b, (z, _) in pairs
+            broadcast.weight * b - sign * (per_row(z, b.shape[0]).t() @ broadcast.error) / batch
+            for b, (z, _) in pairs
         )
         state = SBDState(state.matrices, tuple(moments), tuple(stages for _, stages in heard), pulse)
         return Signals(tuple(signals), feedback), state

@@ -16,8 +16,8 @@ from neurofdfa.errors import UserError
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.spatial import forward_weights, spatial_signals
-from neurofdfa.trace import LayerGradient, Trace
+from neurofdfa.signal.spatial import spatial_signals
+from neurofdfa.trace import LayerGradient, Trace, outer
 
 
 class NoMemory(NamedTuple):
@@ -40,12 +40,7 @@ class Instant:
         self, layer: SpikingLayer, signal: Tensor, seen: LayerStep, state: NoMemory
     ) -> LayerGradient:
         """Σ_b λ_b ψ_b ⊗ s_pre,b. signal: λ, `[B, n]`."""
-        delta = signal * seen.psi
-        return LayerGradient(
-            layer.synapse.gradient(delta, seen.pre),
-            None if layer.synapse.bias is None else delta.sum(0),
-            None if layer.recurrent is None else layer.recurrent.gradient(delta, seen.before.s),
-        )
+        return outer(layer, signal * seen.psi, seen.pre, 1.0, seen.before.s)
 
 
 @dataclass(frozen=True)
@@ -77,4 +72,4 @@ class SLTT(Rule[None]):
         # counted from the end, so that the last step, often the only one with a loss, is among them
         if (broadcast.steps - 1 - broadcast.t) % self.every:
             return Signals((None,) * len(step.layers)), None
-        return Signals(spatial_signals(step, broadcast.error, forward_weights(network))), None
+        return Signals(spatial_signals(network, step, broadcast.error)), None

@@ -9,12 +9,12 @@ the rules that are local in time only.
 from torch import Tensor
 
 from neurofdfa.network import Network, NetworkStep
+from neurofdfa.synapse import Synapse
 
 
-def forward_weights(network: Network) -> tuple[Tensor, ...]:
-    """For each hidden layer the weights `[n_above, n]` that its spikes drive."""
-    above = [layer.synapse.effective for layer in network.hidden[1:]]
-    return (*above, network.readout.synapse.effective)
+def synapses_above(network: Network) -> tuple[Synapse, ...]:
+    """For each hidden layer the synapses that its spikes drive."""
+    return (*(layer.synapse for layer in network.hidden[1:]), network.readout.synapse)
 
 
 def output_delta(step: NetworkStep, error: Tensor) -> Tensor:
@@ -23,12 +23,18 @@ def output_delta(step: NetworkStep, error: Tensor) -> Tensor:
     return error if population is None else error * population.psi
 
 
-def spatial_signals(step: NetworkStep, error: Tensor, weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """λ of every hidden layer, bottom up, sent back through `weights` (`[n_above, n]` per layer)."""
+def spatial_signals(
+    network: Network, step: NetworkStep, error: Tensor, weights: tuple[Tensor, ...] | None = None
+) -> tuple[Tensor, ...]:
+    """λ of every hidden layer, bottom up, sent back through the transposed synapses above it; with `weights`
+    (one per hidden layer, of the shape of those synapses' own) in place of theirs.
+    """
     delta = output_delta(step, error)
     signals: list[Tensor] = []
-    for seen, weight in zip(reversed(step.layers), reversed(weights), strict=True):
-        signal = delta @ weight
+    stand_ins = (None,) * len(step.layers) if weights is None else weights
+    way = zip(step.layers, synapses_above(network), stand_ins, strict=True)
+    for seen, synapse, weight in reversed(list(way)):
+        signal = synapse.back(delta, weight)
         signal = signal if seen.mask is None else signal * seen.mask
         signals.append(signal)
         delta = signal * seen.psi

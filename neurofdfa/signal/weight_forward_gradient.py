@@ -2,10 +2,11 @@
 
     drive[t] is pushed by V x[t], x what the synapses carry;  c[t] = e[t] · ẏ[t];  ∇̂W = Σ_t c[t] V
 
-V = a bᵀ with a_j, b_i = ±1, one direction per sample: unit covariance over the synapses, so the estimate
-is unbiased for the surrogate gradient of BPTT; its variance grows with the number of synapses.
-Baydin et al. 2022, definition 1; Ren et al. 2023, section 3 (FG-W). With `shared`, V ~ N(0, 1) is one dense
-direction for the whole batch, as in the paper; the batch then no longer averages the noise away.
+V = a bᵀ with a_j, b_i = ±1, one direction per sample (where weights are shared: a per channel, b per weight
+of one, at all sites at once): unit covariance over the weights, so the estimate is unbiased for the surrogate
+gradient of BPTT; its variance grows with the number of weights. Baydin et al. 2022, definition 1; Ren et al.
+2023, section 3 (FG-W). With `shared`, V ~ N(0, 1) is one dense direction for the whole batch, as in the
+paper; the batch then no longer averages the noise away.
 """
 
 from dataclasses import dataclass
@@ -17,16 +18,22 @@ from torch import Tensor
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.perturbation import Heard, heard, push_step, rank_one, signs
+from neurofdfa.signal.perturbation import Heard, heard, push_step, signs
+from neurofdfa.synapse import Synapse
 from neurofdfa.tangent import NetworkTangent, initial_tangent
 from neurofdfa.trace import LayerGradient
 
 
 class RankOne(NamedTuple):
-    """V = a bᵀ per sample. a: `[B, n]`; b: for each group of synapses."""
+    """V = a bᵀ per sample for each group of synapses. a: `[B, channels]`, of the recurrent ones `own_a`;
+    b: `[B, fan_in]`, of the bias `[B, 1]`; None where the layer has no such synapses.
+    """
 
     a: Tensor
-    b: Heard
+    pre: Tensor
+    bias: Tensor | None
+    own_a: Tensor | None
+    own: Tensor | None
 
 
 class DirectionState(NamedTuple):
@@ -61,7 +68,9 @@ class WeightForwardGradient(Rule[DirectionState]):
         """The weight gradients c V."""
         assert state.tangent is not None
         now = [heard(layer, seen) for layer, seen in zip(network.hidden, step.layers, strict=True)]
-        pushes = tuple(_push(v, x) for v, x in zip(state.directions, now, strict=True))
+        pushes = tuple(
+            _push(layer, v, x) for layer, v, x in zip(network.hidden, state.directions, now, strict=True)
+        )
         tangent = push_step(network, step, pushes, state.tangent)
         c = (broadcast.error * tangent.readout.y).sum(1, keepdim=True)
         direct = tuple(
@@ -71,13 +80,17 @@ class WeightForwardGradient(Rule[DirectionState]):
 
 
 def _rank_one(layer: SpikingLayer, batch: int, generator: torch.Generator) -> RankOne:
-    weight = layer.synapse.weight
-    a, pre, bias, own = (
-        signs((batch, n), weight, generator) for n in (layer.n, layer.synapse.n_in, 1, layer.n)
-    )
-    no_bias = layer.synapse.bias is None
+    synapse, recurrent = layer.synapse, layer.recurrent
+
+    def draw(n: int) -> Tensor:
+        return signs((batch, n), synapse.weight, generator)
+
     return RankOne(
-        a, Heard(pre, torch.zeros_like(bias) if no_bias else bias, own if layer.recurrent else None)
+        draw(synapse.channels),
+        draw(synapse.fan_in),
+        None if synapse.bias is None else draw(1),
+        None if recurrent is None else draw(recurrent.channels),
+        None if recurrent is None else draw(recurrent.fan_in),
     )
 
 
@@ -94,19 +107,38 @@ def _dense(layer: SpikingLayer, batch: int, generator: torch.Generator) -> Layer
     )
 
 
-def _push(v: RankOne | LayerGradient, x: Heard) -> Tensor:
+def _push(layer: SpikingLayer, v: RankOne | LayerGradient, x: Heard) -> Tensor:
+    """V x, `[B, n]`."""
+    synapse, recurrent = layer.synapse, layer.recurrent
     if isinstance(v, RankOne):
-        along = (v.b.pre * x.pre).sum(1, keepdim=True) + v.b.bias
-        if v.b.own is not None and x.own is not None:
-            along = along + (v.b.own * x.own).sum(1, keepdim=True)
-        return v.a * along
-    push = x.pre @ v.weight.t()
-    push = push if v.bias is None else push + v.bias
-    return push if v.recurrent is None or x.own is None else push + x.own @ v.recurrent.t()
+        push = _along(synapse, v.a, v.pre, x.pre)
+        if v.bias is not None:
+            push = push + (v.a * v.bias).repeat_interleave(synapse.sites, 1)
+        if recurrent is None or v.own_a is None or v.own is None or x.own is None:
+            return push
+        return push + _along(recurrent, v.own_a, v.own, x.own)
+    push = synapse.linear(x.pre, v.weight)
+    push = push if v.bias is None else push + v.bias.repeat_interleave(synapse.sites)
+    return push if recurrent is None or x.own is None else push + recurrent.linear(x.own, v.recurrent)
+
+
+def _along(synapse: Synapse, a: Tensor, b: Tensor, pre: Tensor) -> Tensor:
+    """a_c Σ_i b_i x[patch(s, i)], `[B, n]`."""
+    sums = (synapse.patches(pre) @ b.unsqueeze(2)).transpose(1, 2)
+    return (a.unsqueeze(2) * sums).flatten(1)
 
 
 def _scaled(layer: SpikingLayer, v: RankOne | LayerGradient, c: Tensor) -> LayerGradient:
-    if isinstance(v, RankOne):
-        return rank_one(layer, c * v.a, v.b)
-    total = c.sum()
-    return LayerGradient(*(None if x is None else total * x for x in v))  # pyright: ignore[reportArgumentType]
+    """Σ_b c_b V_b."""
+    if not isinstance(v, RankOne):
+        total = c.sum()
+        return LayerGradient(*(None if x is None else total * x for x in v))  # pyright: ignore[reportArgumentType]
+    weight, recurrent = layer.synapse.weight, layer.recurrent
+    own = None
+    if recurrent is not None and v.own_a is not None and v.own is not None:
+        own = ((c * v.own_a).t() @ v.own).view_as(recurrent.weight)
+    return LayerGradient(
+        ((c * v.a).t() @ v.pre).view_as(weight),
+        None if v.bias is None else (c * v.a * v.bias).sum(0),
+        own,
+    )

@@ -14,6 +14,7 @@ from neurofdfa.network import Network
 from neurofdfa.neuron import LIF
 from neurofdfa.readout import Readout
 from neurofdfa.surrogate import SURROGATES
+from neurofdfa.synapse import Dense
 
 STEPS, BATCH = 40, 3
 
@@ -51,10 +52,13 @@ def draw(seed: int, *, reset: str, gradient: str, recurrent: bool, filtered: boo
         )
 
     bias = fixed.get("bias", rng.random() < 0.5)
-    layers = [SpikingLayer(a, b, neuron(), bias=bias, recurrent=recurrent) for a, b in pairwise(widths)]
+    layers = [
+        SpikingLayer(Dense(a, b, bias=bias), neuron(), recurrent=Dense(b, b) if recurrent else None)
+        for a, b in pairwise(widths)
+    ]
     kind = fixed.get("readout") or rng.choice(["integrator", "leaky", "spike-count"])
     kappa = 1.0 if kind != "leaky" else rng.uniform(0.5, 0.99)
-    network = Network(layers, Readout(widths[-1], 3, kind, kappa, neuron(), bias=bias)).double()
+    network = Network(layers, Readout(Dense(widths[-1], 3, bias=bias), kind, kappa, neuron())).double()
     network.initialise(generator, gain=2.5, recurrent_gain=1.0, readout_gain=2.5)
     with torch.no_grad():
         for name, tensor in network.named_parameters():

@@ -13,6 +13,7 @@ from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
+from neurofdfa.synapse import Dense
 from tests.convert.chains import Run, alike, draw, ours, same_weights, spike_train, trained
 
 # reset, its gradient, recurrent, synaptic filter: every combination that snnTorch has
@@ -236,9 +237,15 @@ def test_layers_of_other_kinds_are_refused():
         pass
 
     network = feed_forward(4, [5], 2)
-    network.layers[0] = Other(4, 5, LIF())
+    network.layers[0] = Other(Dense(4, 5), LIF())
     with pytest.raises(UserError, match="layer 1 is a Other"):
         to_snntorch(network)
+    for hidden, reason in (
+        (["conv 2x3x3"], "layer 1 has synapses of kind Conv2d"),
+        (["pool 2", 3], "a pool"),
+    ):
+        with pytest.raises(UserError, match=f"{reason}.* not converted to snnTorch"):
+            to_snntorch(feed_forward(16, hidden, 2, shape=(1, 4, 4)))
 
 
 def test_without_snntorch(monkeypatch):

@@ -175,6 +175,58 @@ def test_learning_of_the_third_net(share: float) -> None:
     )  # fmt: skip
 
 
+# ---- net 4: a convolution over 3 x 3 with a kernel of 2 x 2, one channel, and a pool over its 2 x 2 neurons.
+# A corner of the input reaches 1 neuron, an edge 2, the middle 4; the pool lets every spike reach 2 outputs.
+# x: step 0 one corner, step 1 the middle and an edge; all weights 2, so whoever hears a spike spikes
+def fourth() -> tuple[Network, torch.Tensor]:
+    net = feed_forward(9, ["conv 1x2x2", "pool 2"], 2, shape=(1, 3, 3), neuron=LIF(**FORGETFUL), bias=False)
+    x = torch.zeros(2, 1, 9)
+    x[0, 0, 0] = x[1, 0, 4] = x[1, 0, 1] = 1.0
+    return set_weights(net, [[[[2.0, 2.0], [2.0, 2.0]]]], [[1.0], [1.0]]), x
+
+
+def test_inference_of_a_convolution() -> None:
+    found = count(*fourth(), "dfa").inference
+    check(
+        found.counts,
+        {"weights": 4 + 2, "neuron_state": 4 * 2 + 2},
+        synaptic_operations=(1 + 4 + 2) + (1 + 4) * 2,
+        neuron_updates=2 * (4 + 2),
+        spikes=1 + 4,
+        weight_reads=7 + 10,
+    )
+
+
+@pytest.mark.parametrize(("per", "rows"), [("neuron", 4), ("channel", 1)])
+def test_learning_of_a_convolution(per: str, rows: int) -> None:
+    found = count(*fourth(), "fdfa", feedback_per=per).learning
+    connections = 4 * 1 + 4 * 2 + 1 * 4
+    check(
+        found["fdfa"].counts,
+        {
+            "weights": 6, "neuron_state": 10, "traces": 9 * 2 + 4, "feedback": rows * 2,
+            "tangents": 4 * 2 + 2, "rule_state": 0, "gradients": 6,
+        },
+        trace_updates=2 * (9 * 2 + 4),  # β and κ per input neuron, κ at the readout
+        synapse_updates=(1 + 1 + 4 + 2) + (1 * 2 + 4 * 2),  # connections whose input has spiked by then
+        feedback_operations=2 * rows * 2,
+        feedback_updates=2 * rows * 2,
+        tangent_operations=2 * 4 * 2,
+        tangent_updates=2 * (4 + 2),
+        weight_writes=6,
+    )  # fmt: skip
+    check(found["bptt"].counts, synapse_updates=7 + 10, backward_operations=2 * 8)
+    exact = count(*fourth(), "e-prop").learning["e-prop"].counts
+    assert exact.memory["traces"] == connections * 2 + 4
+
+
+def test_every_rule_has_a_ledger_of_a_convolution() -> None:
+    net = feed_forward(16, ["conv 2x3x3 pad 1", "pool 2", 5], 3, shape=(1, 4, 4), bias=True, recurrent=True)
+    for name in RULES:
+        found = count(net, (torch.rand(6, 3, 16) < 0.4).float(), name).learning[name].counts
+        assert found.memory["weights"] == (18 + 2 + 36) + (8 * 5 + 5 + 25) + (15 + 3)
+
+
 def test_every_rule_has_a_ledger() -> None:
     net, x = feed_forward(12, [8, 7], 3, readout="leaky"), (torch.rand(6, 3, 12) < 0.4).float()
     base = count(net, x, "readout-only").learning["readout-only"].counts

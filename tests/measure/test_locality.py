@@ -74,6 +74,20 @@ def test_a_spiking_readout_and_a_quantiser_are_no_obstacle() -> None:
         assert found.layers[-1].reads[:2] == ("readout.input", "readout.state")
 
 
+@pytest.mark.parametrize("name", ["fdfa", "dfa", "dkp", "e-prop", "mono-forward", "sltt"])
+def test_convolutions_are_audited_like_any_layer(name: str) -> None:
+    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached")
+    hidden = ["conv 2x3x3 pad 1", "pool 2", "conv 3x2x2 pad 1"]
+    net = feed_forward(16, hidden, 3, shape=(1, 4, 4), neuron=lif, readout="leaky", bias=True)
+    net.initialise(torch.Generator().manual_seed(3), gain=1.6, readout_gain=0.8)
+    x = (torch.rand(3, 4, 16, generator=torch.Generator().manual_seed(0)) < 0.5).double()
+    settings = {"feedback_per": "channel"} if name in ("fdfa", "dfa", "dkp") else {}
+    found = certify(rule_named(name, **settings), net, x, torch.tensor([0, 1, 2, 1]))
+    assert found.local == (name != "sltt"), found.to_text()
+    assert found.network == "16-32-27-3, leaky readout"
+    assert all(layer.learns for layer in found.layers)
+
+
 def test_a_rule_of_space_is_shown_where_it_reads() -> None:
     found = certify("ottt", network(), *spikes())
     reads = found.to_json()["reads"]
