@@ -24,7 +24,7 @@ def spikes(seed: int = 0, steps: int = 20) -> torch.Tensor:
 CONVOLUTIONS = {
     "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}),
     "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}),
-    "no square": (["conv 3x2x3 stride 2", "pool 1", "conv 2x1x3"], {"bias": True}),
+    "no square": (["conv 6x2x3 stride 2", "pool 1", "conv 4x2x3"], {"bias": True}),
     "a pool before a dense layer": (["pool 4", 5], {"bias": True}),
 }
 
