@@ -2,6 +2,7 @@
 
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,7 +121,10 @@ def ablate(
             command=this_command(),
             on_state=progress.show,
         )
-    say(_sweep_table(result.document), quiet)
+    if result.done:
+        say(_sweep_table(result.document), quiet)
+    for reason, runs in _reasons(result.document).items():
+        say(f"{runs} failed: {reason}", quiet)
     best = ablation.best_row(result.document)
     say(
         f"{result.done} done, {result.failed} failed"
@@ -229,6 +233,11 @@ def _sweep_table(document: dict[str, Any], most: int = 20) -> Table:
             str(row["n"]),
         )
     return table
+
+
+def _reasons(document: dict[str, Any]) -> dict[str, int]:
+    """Why runs failed, and how many for each reason."""
+    return dict(Counter(failure["reason"] for row in document["rows"] for failure in row["failed"]))
 
 
 def _interval(mean: float | None, ends: list[float] | None, signed: bool = False) -> str:

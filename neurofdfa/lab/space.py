@@ -22,6 +22,7 @@ seed = 0
 batch = 4                                  # points per proposal
 """
 
+import difflib
 import itertools
 import math
 import tomllib
@@ -158,10 +159,24 @@ def check_key(key: str, where: str) -> None:
     if any(key.startswith(f"{table}.") for table in _OPEN):
         return
     known = flatten(RunConfig().model_dump())
-    if key not in known and key not in _OPEN:
-        table = key.rpartition(".")[0]
-        near = [name for name in known if name.startswith(f"{table}.")] or list(known)
-        raise UserError(f"{where}: no setting '{key}': there are {', '.join(near)}")
+    if key in known or key in _OPEN:
+        return
+    table, _, last = key.rpartition(".")
+    beside = [name for name in known if table and name.startswith(f"{table}.")]
+    if beside:
+        near = [f"{table}.{x}" for x in _near(last, [name.rpartition(".")[2] for name in beside])]
+        there = f"{table} has {', '.join(beside)}"
+    else:
+        settings = [name for name in known if "." in name] + [f"{name}.{last}" for name in _OPEN]
+        near = _near(key, settings)
+        tables = dict.fromkeys(name.rpartition(".")[0] for name in settings)
+        there = f"the tables are {', '.join(tables)}"
+    found = f"did you mean {' or '.join(near)}?" if near else there
+    raise UserError(f"{where}: no setting '{key}': {found}")
+
+
+def _near(word: str, words: list[str]) -> list[str]:
+    return difflib.get_close_matches(word, words, n=2, cutoff=0.7)
 
 
 def _check(study: Study, path: Path) -> None:
@@ -174,7 +189,10 @@ def _check(study: Study, path: Path) -> None:
     ]
     if clashes:
         raise UserError(f"{path}: '{clashes[0]}' is varied twice")
-    RunConfig().with_settings(study.base)
+    try:
+        RunConfig().with_settings(study.base)
+    except UserError as error:
+        raise UserError(f"{path}: [base] {str(error).removeprefix('config: ')}") from error
     if study.search is not None and (not study.random or study.grid or study.cases):
         raise UserError(f"{path}: [search] proposes what [random] spans, without [grid] and [[cases]]")
 

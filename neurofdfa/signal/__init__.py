@@ -1,6 +1,7 @@
 """Learning rules by name. Adding one is a file in this folder and a line in `RULES`."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from neurofdfa.errors import UserError
@@ -67,8 +68,11 @@ def rule_named(name: str, **settings: Any) -> Rule[Any]:
     try:
         return RULES[name](**settings)
     except TypeError as error:
-        known = ", ".join(sorted(RULES[name].__dataclass_fields__))
-        raise UserError(f"rule '{name}' does not take {sorted(settings)}: it takes {known}") from error
+        known = [field.name for field in fields(RULES[name])]
+        other = ", ".join(f"'{key}'" for key in settings if key not in known)
+        if not other:
+            raise UserError(f"rule '{name}' cannot use its settings: {error}") from error
+        raise UserError(f"rule '{name}' does not take {other}: it takes {', '.join(known)}") from error
 
 
 def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:

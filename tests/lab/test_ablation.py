@@ -122,7 +122,11 @@ def test_more_trials_keep_the_first_ones(tmp_path: Path) -> None:
         ("seeds = []", "seeds must be"),
         ("seeds = [1, 1]", "listed twice"),
         ("seeds = [-1]", "0 or more"),
-        ('[grid]\n"training.lrr" = [1]', "no setting 'training.lrr'"),
+        ('[grid]\n"training.lrr" = [1]', "no setting 'training.lrr'.*did you mean training.lr"),
+        ('[grid]\n"rule.option.fraction" = [1]', "did you mean rule.options.fraction"),
+        ('[grid]\n"impairments.zzz" = [1]', "impairments has impairments.feedback_bits, "),
+        ('[grid]\n"speed" = [1]', "the tables are data, network, rule, training, impairments"),
+        ('[base]\n"impairments.drop" = 2', r"\[base\] impairments.drop"),
         ('[grid]\n"seed" = [1]', "'seed' is not a setting"),
         ('[grid]\n"training.lr" = 1', "needs a list"),
         ('[base]\n"training.lr" = -1.0', "training.lr: .* greater than 0"),
@@ -159,7 +163,7 @@ def test_failed_trials_are_kept_with_their_reason_and_stop_nothing(tmp_path: Pat
         if s["training.lr"] < 0:
             assert "greater than 0" in (trial.reason or "")
         elif s["rule.name"] == "dfa":
-            assert "rule 'dfa' does not take ['fraction']" in (trial.reason or "")
+            assert "rule 'dfa' does not take 'fraction'" in (trial.reason or "")
         elif s["rule.options.fraction"] > 1:
             assert "fraction" in (trial.reason or "")
         else:
