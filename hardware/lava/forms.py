@@ -21,8 +21,8 @@ _FEW_PAIRS = 16
 def choose_forms(program: Program, synapses: Synapses) -> dict[str, Form]:
     """The process of every connection by name.
 
-    dense, sparse: that one for all. conv: Conv where the connection is one that Conv can hold, else Sparse.
-    auto: what is fastest.
+    dense, sparse: that one for all. conv: Conv where the connection is one that Conv can hold, else Sparse, or
+    Dense with delays, which Lava's DelaySparse sorts anew at every step. auto: what is fastest.
     """
     return {c.name: _form(c, synapses) for c in program.connections}
 
@@ -30,12 +30,12 @@ def choose_forms(program: Program, synapses: Synapses) -> dict[str, Form]:
 def _form(connection: Connection, synapses: Synapses) -> Form:
     if synapses in ("dense", "sparse"):
         return synapses
+    if connection.delay is not None:
+        return "dense"
     if synapses == "conv":
         return "sparse" if native_kernel(connection) is None else "conv"
-    if (
-        connection.weight.size < _SMALL
-        or np.count_nonzero(connection.weight) > _FULL * connection.weight.size
-    ):
+    weights = connection.weight
+    if weights.size < _SMALL or np.count_nonzero(weights) > _FULL * weights.size:
         return "dense"
     pairs = 0 if connection.kernel is None else int(np.prod(connection.kernel.values.shape[:2]))
     return "conv" if 0 < pairs <= _FEW_PAIRS and native_kernel(connection) is not None else "sparse"

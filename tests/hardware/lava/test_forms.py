@@ -35,6 +35,11 @@ def test_a_form_can_be_asked_for():
     assert form(replace(convolution(), kernel=None), "conv") == "sparse"
 
 
+@pytest.mark.parametrize("synapses", ["auto", "conv"])
+def test_delays_are_dense(synapses):
+    assert form(convolution(delay=np.asarray(2)), synapses) == "dense"
+
+
 @pytest.mark.parametrize(
     ("options", "factor"),
     [({"weight_exp": 3}, 8), ({"weight_exp": -1}, 0.5), ({"weight_exp": -2}, None), ({"delay": 1}, None)],
