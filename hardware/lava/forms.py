@@ -21,8 +21,8 @@ _FEW_PAIRS = 16
 def choose_forms(program: Program, synapses: Synapses) -> dict[str, Form]:
     """The process of every connection by name.
 
-    dense, sparse: that one for all. conv: Conv where the connection is one that Conv can hold, else Sparse, or
-    Dense with delays, which Lava's DelaySparse sorts anew at every step. auto: what is fastest.
+    dense, sparse: that one for all. conv: Conv where the connection is one that Conv can hold, else Sparse;
+    with delays Dense, for Lava's DelaySparse builds its matrices anew at every step. auto: what is fastest.
     """
     return {c.name: _form(c, synapses) for c in program.connections}
 
