@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from neurofdfa.cli.deploying import NETX_SUFFIXES, lava_record
-from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, say
+from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, say, this_command
 from neurofdfa.errors import UserError
 
 if TYPE_CHECKING:  # commands import what they need: --help must not wait for torch
@@ -37,11 +37,20 @@ def map_network(
     quiet: Quiet = False,
 ) -> None:
     """Place a run's network on the cores of a chip, or say which limit it breaks."""
-    from hardware.mapping import picture, place
+    from hardware.errors import HardwareError
+    from hardware.mapping import CHIPS, picture, place
+    from neurofdfa.lab.chip import keep_placement, keep_refusal
     from neurofdfa.lab.deploy import deploy_run
 
+    if chip not in CHIPS:
+        raise UserError(f"unknown chip '{chip}': choose one of {', '.join(CHIPS)}")
     deployment, _ = deploy_run(run, bits)
-    placement = place(deployment.program, chip)
+    try:
+        placement = place(deployment.program, chip)
+    except HardwareError as error:
+        keep_refusal(run, chip, str(error), bits, this_command())
+        raise
+    keep_placement(run, placement, bits, this_command())
     say(picture(placement), quiet)
     if parameters:
         _explain(deployment.network, deployment.quantized.report, quiet)
@@ -87,34 +96,38 @@ def parity(
     """Follow spikes from float to the integer reference and Lava; show the first that differs."""
     from hardware.parity import parity as compare_stages
     from neurofdfa.lab import deploy as lab
+    from neurofdfa.lab.chip import keep_parity
 
     deployment, data = lab.deploy_run(run, bits)
-    spikes = lab.binary_inputs(data, data.open_test().select(slice(0, limit)))
+    test = data.open_test().select(slice(0, limit))
+    spikes = lab.binary_inputs(data, test)
     record = lava_record(deployment, spikes, quiet, states=True) if lava else None
     report = compare_stages(deployment.network, deployment.program, spikes, record)
-    table = Table("stages", "equal spikes", "equal samples", "same class", "first difference")
+    table = Table("stages", "equal spikes", "equal samples", "same class")
+    lines: list[str] = []
     for row in report.comparisons:
-        first = row.divergence
-        where = (
-            ""
-            if first is None
-            else f"sample {first.sample}, step {first.step}, {first.layer}[{first.neuron}]"
-        )
+        if (first := row.divergence) is None:
+            lines.append(f"{row.before} → {row.after}: no divergence")
+        else:
+            fired = row.before if first.spike_before else row.after
+            lines.append(
+                f"{row.before} → {row.after}: the first at sample {first.sample}, step {first.step}, "
+                f"{first.layer}[{first.neuron}], which fired in {fired} only"
+            )
         table.add_row(
             f"{row.before} → {row.after}",
             f"{row.spikes_equal / row.spikes:.4%}",
             f"{row.samples_equal} of {row.samples}",
             f"{row.same_prediction:.1%}",
-            where or "none",
         )
     say(table, quiet)
-    document = report.to_json()
+    say("\n".join(lines), quiet)
+    labels = test.targets.numpy() if data.task == "classification" else None
+    stages = keep_parity(run, report, labels, bits, this_command())["comparisons"]
     emit(
         {
-            "stages": document["comparisons"],
-            "first_divergence": next(
-                (c["divergence"] for c in document["comparisons"] if c["divergence"]), None
-            ),
+            "stages": stages,
+            "first_divergence": next((c["divergence"] for c in stages if c["divergence"]), None),
         },
         as_json,
     )

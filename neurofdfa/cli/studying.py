@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -197,23 +198,24 @@ class _SweepProgress:
 
 
 def _comparison_table(document: dict[str, Any]) -> Table:
-    title = f"{document['data']}, {len(document['seeds'])} seed(s); ± is the 95 % interval of the mean"
+    seeds = len(document["seeds"])
+    title = f"{document['data']}, {seeds} seed(s); ± is the 95 % interval of the mean; p after Holm"
     table = Table(
-        "rule", "test", "validation", f"− {document['reference']}", "p (t, Holm)", "training", "peak", "rate",
+        "rule", "test %", "valid.", f"− {document['reference']}", "p", "training", "peak", "energy",
         "epochs to " + _number(document["level"], "{:.1%}"),
-        title=title, title_justify="left",
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False,
     )  # fmt: skip
     for row in document["rows"]:
         difference = row["difference"] or {"mean": None, "ci95": None, "p_holm": None}
         table.add_row(
             row["rule"],
             _interval(row["mean"], row["ci95"]),
-            _interval(row["validation_mean"], row["validation_ci95"]),
+            _interval(row["validation_mean"], None),
             _interval(difference["mean"], difference["ci95"], signed=True),
-            _number(difference["p_holm"], "{:.3g}"),
+            _number(difference["p_holm"], "{:.3f}"),
             _number(row["seconds"], "{:.1f} s"),
             _number(row["peak_mib"], "{:.1f} MiB"),
-            _number(row["firing_rate"], "{:.1%}"),
+            _number(None if row["energy"] is None else 1e6 * row["energy"], "{:.2g} µJ"),
             _number(row["epochs_to_level"], "{:.1f}"),
         )
     return table

@@ -142,7 +142,7 @@ def train(
             progress=lambda epoch, total: show(chosen.rule.name, epoch, total),
         )
     say(
-        f"test {summary.test_accuracy:.2%}, validation {summary.validation_accuracy:.2%} at epoch "
+        f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
         f"{summary.best_epoch}, {summary.seconds:.1f} s of training, "
         f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}\nRun: {out}",
         quiet,
@@ -171,14 +171,19 @@ def _epoch_bars(bars: Progress, quiet: bool) -> Any:
     def show(name: str, epoch: Any, epochs: int) -> None:
         if name not in tasks:
             tasks[name] = bars.add_task(name, total=epochs, detail="", completed=epoch.epoch - 1)
-        rates = " ".join(f"{rate:.1%}" for rate in epoch.rates)
+        rates = " ".join(f"{100 * rate:.1f}" for rate in epoch.rates)
         aligned = "" if not epoch.alignment else " align " + " ".join(f"{c:.2f}" for c in epoch.alignment)
-        detail = f"val {epoch.validation_accuracy:.1%} rates {rates}{aligned}"
+        detail = f"val {_score(epoch.validation_accuracy)} rates {rates}%{aligned}"
         bars.update(tasks[name], completed=epoch.epoch, detail=detail)
         if bars.disable and epoch.epoch == epochs:  # no terminal: a line per finished run instead of bars
             say(f"{name}: {epochs} epochs, {detail}", quiet)
 
     return show
+
+
+def _score(accuracy: float) -> str:
+    """An accuracy, or the loss that regression keeps with a minus."""
+    return f"{accuracy:.2%}" if accuracy >= 0 else f"loss {-accuracy:.4g}"
 
 
 def _setting(text: str) -> tuple[str, Any]:

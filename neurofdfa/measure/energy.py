@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.loss import Loss, step_weight
-from neurofdfa.measure.energy_constants import CONSTANTS, cmos, loihi1
+from neurofdfa.measure.energy_constants import CONSTANTS, cmos, cmos_parts, loihi1
 from neurofdfa.measure.energy_counts import Activity, Counts, forward, measure
 from neurofdfa.measure.energy_learning import bptt, learning
 from neurofdfa.measure.energy_synapses import Case
@@ -34,7 +34,11 @@ class Entry:
         return {
             "counts": counts,
             "memory_words": {**memory, "total": sum(memory.values())},
-            "joules": {"loihi1": self.loihi1, "cmos_45nm": self.cmos},
+            "joules": {
+                "loihi1": self.loihi1,
+                "cmos_45nm": self.cmos,
+                "cmos_45nm_parts": cmos_parts(self.counts),
+            },
         }
 
 

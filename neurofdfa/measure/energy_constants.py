@@ -56,6 +56,26 @@ def loihi1(counts: Counts) -> float:
     return total * 1e-12
 
 
+PARTS: dict[str, tuple[str, ...]] = {
+    "spikes × weights": ("synaptic_operations", "multiplied_synaptic_operations"),
+    "neurons": ("neuron_updates",),
+    "traces × signal": ("trace_updates", "synapse_updates"),
+    "feedback": ("feedback_operations", "feedback_updates"),
+    "tangents": ("tangent_operations", "tangent_updates"),
+    "errors backward": ("backward_operations", "backward_updates"),
+    "weights moved": ("weight_reads", "weight_writes"),
+    "stored activity": ("activation_words",),
+}
+"""What the joules are spent on, by counts; every count that costs something is in one of them."""
+
+
+def cmos_parts(counts: Counts) -> dict[str, float]:
+    """Joules per sample at 45 nm by part, arithmetic and words from small SRAM: the sum of both in `cmos`."""
+    only = {part: Counts(**{name: getattr(counts, name) for name in names}) for part, names in PARTS.items()}
+    costs = {part: cmos(some) for part, some in only.items()}
+    return {part: cost["arithmetic"] + cost["sram"] for part, cost in costs.items()}
+
+
 def cmos(counts: Counts) -> dict[str, float]:
     """Joules per sample at 45 nm: arithmetic in float32, and its words from small SRAM or from DRAM.
 

@@ -42,7 +42,8 @@ def test_train_prints_the_contract_and_fills_the_folder(
     assert document["seed"] == 5
     names = {p.name for p in (tmp_path / "r").iterdir()}
     assert names == {
-        "config.toml", "metrics.jsonl", "checkpoint.safetensors", "network.nir", "raster.npz", "summary.json",
+        "config.toml", "metrics.jsonl", "checkpoint.safetensors", "network.nir", "raster.npz", "energy.json",
+        "summary.json",
     }  # fmt: skip
 
 

@@ -235,9 +235,11 @@ def test_every_rule_has_a_ledger() -> None:
         counts = found.learning[name].counts
         document = json.loads(json.dumps(found.to_json()))
         assert document.keys() >= {"learning", "inference", "constants"}
-        assert (document["learning"][name]["joules"]["loihi1"] is None) == (
-            not rule_named(name).local_in_space
+        joules = document["learning"][name]["joules"]
+        assert sum(joules["cmos_45nm_parts"].values()) == pytest.approx(
+            joules["cmos_45nm"]["arithmetic"] + joules["cmos_45nm"]["sram"]
         )
+        assert (joules["loihi1"] is None) == (not rule_named(name).local_in_space)
         assert sum(counts.memory.values()) >= sum(base.memory.values())
         assert counts.products >= base.products
         assert (counts.broadcast_tangent_words > 0) == (name == "fdfa")

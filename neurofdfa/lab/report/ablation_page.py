@@ -4,6 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 
 from neurofdfa.lab.report import words
+from neurofdfa.lab.report.costs import (
+    COST_COLUMNS,
+    COSTS_IN_WORDS,
+    accuracy_limits,
+    accuracy_point,
+    cost_cells,
+    on_front,
+    trade_offs,
+)
 from neurofdfa.lab.report.page import (
     Block,
     Cell,
@@ -22,18 +31,7 @@ from neurofdfa.lab.report.plot.scatter import Group, Point, Scale, scatter
 from neurofdfa.lab.report.plot.style import Draw, Stroke, rule_stroke
 from neurofdfa.lab.report.plot.svg import draw
 from neurofdfa.lab.report.provenance import footer, provenance
-from neurofdfa.lab.report.studies import (
-    COST_COLUMNS,
-    StudyRecord,
-    StudyRow,
-    accuracy_limits,
-    accuracy_point,
-    cost_cells,
-    failures,
-    seeds_in_words,
-    trade_offs,
-    with_interval,
-)
+from neurofdfa.lab.report.studies import StudyRecord, StudyRow, failures, seeds_in_words, with_interval
 
 _LINES_AT_MOST = 8
 _COLOURS = 8
@@ -131,6 +129,7 @@ def _table(record: StudyRecord) -> Table:
         Column("Seeds"),
         *COST_COLUMNS,
     )
+    front = on_front(record.rows)
     rows = tuple(
         (
             *(_setting(row, key) for key in record.varied),
@@ -141,13 +140,13 @@ def _table(record: StudyRecord) -> Table:
             ),
             Cell(with_interval(row.test, row.test_interval), row.test),
             Cell(str(row.n), row.n),
-            *cost_cells(row),
+            *cost_cells(row, front),
         )
         for row in record.rows
     )
     caption = (
         f"Mean ± half of the 95 % interval over {seeds_in_words(record)}. Bold: the best mean on validation "
-        "data among points whose seeds all ran. A click on a title sorts."
+        f"data among points whose seeds all ran. {COSTS_IN_WORDS}"
     )
     return Table(columns, rows, caption)
 
@@ -167,6 +166,7 @@ def _effects(record: StudyRecord, key: str) -> list[Block]:
     kinds: tuple[tuple[str, str, Pick], ...] = (
         ("accuracy", "validation accuracy, %", _accuracy_of),
         ("memory", "peak memory of a step, MiB", _memory_of),
+        ("energy", "energy to learn from a sample, µJ", _energy_of),
         ("time", "training time, s", _time_of),
     )
     panels: list[Panel] = []
@@ -192,6 +192,10 @@ def _accuracy_of(row: StudyRow, x: float) -> Point | None:
 
 def _memory_of(row: StudyRow, x: float) -> Point | None:
     return None if row.peak_mib is None else Point(x, row.peak_mib)
+
+
+def _energy_of(row: StudyRow, x: float) -> Point | None:
+    return None if row.joules is None else Point(x, 1e6 * row.joules)
 
 
 def _time_of(row: StudyRow, x: float) -> Point | None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from neurofdfa.lab.report import words
+from neurofdfa.lab.report.costs import COST_COLUMNS, COSTS_IN_WORDS, cost_cells, on_front, trade_offs
 from neurofdfa.lab.report.learning import accuracy_window
 from neurofdfa.lab.report.page import (
     Block,
@@ -22,16 +23,7 @@ from neurofdfa.lab.report.plot.dots import MARGINS, Dot, accuracy_limits, dots, 
 from neurofdfa.lab.report.plot.style import Draw, Stroke, rule_stroke
 from neurofdfa.lab.report.plot.svg import draw
 from neurofdfa.lab.report.provenance import footer, provenance
-from neurofdfa.lab.report.studies import (
-    COST_COLUMNS,
-    StudyRecord,
-    StudyRow,
-    cost_cells,
-    failures,
-    seeds_in_words,
-    trade_offs,
-    with_interval,
-)
+from neurofdfa.lab.report.studies import StudyRecord, StudyRow, failures, seeds_in_words, with_interval
 from neurofdfa.lab.statistics import estimate
 
 
@@ -146,14 +138,14 @@ def _table(record: StudyRecord) -> Table:
     caption = (
         f"Mean ± half of the 95 % interval over {seeds_in_words(record)}. Points from {reference}: paired "
         "difference of the test accuracy in percentage points; p of the paired t test, the same after Holm's "
-        "correction for all rules, and of Wilcoxon's signed-rank test. Bold: best on validation data. Peak "
-        "memory: of one training step. Alignment: cosine of the update and BPTT's gradient at the chosen "
-        "epoch, mean over layers. A click on a title sorts."
+        f"correction for all rules, and of Wilcoxon's signed-rank test. Bold: best on validation data. "
+        f"{COSTS_IN_WORDS}"
     )
-    return Table(columns, tuple(_cells(row, best) for row in record.rows), caption)
+    front = on_front(record.rows)
+    return Table(columns, tuple(_cells(row, best, front) for row in record.rows), caption)
 
 
-def _cells(row: StudyRow, best: float | None) -> tuple[Cell, ...]:
+def _cells(row: StudyRow, best: float | None, front: set[int]) -> tuple[Cell, ...]:
     difference = row.difference
     tests = (difference.p_t, difference.p_holm, difference.p_wilcoxon) if difference else (None,) * 3
     mark = "best" if best is not None and row.validation == best else ""
@@ -166,7 +158,7 @@ def _cells(row: StudyRow, best: float | None) -> tuple[Cell, ...]:
             difference.mean if difference else None,
         ),
         *(Cell(words.figures(p, 2), p) for p in tests),
-        *cost_cells(row),
+        *cost_cells(row, front),
     )
 
 

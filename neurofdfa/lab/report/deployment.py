@@ -99,20 +99,22 @@ def quantisation_table(layers: Sequence[Quantisation]) -> list[Block]:
     """How each layer was brought to integers."""
     if not layers:
         return []
-    columns = ("Scale", "Threshold", "Saturated weights", "Decay error")
+    columns = ("Bits", "Scale", "Saturated weights", "Weight error", "Equal spikes")
     rows = tuple(
         (
             Cell(q.layer, q.layer),
+            Cell(words.count(q.bits), q.bits),
             Cell(words.figures(q.scale), q.scale),
-            Cell(words.count(q.threshold), q.threshold),
             Cell(words.count(q.saturated), q.saturated),
-            Cell(words.figures(q.decay_error, 2), q.decay_error),
+            Cell(words.figures(q.weight_error, 2), q.weight_error),
+            Cell(words.percent(q.spike_agreement, 2), q.spike_agreement),
         )
         for q in layers
     )
     caption = (
-        "Quantisation of each layer: integer weight units per float weight, threshold in the chip's units, "
-        "weights cut off at the range's end, and the largest error of a decay held in 12 bits."
+        "Quantisation of each layer: integer weight units per float weight, weights cut off at the range's "
+        "end, the weights' rms error over their rms, and the share of neurons and steps at which both "
+        "networks fired or both did not."
     )
     return [Table((Column("Layer", number=False), *(Column(c) for c in columns)), rows, caption)]
 

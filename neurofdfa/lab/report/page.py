@@ -81,11 +81,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Code:
-    """Text shown letter by letter; folded away when it is long."""
+    """Text shown letter by letter; folded away when it is long. words: lines break at spaces alone."""
 
     text: str
     title: str = ""
     folded: bool = False
+    words: bool = False
     kind: str = "code"
 
 

@@ -18,7 +18,7 @@ def provenance(
     """Command, the config of each titled run, versions."""
     blocks: list[Block] = []
     if command:
-        blocks += [Prose("This command makes it again:"), Code(command)]
+        blocks += [Prose("This command makes it again:"), Code(command, words=True)]
     if folded and configs:
         blocks.append(Prose("Each run folder holds its config, from which the run repeats exactly:"))
     blocks += [

@@ -86,10 +86,11 @@ class Quantisation(NamedTuple):
     """How one layer was brought to integers."""
 
     layer: str
+    bits: int | None
     scale: float | None
     saturated: int | None
-    decay_error: float | None
-    threshold: int | None
+    weight_error: float | None
+    spike_agreement: float | None
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,9 @@ def _parity(row: Fields) -> Parity:
 def _quantisation(row: Fields) -> Quantisation:
     return Quantisation(
         layer=row.text("layer"),
+        bits=row.count("bits"),
         scale=row.number("scale"),
         saturated=row.count("saturated"),
-        decay_error=row.number("decay_error"),
-        threshold=row.count("threshold"),
+        weight_error=row.number("weight_error"),
+        spike_agreement=row.share("spike_agreement"),
     )

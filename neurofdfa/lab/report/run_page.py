@@ -3,7 +3,10 @@
 from neurofdfa.lab.record import Summary
 from neurofdfa.lab.report import learning, words
 from neurofdfa.lab.report.comparison import layer_rates
+from neurofdfa.lab.report.energy import energy_blocks, read_energy
+from neurofdfa.lab.report.mapping import mapping_blocks, read_mappings
 from neurofdfa.lab.report.page import Block, Cell, Column, KeyFigure, Page, Prose, Section, Table
+from neurofdfa.lab.report.parity import parity_blocks, read_parity
 from neurofdfa.lab.report.provenance import footer, provenance
 from neurofdfa.lab.report.raster import read_raster
 from neurofdfa.lab.report.records import Run
@@ -24,6 +27,9 @@ def run_page(run: Run) -> Page:
             Section("Alignment with BPTT", tuple(_alignment(run))),
             Section("Inside the network", tuple(_viewer(run))),
             Section("Firing", tuple(_firing(run))),
+            Section("Energy and operations", tuple(energy_blocks(read_energy(run.folder)))),
+            Section("From float to chip", tuple(parity_blocks(read_parity(run.folder)))),
+            Section("On the cores of a chip", tuple(mapping_blocks(read_mappings(run.folder)))),
             Section("How it was made", tuple(_provenance(run))),
         ),
         footer=footer(run.folder),

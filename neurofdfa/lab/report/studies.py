@@ -1,14 +1,11 @@
 """What comparison.json and ablation.json hold, read into frozen records, and what their pages share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurofdfa.lab.report import words
-from neurofdfa.lab.report.page import Block, Cell, Column, Figure, Panel, Table
-from neurofdfa.lab.report.plot.scatter import MARGINS, Group, Point, Scale, height, pareto, scatter
-from neurofdfa.lab.report.plot.style import Stroke
-from neurofdfa.lab.report.plot.svg import draw
+from neurofdfa.lab.report.page import Block, Cell, Column, Table
 from neurofdfa.lab.report.reading import Fields, read_object
 from neurofdfa.lab.report.records import Run, is_run, read_run
 
@@ -42,6 +39,7 @@ class StudyRow:
     peak_mib: float | None
     firing_rate: float | None
     alignment: float | None
+    joules: float | None
     difference: Difference | None
     failed: tuple[tuple[str, str], ...]
     runs: tuple[Run, ...]
@@ -124,6 +122,7 @@ def _row(folder: Path, fields: Fields, place: int, *, with_runs: bool) -> StudyR
         peak_mib=fields.number("peak_mib"),
         firing_rate=fields.number("firing_rate"),
         alignment=fields.number("alignment"),
+        joules=fields.number("energy"),
         difference=Difference(
             difference.number("mean"),
             _interval(difference, "ci95"),
@@ -153,78 +152,9 @@ def with_interval(mean: float | None, interval: Interval, *, signed: bool = Fals
     return f"{text}{half}{words.SPACE}%" if not signed else f"{text}{half}"
 
 
-COST_COLUMNS = (
-    Column("Training time"), Column("Peak memory"), Column("Firing rate"), Column("Alignment"),
-)  # fmt: skip
-
-
-def cost_cells(row: StudyRow) -> tuple[Cell, ...]:
-    """Time, memory, rate and alignment of a row."""
-    return (
-        Cell(words.seconds(row.seconds), row.seconds),
-        Cell(words.mebibytes(row.peak_mib), row.peak_mib),
-        Cell(words.percent(row.firing_rate), row.firing_rate),
-        Cell(
-            words.DASH if row.alignment is None else f"{row.alignment:.2f}".replace("-", "−"), row.alignment
-        ),
-    )
-
-
 def seeds_in_words(record: StudyRecord) -> str:
     """'3 seeds'."""
     return f"{len(record.seeds)} seed{'' if len(record.seeds) == 1 else 's'}"
-
-
-def trade_offs(rows: Sequence[StudyRow], names: Sequence[str], strokes: Sequence[Stroke]) -> list[Block]:
-    """Test accuracy against time, memory and firing rate, with the front that nothing beats."""
-    kinds: tuple[tuple[str, str, str, Callable[[StudyRow], float | None], float], ...] = (
-        ("time", "training time, s", "Accuracy × time", lambda r: r.seconds, 1.0),
-        ("memory", "peak memory of a step, MiB", "Accuracy × memory", lambda r: r.peak_mib, 1.0),
-        ("rate", "spikes per neuron and step, %", "Accuracy × firing", lambda r: r.firing_rate, 100.0),
-    )
-    panels: list[Panel] = []
-    for key, across, title, pick, factor in kinds:
-        groups: list[Group] = []
-        for row, name, stroke in zip(rows, names, strokes, strict=True):
-            cost = pick(row)
-            if cost is not None and row.test is not None:
-                groups.append(
-                    Group(name, (accuracy_point(factor * cost, row.test, row.test_interval),), stroke)
-                )
-        if len(groups) > 1:
-            points = [p for group in groups for p in group.points]
-            x = Scale(across, (0.0, 1.08 * max(p.x for p in points) or 1.0))
-            y = Scale("test accuracy, %", accuracy_limits(points))
-            plot = scatter(groups, x, y, front=pareto(points))
-            panels.append(
-                Panel(
-                    title,
-                    draw(plot, key=f"pareto-{key}", label=title, height=height(len(groups)), margins=MARGINS),
-                )
-            )
-    if not panels:
-        return []
-    caption = (
-        "Mean over seeds; the wide bar is the 95 % interval of the mean. Up and to the left is better: what "
-        "lies on the dashed line is beaten by nothing in both. The accuracy axis need not start at zero."
-    )
-    return [Figure(tuple(panels), caption)]
-
-
-def accuracy_point(x: float, mean: float, interval: Interval) -> Point:
-    """A share in percent; what lies outside 0 to 100 of an interval is not drawn."""
-    if interval is None:
-        return Point(x, 100 * mean)
-    return Point(x, 100 * mean, max(0.0, 100 * interval[0]), min(100.0, 100 * interval[1]))
-
-
-def accuracy_limits(points: Sequence[Point]) -> tuple[float, float]:
-    """Round limits around all points; intervals count where they are not much longer than that."""
-    low, high = min(p.y for p in points), max(p.y for p in points)
-    reach = max(high - low, 1.0)
-    lows = [max(p.low, low - reach) for p in points if p.low is not None]
-    highs = [min(p.high, high + reach) for p in points if p.high is not None]
-    return max(0.0, min([low, *lows]) - 0.08 * reach), min(101.0, max([high, *highs]) + 0.08 * reach)
 
 
 def failures(record: StudyRecord, names: Sequence[str]) -> list[Block]:

@@ -45,6 +45,11 @@ def mebibytes(value: float | None) -> str:
     return f"{value:.1f}{SPACE}MiB" if value < 100 else f"{value:,.0f}{SPACE}MiB".replace(",", SPACE)
 
 
+def microjoules(joules: float | None) -> str:
+    """An amount of energy per sample."""
+    return DASH if joules is None else f"{figures(1e6 * joules)}{SPACE}µJ"
+
+
 def count(value: float | None) -> str:
     """A whole number with its thousands set apart."""
     return DASH if value is None else f"{value:,.0f}".replace(",", SPACE)

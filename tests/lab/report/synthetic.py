@@ -193,9 +193,33 @@ def demo_folder(folder: Path, *, lava: bool = True, rasters: bool = True) -> Pat
         "parity": [],
         "lava": {"ok": False, "message": "no Python 3.10 with lava-nc was found", "seconds": None},
         "quantisation": [
-            {"layer": "layer1", "scale": 112.4, "saturated": 2, "decay_error": 0.00012, "threshold": 1799},
-            {"layer": "layer2", "scale": 97.1, "saturated": 0, "decay_error": 0.00012, "threshold": 1554},
-            {"layer": "readout", "scale": 88.0, "saturated": 0, "decay_error": 0.0, "threshold": 131071},
+            {
+                "layer": "layer1",
+                "bits": 8,
+                "scale": 112.4,
+                "saturated": 2,
+                "weight_error": 0.0021,
+                "spike_agreement": 0.9991,
+                "firing_rate": 0.08,
+            },
+            {
+                "layer": "layer2",
+                "bits": 8,
+                "scale": 97.1,
+                "saturated": 0,
+                "weight_error": 0.0025,
+                "spike_agreement": 0.9984,
+                "firing_rate": 0.06,
+            },
+            {
+                "layer": "readout",
+                "bits": 8,
+                "scale": 88.0,
+                "saturated": 0,
+                "weight_error": 0.0028,
+                "spike_agreement": None,
+                "firing_rate": None,
+            },
         ],
     }
     if lava:

@@ -12,7 +12,9 @@ from neurofdfa.errors import UserError
 from neurofdfa.lab import report
 from neurofdfa.lab.comparison import NAME as COMPARISON
 from neurofdfa.lab.outcome import Found, row_of
+from neurofdfa.lab.report.costs import on_front
 from neurofdfa.lab.report.plot.scatter import Point, pareto
+from neurofdfa.lab.report.studies import read_comparison
 from neurofdfa.signal import RULES
 from tests.lab.report.browser import Browser
 
@@ -28,6 +30,7 @@ def run(k: int, seed: int) -> Found:
         "firing_rate": [0.05, 0.1],
         "silent_neurons": [0, 1],
         "alignment": None if k % 2 else [0.5, 0.9],
+        "energy": 1e-6 * (1 + abs(k - 4)),
     }
     return Found(seed, f"none-{k}-{seed}", result, {"seconds": 3.0 - 0.1 * k, "peak_mib": 1.0 + k})
 
@@ -103,6 +106,23 @@ def test_a_sweep_shows_every_point_the_best_and_what_failed(ablation: Path) -> N
     assert report.figure(ablation.parent).startswith(b"\x89PNG")
 
 
+def test_the_front_over_all_costs_is_marked(comparison: Path) -> None:
+    """The last row is the most accurate and fastest, the fifth takes least energy, the first least memory."""
+    record = read_comparison(comparison.parent)
+    front = on_front(record.rows)
+    assert {0, 4, len(record.rows) - 1} <= front
+    for row in record.rows:
+        beaten = [
+            other.rule
+            for other in record.rows
+            if other is not row
+            and (other.test or 0) >= (row.test or 0)
+            and all(getattr(other, cost) <= getattr(row, cost) for cost in ("seconds", "peak_mib", "joules"))
+        ]
+        assert (row.point in front) == (not beaten)
+    assert comparison.read_text().count(">●<") == len(front)
+
+
 def test_damaged_documents_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / COMPARISON).write_text('{"rows": 3}')
     with pytest.raises(UserError, match="`rows` should be a list"):
@@ -150,7 +170,7 @@ def test_names_beside_points_never_lie_on_each_other(browser: Browser, compariso
                 return [t.textContent, r.left, r.top, r.right, r.bottom];
             }))"""
     )
-    assert len(names) == 3
+    assert len(names) == 4
     for plot in names:
         assert len(plot) >= len(RULE_NAMES) - 3
         for k, (text, left, top, right, bottom) in enumerate(plot):

@@ -146,7 +146,7 @@ def test_a_run_page(tmp_path: Path) -> None:
         "How it was made",
     ]
     assert 'encoder = "direct"' in page.text("code")
-    assert "neurofdfa train --data digits --rule fdfa" in page.text("code")
+    assert "neurofdfa train --data digits --rule fdfa" in page.text("span")
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "raster.npz"])
@@ -191,7 +191,7 @@ def test_hostile_strings_stay_text(tmp_path: Path) -> None:
     runnable = [values for tag, values in page.tags if tag == "script" and "type" not in values]
     assert len(runnable) == 1
     assert "window.hacked=1" in page.text("td")
-    assert "window.hacked=1" in page.text("code")
+    assert "window.hacked=1" in page.text("span")
 
 
 def hostile_demo(folder: Path) -> Path:

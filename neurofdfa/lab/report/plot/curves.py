@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from neurofdfa.lab.report.plot.style import (
+    WIDTH,
     Draw,
     Margins,
     Palette,
@@ -50,9 +51,10 @@ def curves(
     up: str,
     limits: tuple[float, float],
     rule_at: float | None = None,
+    mark_at: float | None = None,
     ticks: Sequence[float] | None = None,
 ) -> Draw:
-    """Lines within `limits`; `rule_at` marks a value to compare with."""
+    """Lines within `limits`; `rule_at` marks a value to compare with, `mark_at` a place across."""
 
     def draw(axes: Axes, palette: Palette) -> None:
         dress(axes, palette, across=across, up=up)
@@ -66,6 +68,8 @@ def curves(
             round_ticks(axes.yaxis)
         if rule_at is not None:
             axes.axhline(rule_at, color=palette.muted, linewidth=1, dashes=(2, 3))
+        if mark_at is not None:
+            axes.axvline(mark_at, color=palette.bad, linewidth=1.2, alpha=0.6)
         for s in series:
             _line(axes, palette, s)
         _names(axes, palette, series)
@@ -103,6 +107,7 @@ def _line(axes: Axes, palette: Palette, series: Series) -> None:
 def _names(axes: Axes, palette: Palette, series: Sequence[Series]) -> None:
     """Each name beside the end of its line, moved apart where they would lie on each other."""
     frame = frame_of(axes)
+    most = int((WIDTH - frame.left - frame.width - 4) / 5.7)
     named = [(s, s.last) for s in series]
     ends = [(s, last) for s, last in named if last is not None]
     at = spread(
@@ -113,7 +118,7 @@ def _names(axes: Axes, palette: Palette, series: Sequence[Series]) -> None:
     )
     for (s, _), pixel in zip(ends, at, strict=True):
         axes.annotate(
-            s.name if len(s.name) <= 14 else s.name[:13] + "…",
+            s.name if len(s.name) <= most else s.name[: most - 1] + "…",
             (1, 1 - (pixel - frame.top) / frame.height),
             xycoords="axes fraction",
             xytext=(7, 0),

@@ -68,7 +68,7 @@ def scatter(
     front: Sequence[Point] = (),
 ) -> Draw:
     """All groups, their names beside their last points or in a margin to the right; `front`: corners of a
-    step line behind the points.
+    step line behind the points, and ringed.
     """
 
     def draw(axes: Axes, palette: Palette) -> None:
@@ -93,6 +93,10 @@ def scatter(
             )  # fmt: skip
         for group in groups:
             _group(axes, palette, group, joined)
+        axes.plot(
+            [p.x for p in front], [p.y for p in front], linewidth=0, marker="o", markersize=11,
+            markerfacecolor="none", markeredgecolor=palette.ink, markeredgewidth=1, clip_on=False,
+        )  # fmt: skip
         if 1 < len(groups) <= _NAMES_AT_MOST:
             _names(axes, palette, groups, right=names_right)
 
@@ -147,7 +151,7 @@ def _names(axes: Axes, palette: Palette, groups: Sequence[Group], *, right: bool
             group.name if len(group.name) <= most else group.name[: most - 1] + "…",
             (1.0 if right else pixel / frame.width, 1 - (down - frame.top) / frame.height),
             xycoords="axes fraction",
-            xytext=(-7 if left else 7, 0),
+            xytext=(-9 if left else 9, 0),
             textcoords="offset points",
             ha="right" if left else "left",
             va="center",
