@@ -44,7 +44,10 @@ def table(rows: Sequence[Row], varied: Sequence[str]) -> str:
         "validation %": [_share(row["validation_mean"], row["validation_ci95"]) for row in rows],
         "test %": [_share(row["mean"], row["ci95"]) for row in rows],
         "cosine to BPTT": [_number(row["alignment"], 1.0, 2) for row in rows],
+        "cosine of B to the gain": [_number(row.get("feedback_quality"), 1.0, 2) for row in rows],
         "µJ per sample": [_number(row.get("energy"), 1e6, 2) for row in rows],
+        "seconds": [_number(row.get("seconds"), 1.0, 1) for row in rows],
+        "peak MiB": [_number(row.get("peak_mib"), 1.0, 1) for row in rows],
         "spikes per neuron and step, %": [_number(row["firing_rate"], 100.0, 1) for row in rows],
     }
     known = {name: cells for name, cells in columns.items() if any(cell != "–" for cell in cells)}

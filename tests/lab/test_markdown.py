@@ -12,7 +12,7 @@ from neurofdfa.lab.markdown import chosen, main, table
 def row(point: int, lr: float, rule: str, validation: float | None, n: int = 2) -> dict[str, Any]:
     ends = None if validation is None else [validation - 0.01, validation + 0.01]
     shares = {"mean": validation, "ci95": ends, "validation_mean": validation, "validation_ci95": ends}
-    rest = {"alignment": None, "energy": 1.5e-6, "firing_rate": 0.05}
+    rest = {"alignment": None, "energy": 1.5e-6, "firing_rate": 0.05, "seconds": 2.0}
     return {"point": point, "settings": {"rule.name": rule, "training.lr": lr}, "n": n} | shares | rest
 
 
@@ -30,9 +30,10 @@ def test_the_best_on_validation_whose_seeds_all_ran() -> None:
 def test_table() -> None:
     first, _, second, _ = table(chosen(ROWS, ["training.lr"], 2), ["rule.name", "training.lr"]).splitlines()
     assert first == (
-        "| rule.name | training.lr | validation % | test % | µJ per sample | spikes per neuron and step, % |"
+        "| rule.name | training.lr | validation % | test % | µJ per sample | seconds "
+        "| spikes per neuron and step, % |"
     )
-    assert second == "| fdfa | 0.2 | 90.00 ± 1.00 | 90.00 ± 1.00 | 1.50 | 5.0 |"
+    assert second == "| fdfa | 0.2 | 90.00 ± 1.00 | 90.00 ± 1.00 | 1.50 | 2.0 | 5.0 |"
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
