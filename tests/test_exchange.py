@@ -22,16 +22,16 @@ def spikes(seed: int = 0, steps: int = 20) -> torch.Tensor:
 
 
 CONVOLUTIONS = {
-    "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}),
-    "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}),
-    "no square": (["conv 6x2x3 stride 2", "pool 1", "conv 4x2x3"], {"bias": True}),
-    "a pool before a dense layer": (["pool 4", 5], {"bias": True}),
+    "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}, 2),
+    "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}, 2),
+    "no square": (["conv 6x2x3 stride 2", "pool 1", "conv 4x2x3"], {"bias": True}, 2),
+    "a pool before a dense layer": (["pool 4", 5], {"bias": True}, 0),
 }
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolutions_and_pools_keep_their_dynamics(tmp_path: Path, name: str) -> None:
-    hidden, settings = CONVOLUTIONS[name]
+    hidden, settings, kernels = CONVOLUTIONS[name]
     lif = LIF(reset="hard", decay_bits=12)
     net = feed_forward(64, hidden, 3, shape=(1, 8, 8), neuron=lif, **settings).double()  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
@@ -47,6 +47,7 @@ def test_convolutions_and_pools_keep_their_dynamics(tmp_path: Path, name: str) -
     assert check.ok, check
     assert check.spikes > 0
     assert [layer.size for layer in read.layers] == [*(layer.n for layer in net.hidden), 3]
+    assert sum(edge.kernel is not None for edge in read.edges) == kernels  # for Lava's own Conv
     kinds = {type(node) for node in nir.read(tmp_path / "net.nir", type_check=False).nodes.values()}
     assert nir.SumPool2d in kinds
     assert (nir.Conv2d in kinds) == any("conv" in str(entry) for entry in hidden)

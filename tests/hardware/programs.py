@@ -61,16 +61,16 @@ def _geometry(draw: st.DrawFn, image: tuple[int, int, int]) -> Kernel:
     return Kernel(values, image, stride, padding, (dilation[0], dilation[1]), groups)
 
 
-def _images(draw: st.DrawFn, count: int) -> tuple[list[int], list[Kernel | None]]:
-    """Sizes of the input and of `count` layers, some of them convolved out of the one before."""
+def _images(draw: st.DrawFn, count: int) -> tuple[list[tuple[int, int, int]], list[Kernel | None]]:
+    """Shapes of the input and of `count` layers, some of them convolved out of the one before."""
     image = (draw(st.integers(1, 2)), draw(st.integers(2, 5)), draw(st.integers(2, 5)))
-    sizes, kernels = [int(np.prod(image))], []
+    images, kernels = [image], []
     for _ in range(count):
         kernel = _geometry(draw, image) if draw(st.integers(0, 3)) else None
         image = (draw(st.integers(1, 6)), 1, 1) if kernel is None else kernel.out
-        sizes.append(int(np.prod(image)))
+        images.append(image)
         kernels.append(kernel)
-    return sizes, kernels
+    return images, kernels
 
 
 @st.composite
@@ -102,10 +102,11 @@ def programs(
     wrap: weights, exponents and decays that push u over 24 bits are likely.
     """
     if convolutional:
-        sizes, kernels = _images(draw, draw(st.integers(*layers)))
+        images, kernels = _images(draw, draw(st.integers(*layers)))
+        sizes = [int(np.prod(image)) for image in images]
     else:
         sizes = draw(st.lists(st.integers(1, max_size), min_size=layers[0] + 1, max_size=layers[1] + 1))
-        kernels = [None] * (len(sizes) - 1)
+        images, kernels = [], [None] * (len(sizes) - 1)
     last = len(sizes) - 1
     sends = [
         draw(st.sampled_from(("spikes", "sums", "positive sums"))) if payloads and 0 < i < last else "spikes"
@@ -155,7 +156,11 @@ def programs(
 
     connections = [connect(f"c{i}", i - 1, i, kernel=kernels[i - 1]) for i in range(1, len(sizes))]
     if recurrent:
-        connections += [connect(f"r{i}", i, i) for i in range(1, last + 1) if draw(st.booleans())]
+        for i in range(1, last + 1):
+            image = images[i] if convolutional and draw(st.booleans()) else None
+            own = image and Kernel(np.zeros((image[0], image[0], 3, 3), np.int64), image, padding=(1, 1))
+            if draw(st.booleans()):
+                connections.append(connect(f"r{i}", i, i, kernel=own))
     if feedback and last > 1 and draw(st.booleans()):
         connections.append(connect("feedback", last, 1))
     if skip and last > 1 and draw(st.booleans()):
