@@ -22,12 +22,14 @@ from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.neuron import LIFState
 from neurofdfa.readout import ReadoutState
 from neurofdfa.signal.interface import OptimizerFactory
+from neurofdfa.team import ALONE, Share, Team
 
 
 class _Window(NamedTuple):
-    """Loss of a window, with its graph, and measures of it without: y `[K, B, k]`, sums over its steps."""
+    """Loss of a window, with its graph; without: its value, y `[K, B, k]`, and sums over its steps."""
 
     loss: Tensor
+    value: Tensor
     y: Tensor
     fired: Tensor
     psi_zero: Tensor
@@ -38,7 +40,7 @@ class BPTT:
 
     window: steps that a gradient reaches back at most, counted in blocks from the sequence's start; None
     for all of them. Weights change once per sequence either way. impairments: of the stored weights; there is
-    neither bus nor trace to impair. Raises `UserError` for others.
+    neither bus nor trace to impair: raises `UserError` for others. team: as for `Learner`.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class BPTT:
         impairments: Impairments | None = None,
         generator: torch.Generator | None = None,
         window: int | None = None,
+        team: Team = ALONE,
     ) -> None:
         if window is not None and window < 1:
             raise UserError(f"a truncation window has at least 1 step, got {window}")
         self.network = network
+        self.team = team
         self.window = window
         self.loss: Loss = loss if loss is not None else CrossEntropy()
         self.rate_target = rate_target if rate_target is not None else RateTarget(strength=0.0)
@@ -71,19 +75,26 @@ class BPTT:
         check_batch(self.network, x, target)
         self.optimizer.zero_grad()
         seen: list[_Window] = []
-        masks = self.network.draw_masks(x.shape[1], self.generator)
+        share = Share(x.shape[1], self.team)
+        masks = self.network.draw_masks(share.total, self.generator)
+        if masks is not None:
+            masks = masks.select(share.rows)
+        here, wanted = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
         with torch.enable_grad():
-            for window in self._windows(x, target, masks):
+            for window in self._windows(here, wanted, masks, share):
                 window.loss.backward()  # pyright: ignore[reportUnknownMemberType]
-                seen.append(window._replace(loss=window.loss.detach()))
+                seen.append(window._replace(loss=window.value))
+        answers = torch.cat([window.y for window in seen])[answer_step(self.loss.when, x.shape[0]) :]
+        stats = BatchStats(
+            share.weight * torch.stack([window.value for window in seen]).sum(),
+            share.whole(self.network.decode(answers)),
+            share.weight * torch.stack([window.fired for window in seen]).sum(0) / x.shape[0],
+            share.weight * torch.stack([window.psi_zero for window in seen]).sum(0) / x.shape[0],
+        )
+        self.team.sum_([*(p.grad for p in self.network.parameters() if p.grad is not None), *stats])
         self.optimizer.step()
         self.impairments.store(self.stored, self.generator)
-        return BatchStats(
-            torch.stack([window.loss for window in seen]).sum(),
-            self.network.decode(torch.cat([w.y for w in seen])[answer_step(self.loss.when, x.shape[0]) :]),
-            torch.stack([window.fired for window in seen]).sum(0) / x.shape[0],
-            torch.stack([window.psi_zero for window in seen]).sum(0) / x.shape[0],
-        )
+        return stats
 
     def predict(self, x: Tensor) -> Tensor:
         """Scores `[B, k]` of sequences `[T, B, n_in]`."""
@@ -94,17 +105,19 @@ class BPTT:
         scale_rates(self.optimizer, factor)
 
     def gradients(self, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
-        """The gradient of one batch, in the order of `network.parameters()`; updates nothing."""
+        """The gradient of one batch, in the order of `network.parameters()`; updates nothing. In a team
+        each process computes the whole batch's by itself.
+        """
         check_batch(self.network, x, target)
         parameters = list(self.network.parameters())
         total = tuple(torch.zeros_like(p) for p in parameters)
         with torch.enable_grad():
-            for window in self._windows(x, target, None):
+            for window in self._windows(x, target, None, Share(x.shape[1])):
                 more = torch.autograd.grad(window.loss, parameters, materialize_grads=True)
                 total = tuple(a + b for a, b in zip(total, more, strict=True))
         return total
 
-    def _windows(self, x: Tensor, target: Tensor, masks: Masks | None) -> Iterator[_Window]:
+    def _windows(self, x: Tensor, target: Tensor, masks: Masks | None, share: Share) -> Iterator[_Window]:
         steps = x.shape[0]
         length = steps if self.window is None else min(self.window, steps)
         state = self.network.initial_state(x.shape[1])
@@ -119,16 +132,17 @@ class BPTT:
                 weight = step_weight(self.loss, t, steps)
                 if weight:
                     loss = loss + weight * self.loss.value(step.y, step_target(target, t)).mean()
-            yield self._measured(loss, seen, steps)
+            yield self._measured(loss, seen, steps, share)
             state = _detached(state)
 
-    def _measured(self, loss: Tensor, seen: list[NetworkStep], steps: int) -> _Window:
+    def _measured(self, loss: Tensor, seen: list[NetworkStep], steps: int, share: Share) -> _Window:
         layers = range(len(self.network.hidden))
         spikes = [torch.stack([step.layers[k].after.s for step in seen]) for k in layers]
+        value, loss = loss.detach(), share.weight * loss
         if self.rate_target.strength > 0:
-            share = len(seen) / steps
-            for layer, fired in zip(self.network.hidden, spikes, strict=True):
-                loss = loss + share * self.rate_target.loss(layer, fired)
+            for fired in share.mean([s.mean((0, 1)) for s in spikes]):
+                penalty = len(seen) / steps * self.rate_target.loss(fired)
+                value, loss = value + penalty.detach(), loss + penalty
         with torch.no_grad():
             silent = [
                 torch.stack([(step.layers[k].psi == 0).to(loss.dtype).mean() for step in seen])
@@ -136,6 +150,7 @@ class BPTT:
             ]
             return _Window(
                 loss,
+                value,
                 torch.stack([step.y for step in seen]),
                 torch.stack([fired.mean((1, 2)).sum() for fired in spikes]),
                 torch.stack([share.sum() for share in silent]),

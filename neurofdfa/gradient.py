@@ -8,25 +8,25 @@ from neurofdfa.synapse import Synapse
 from neurofdfa.trace import LayerGradient
 
 
-def add_layer(layer: SpikingLayer, gradient: LayerGradient, batch: int) -> None:
-    """Add a layer's gradient, a sum over `batch` samples, as their mean to its parameters' `grad`."""
-    add_synapse(layer.synapse, gradient, batch)
+def add_layer(layer: SpikingLayer, gradient: LayerGradient, weight: float) -> None:
+    """Add a layer's gradient, a sum over samples, to its parameters' `grad`. weight: of each sample."""
+    add_synapse(layer.synapse, gradient, weight)
     if layer.recurrent is not None and gradient.recurrent is not None:
-        accumulate(layer.recurrent.weight, gradient.recurrent, batch)
+        accumulate(layer.recurrent.weight, gradient.recurrent, weight)
 
 
-def add_synapse(synapse: Synapse, gradient: LayerGradient, batch: int) -> None:
+def add_synapse(synapse: Synapse, gradient: LayerGradient, weight: float) -> None:
     """The same for one set of synapses."""
-    accumulate(synapse.weight, gradient.weight, batch)
+    accumulate(synapse.weight, gradient.weight, weight)
     if synapse.bias is not None and gradient.bias is not None:
-        accumulate(synapse.bias, gradient.bias, batch)
+        accumulate(synapse.bias, gradient.bias, weight)
 
 
-def accumulate(tensor: Tensor, gradient: Tensor, batch: int) -> None:
-    """Add gradient / batch to the tensor's `grad`."""
+def accumulate(tensor: Tensor, gradient: Tensor, weight: float) -> None:
+    """Add weight · gradient to the tensor's `grad`."""
     if tensor.grad is None:
         tensor.grad = torch.zeros_like(tensor)
-    tensor.grad.add_(gradient, alpha=1.0 / batch)
+    tensor.grad.add_(gradient, alpha=weight)
 
 
 def gradient_of(tensor: Tensor) -> Tensor:

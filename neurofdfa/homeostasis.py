@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network
 
 
@@ -33,14 +32,14 @@ class RateTarget:
         """Averages r of every hidden neuron, `[n]`, starting at the target."""
         return tuple(layer.synapse.weight.new_full((layer.n,), self.rate) for layer in network.hidden)
 
-    def observe(self, average: Tensor, spikes: Tensor) -> Tensor:
-        """The averages after seeing one step's spikes `[B, n]` (a batch: copies of the neuron)."""
-        return average + (spikes.mean(0) - average) / self.memory
+    def observe(self, average: Tensor, fired: Tensor) -> Tensor:
+        """The averages after one step. fired: share of a neuron's copies (the batch) that fired, `[n]`."""
+        return average + (fired - average) / self.memory
 
     def signal(self, average: Tensor) -> Tensor:
         """What is added to λ, `[n]`."""
         return self.strength * (average - self.rate)
 
-    def loss(self, layer: SpikingLayer, spikes: Tensor) -> Tensor:
-        """The same as a differentiable penalty on a whole sequence `[T, B, n]`, for BPTT."""
-        return 0.5 * self.strength * (spikes.mean((0, 1)) - self.rate).square().sum()
+    def loss(self, fired: Tensor) -> Tensor:
+        """The same as a differentiable penalty on the mean over a sequence and batch, `[n]`, for BPTT."""
+        return 0.5 * self.strength * (fired - self.rate).square().sum()

@@ -20,6 +20,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.loss import Loss, step_weight
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals, broadcast_back
+from neurofdfa.team import ALONE, Share, Team
 
 ON_THE_BUS = ("feedback_bits", "error_bits", "delay", "drop")
 Line = tuple[Broadcast, ...]
@@ -89,7 +90,7 @@ class Impairments:
         bits = ("trace_bits", "stored_weight_bits")
         return tuple(x for x in (*ON_THE_BUS, *bits) if getattr(self, x) not in (None, 0))
 
-    def check(self, rule: Rule[Any], state: Any, network: Network, loss: Loss) -> None:
+    def check(self, rule: Rule[Any], state: Any, network: Network, loss: Loss, team: Team = ALONE) -> None:
         """Raise `UserError`, with the rule's name, for a setting that would change nothing or cannot work."""
         bus = [name for name in self.active if name in ON_THE_BUS]
         if bus and not _matrices(state):
@@ -102,6 +103,12 @@ class Impairments:
             )
         if self.delay and loss.when == "last":
             raise UserError("delay does not go with a loss at the last step: its error would arrive too late")
+        per_sample = self.error_bits is not None or self.trace_bits is not None
+        if team.size > 1 and per_sample and self.rounding == "stochastic":
+            raise UserError(
+                "stochastic rounding of errors and traces draws in the order of the samples, which several "
+                "processes do not share: train in one process, or round to nearest"
+            )
         if self.trace_bits is not None and rule.name in NO_TRACE:
             raise UserError(f"trace_bits does not apply to '{rule.name}': {NO_TRACE[rule.name]}")
         self.check_weights(network)
@@ -130,6 +137,7 @@ class Impairments:
         state: Any,
         line: Line,
         generator: torch.Generator,
+        share: Share,
     ) -> tuple[Signals, Any, Line]:
         """The rule's signals from what reaches the layers; `rule.signals` itself when everything does."""
         heard, line = self._travel(self._coarse_error(broadcast, generator), line)
@@ -138,7 +146,7 @@ class Impairments:
         if self.feedback_bits is not None:
             hidden = self._through_coarse(hidden, rule.message(heard), step, _matrices(state))
         if self.drop:
-            hidden = tuple(None if x is None else x * self._arrives(x, generator) for x in hidden)
+            hidden = tuple(None if x is None else x * self._arrives(x, generator, share) for x in hidden)
         return signals._replace(hidden=hidden), after, line
 
     def _coarse_error(self, broadcast: Broadcast, generator: torch.Generator) -> Broadcast:
@@ -170,9 +178,9 @@ class Impairments:
         lost = broadcast_back(tuple(matrix(b, bits) - b for b in matrices), step, message)
         return tuple(x if x is None else x + more for x, more in zip(hidden, lost, strict=True))
 
-    def _arrives(self, signal: Tensor, generator: torch.Generator) -> Tensor:
-        drawn = torch.rand(signal.shape[0], 1, generator=generator, device=generator.device)
-        return (drawn >= self.drop).to(signal.device, signal.dtype)
+    def _arrives(self, signal: Tensor, generator: torch.Generator, share: Share) -> Tensor:
+        drawn = torch.rand(share.total, 1, generator=generator, device=generator.device)
+        return share.rows(drawn >= self.drop).to(signal.device, signal.dtype)
 
     # ---- memory ------------------------------------------------------------------------------------------
     def traces(self, states: Any, generator: torch.Generator) -> Any:

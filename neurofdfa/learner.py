@@ -4,7 +4,7 @@ One loop for every rule. It runs forward in time under `no_grad`, one step after
 does not grow with the length of the sequence.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from neurofdfa.impairments import Impairments, Line
 from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_weight
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.signal.interface import Broadcast, OptimizerFactory, Rule, Signals
+from neurofdfa.team import ALONE, Share, Team
 from neurofdfa.trace import LayerGradient, Stages, cascade, cascade_state
 
 
@@ -35,7 +36,7 @@ class _Sequence(NamedTuple):
 
     t: int
     steps: int
-    batch: int
+    share: Share
     network: NetworkState
     masks: Masks | None
     traces: tuple[Any, ...]
@@ -53,6 +54,8 @@ class Learner:
     optimizer: makes a `torch.optim` optimizer for the weights. update_every: steps between weight updates,
     None for one at the end of each sequence. rate_target: local firing-rate regulariser. impairments: what a
     device would do to the learning. generator: of feedback, probes and dropout; on the network's device.
+    team: the processes that train together; each is handed the same batches, works on its share of them and
+    ends with the same weights.
 
     >>> learner = Learner(network, FDFA(), adam(2e-3))
     >>> for x, target in batches:          # x [T, B, n_in], target [B]
@@ -70,6 +73,7 @@ class Learner:
         rate_target: RateTarget | None = None,
         impairments: Impairments | None = None,
         generator: torch.Generator | None = None,
+        team: Team = ALONE,
     ) -> None:
         if update_every is not None and update_every < 1:
             raise UserError(f"update_every must be at least 1 step, got {update_every}")
@@ -80,10 +84,11 @@ class Learner:
         self.update_every = update_every
         self.rate_target = rate_target if rate_target is not None else RateTarget(strength=0.0)
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        self.team = team
         self.rule_state: Any = rule.init(network, self.generator)
         self.rates = self.rate_target.init(network)
         self.impairments = impairments if impairments is not None else Impairments()
-        self.impairments.check(rule, self.rule_state, network, self.loss)
+        self.impairments.check(rule, self.rule_state, network, self.loss, team)
         self.stored = self.impairments.weights(network, self.generator)
         self.optimizer = factory(list(network.parameters()))
         feedback = rule.trainable(self.rule_state)
@@ -108,13 +113,13 @@ class Learner:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`.
 
         Nothing is updated, neither weights nor feedback, and no neuron is dropped; the rule's and the
-        generator's state move on only inside.
+        generator's state move on only inside. In a team each process computes the whole batch's by itself.
         """
         check_batch(self.network, x, target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
         self._zero()
         try:
-            self._begin(x.shape[1], x.shape[0], masks=None)
+            self._begin(Share(x.shape[1]), x.shape[0], masks=None)
             for t, x_t in enumerate(x):
                 self._advance(x_t, step_target(target, t))
             return tuple(gradient_of(p).clone() for p in self.network.parameters())
@@ -137,18 +142,22 @@ class Learner:
     @torch.no_grad()
     def begin(self, batch: int, steps: int) -> None:
         """Start a sequence of `batch` samples; `steps` is its length, for the weighting of the loss."""
-        self._begin(batch, steps, self.network.draw_masks(batch * self.rule.passes, self.generator))
+        share, passes = Share(batch, self.team), self.rule.passes
+        masks = self.network.draw_masks(batch * passes, self.generator)
+        if masks is not None:
+            masks = masks.select(lambda mask: share.rows(mask, passes=passes))
+        self._begin(share, steps, masks)
 
-    def _begin(self, batch: int, steps: int, masks: Masks | None) -> None:
+    def _begin(self, share: Share, steps: int, masks: Masks | None) -> None:
         network, kappa = self.network, self.network.readout.kappa
-        self.rule_state = self.rule.begin(network, self.rule_state, batch)
+        self.rule_state = self.rule.begin(network, self.rule_state, share)
         readout = network.readout
         zero = readout.synapse.weight.new_zeros
-        rows = batch * self.rule.passes
+        rows = share.count * self.rule.passes
         self._sequence = _Sequence(
             t=0,
             steps=steps,
-            batch=batch,
+            share=share,
             network=network.initial_state(rows),
             masks=masks,
             traces=tuple(self.rule.trace.init(layer, kappa, rows) for layer in network.hidden),
@@ -161,7 +170,7 @@ class Learner:
                 else self.rule.trace.init(readout.population, kappa, rows)
             ),
             line=self.impairments.open_line(self.loss, steps),
-            total_y=zero(batch, readout.n),
+            total_y=zero(share.count, readout.n),
             loss=zero(()),
             fired=zero(len(network.hidden)),
             psi_zero=zero(len(network.hidden)),
@@ -169,9 +178,11 @@ class Learner:
 
     @torch.no_grad()
     def step(self, x_t: Tensor, target_t: Tensor) -> Tensor:
-        """Learn from one time step; returns the outputs y, `[B, k]`. x_t: `[B, n_in]`."""
-        step = self._advance(x_t, target_t)
-        assert self._sequence is not None
+        """Learn from one time step, x_t `[B, n_in]`; returns the outputs y, `[B, k]`, of the samples here."""
+        if self._sequence is None:
+            raise UserError("step() without begin(): start a sequence first")
+        share = self._sequence.share
+        step = self._advance(share.rows(x_t), share.rows(target_t))
         if self.update_every is not None and self._sequence.t % self.update_every == 0:
             self._update()
         return step.y
@@ -182,26 +193,33 @@ class Learner:
         done = self._sequence
         if done is None:
             raise UserError("end() without begin(): start a sequence first")
+        share, mean = done.share, self.network.readout.decode == "mean"
+        answered = max(1, done.t - answer_step(self.loss.when, done.steps))
+        scores = done.total_y / answered if mean else done.network.readout.y[: share.count]
+        stats = BatchStats(
+            share.weight * done.loss,
+            share.whole(scores),
+            share.weight * done.fired / done.t,
+            share.weight * done.psi_zero / done.t,
+        )
         if self.update_every is None or done.t % self.update_every:
-            self._update()
+            self._update(stats)
+        else:
+            self.team.sum_(stats)
         self._sequence = None
-        last = done.network.readout.y[: done.batch]
-        answered = done.t - answer_step(self.loss.when, done.steps)
-        scores = done.total_y / max(1, answered) if self.network.readout.decode == "mean" else last
-        return BatchStats(done.loss, scores, done.fired / done.t, done.psi_zero / done.t)
+        return stats
 
     def _advance(self, x_t: Tensor, target: Tensor) -> NetworkStep:
         """One step of network, traces and signals; adds to the gradients."""
         now = self._sequence
-        if now is None:
-            raise UserError("step() without begin(): start a sequence first")
+        assert now is not None
         network, trace, kappa = self.network, self.rule.trace, self.network.readout.kappa
         step = network.step(self.rule.present(network, x_t, target, self.rule_state), now.network, now.masks)
         weight = step_weight(self.loss, now.t, now.steps)
-        counted = step if self.rule.passes == 1 else step.first(now.batch)
+        counted = step if self.rule.passes == 1 else step.first(now.share.count)
         error = weight * self.loss.error(counted.y, target)
         if self.rule.passes > 1:
-            error = torch.cat([error, error.new_zeros(step.y.shape[0] - now.batch, error.shape[1])])
+            error = torch.cat([error, error.new_zeros(step.y.shape[0] - now.share.count, error.shape[1])])
         stepped = tuple(
             trace.step(layer, kappa, seen, state)
             for layer, seen, state in zip(network.hidden, step.layers, now.traces, strict=True)
@@ -209,11 +227,11 @@ class Learner:
         traces = self.impairments.traces(stepped, self.generator)
         broadcast = Broadcast(now.t, now.steps, weight, error, target)
         signals, self.rule_state, line = self.impairments.signals(
-            self.rule, network, step, broadcast, self.rule_state, now.line, self.generator
+            self.rule, network, step, broadcast, self.rule_state, now.line, self.generator, now.share
         )
         self._learn_hidden(step, signals, traces, now)
         readout_trace = self._learn_readout(step, error, now)
-        self._learn_feedback(signals.feedback)
+        self._learn_feedback(signals, now.share)
         self._sequence = now._replace(
             t=now.t + 1,
             network=step.state,
@@ -221,7 +239,7 @@ class Learner:
             readout_trace=readout_trace,
             line=line,
             total_y=now.total_y + counted.y * (now.t >= answer_step(self.loss.when, now.steps)),
-            loss=now.loss + weight * self.loss.value(counted.y, target).sum() / now.batch,
+            loss=now.loss + weight * self.loss.value(counted.y, target).sum() / now.share.count,
             fired=now.fired + torch.stack([seen.after.s.mean() for seen in counted.layers]),
             psi_zero=now.psi_zero
             + torch.stack([(seen.psi == 0).to(error.dtype).mean() for seen in counted.layers]),
@@ -231,26 +249,23 @@ class Learner:
     def _learn_hidden(
         self, step: NetworkStep, signals: Signals, traces: tuple[Any, ...], now: _Sequence
     ) -> None:
-        regulated = self.rate_target.strength > 0
-        rates: list[Tensor] = []
+        regulated, per_sample = self.rate_target.strength > 0, now.share.per_sample
+        if regulated:
+            fired = now.share.mean([seen.after.s.mean(0) for seen in step.layers])
+            self.rates = tuple(map(self.rate_target.observe, self.rates, fired))
         for index, (layer, seen, signal) in enumerate(
             zip(self.network.hidden, step.layers, signals.hidden, strict=True)
         ):
-            rate = (
-                self.rate_target.observe(self.rates[index], seen.after.s) if regulated else self.rates[index]
-            )
-            rates.append(rate)
             direct = None if signals.direct is None else signals.direct[index]
             if direct is not None:
-                add_layer(layer, direct, now.batch)
+                add_layer(layer, direct, per_sample)
             elif signal is None:
                 continue
             if regulated:
-                pull = self.rate_target.signal(rate) / now.steps
+                pull = self.rate_target.signal(self.rates[index]) / now.steps
                 signal = pull.expand_as(seen.psi) if signal is None else signal + pull
             if signal is not None:
-                add_layer(layer, self.rule.trace.gradient(layer, signal, seen, traces[index]), now.batch)
-        self.rates = tuple(rates)
+                add_layer(layer, self.rule.trace.gradient(layer, signal, seen, traces[index]), per_sample)
 
     def _learn_readout(self, step: NetworkStep, error: Tensor, now: _Sequence) -> Any:
         """The readout's own exact gradient: e times its inputs (spikes, and 1 for the bias) filtered by κ."""
@@ -270,17 +285,22 @@ class Learner:
             gradient = LayerGradient(
                 readout.synapse.gradient(error, filtered), readout.synapse.bias_gradient(error * one), None
             )
-        add_synapse(readout.synapse, gradient, now.batch)
+        add_synapse(readout.synapse, gradient, now.share.per_sample)
         return state
 
-    def _learn_feedback(self, gradients: tuple[Tensor, ...] | None) -> None:
-        if gradients is None:
+    def _learn_feedback(self, signals: Signals, share: Share) -> None:
+        if signals.feedback is None:
             return
         self._feedback_touched = True
-        for tensor, gradient in zip(self.rule.trainable(self.rule_state), gradients, strict=True):
-            accumulate(tensor, gradient, 1)
+        weight = (signals.observed or share).weight
+        for tensor, gradient in zip(self.rule.trainable(self.rule_state), signals.feedback, strict=True):
+            accumulate(tensor, gradient, weight)
 
-    def _update(self) -> None:
+    def _update(self, stats: Sequence[Tensor] = ()) -> None:
+        """Apply the gradients of all processes, which come in one message with the stats."""
+        feedback = self.rule.trainable(self.rule_state) if self._feedback_touched else ()
+        learnt = (*self.network.parameters(), *feedback)
+        self.team.sum_([*(p.grad for p in learnt if p.grad is not None), *stats])
         self.optimizer.step()
         decayed: list[Tensor] = [self.network.readout.synapse.weight]
         if self.feedback_optimizer is not None and self._feedback_touched:

@@ -1,6 +1,6 @@
 """A network is hidden layers in order and a readout; this file steps it through time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,6 +47,11 @@ class Masks(NamedTuple):
 
     input: Tensor | None
     layers: tuple[Tensor | None, ...]
+
+    def select(self, rows: Callable[[Tensor], Tensor]) -> "Masks":
+        """The masks of some of the samples."""
+        own = [None if mask is None else rows(mask) for mask in (self.input, *self.layers)]
+        return Masks(own[0], tuple(own[1:]))
 
 
 class Trajectory(NamedTuple):

@@ -8,6 +8,7 @@ import typer.main
 from hardware.errors import HardwareError
 from neurofdfa.cli import benching, chip, deploying, doctoring, measuring, studying, training
 from neurofdfa.errors import UserError
+from neurofdfa.launch import Unspoken, first_here, launched
 
 app = typer.Typer(
     name="neurofdfa",
@@ -21,6 +22,10 @@ for module in (training, studying, measuring, benching, deploying, chip, doctori
 
 
 INTERRUPTED = 130
+COPIES = (
+    "torchrun starts many processes of one training run, so it takes `train`; compare and ablate run "
+    "side by side with --workers"
+)
 
 
 def main() -> None:
@@ -31,13 +36,18 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit status."""
     try:
+        if launched() > 1 and arguments[:1] != ["train"]:
+            return _fail(COPIES, alike=True)
         command = typer.main.get_command(app)
         result = command(_spread(arguments) or ["--help"], prog_name="neurofdfa", standalone_mode=False)
         status = result if isinstance(result, int) else 0
     except (UserError, HardwareError) as error:
         return _fail(str(error))
+    except Unspoken as error:
+        return error.status
     except typer.TyperException as error:
-        return _fail(f"{error.format_message()} (`neurofdfa {arguments[0]} --help` lists what it takes)")
+        hint = f"(`neurofdfa {arguments[0]} --help` lists what it takes)"
+        return _fail(f"{error.format_message()} {hint}", alike=True)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # typer turns Ctrl-C into this status itself
@@ -65,6 +75,8 @@ def _spread(arguments: list[str]) -> list[str]:
     return spread
 
 
-def _fail(message: str) -> int:
-    print("neurofdfa: " + " ".join(message.split()), file=sys.stderr)
+def _fail(message: str, *, alike: bool = False) -> int:
+    """alike: every process that torchrun started sees the same, and one of them says so."""
+    if not alike or first_here():
+        print("neurofdfa: " + " ".join(message.split()), file=sys.stderr)
     return 2

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress, TaskID
@@ -11,6 +11,10 @@ from rich.table import Table
 
 from neurofdfa.cli.options import AsJson, Quiet, Seed, UnusedSeed, emit, progress_bars, say, this_command
 from neurofdfa.errors import UserError
+
+if TYPE_CHECKING:
+    from neurofdfa.lab.config import RunConfig
+    from neurofdfa.team import Team
 
 
 def register(app: typer.Typer) -> None:
@@ -106,15 +110,10 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one network with one rule into a run folder."""
+    """Train one network with one rule into a run folder; with torchrun, in several processes."""
     from neurofdfa.lab import run as lab
-    from neurofdfa.lab.config import RunConfig, load_config
+    from neurofdfa.torchrun import joined
 
-    start = RunConfig()
-    if config is not None:
-        start = load_config(config)
-    elif resume:
-        start = load_config(out / "config.toml")
     given: dict[str, Any] = {
         "data.name": data,
         "data.root": None if data_root is None else str(data_root),
@@ -131,23 +130,38 @@ def train(
     }
     changed = {key: value for key, value in given.items() if value is not None}
     changed |= dict(_setting(text) for text in settings or [])
-    chosen = start.with_settings(changed)
-    with progress_bars(quiet) as bars:
-        show = _epoch_bars(bars, quiet)
-        summary = lab.train(
-            chosen,
-            out,
-            command=this_command(),
-            resume=resume,
-            progress=lambda epoch, total: show(chosen.rule.name, epoch, total),
-        )
+    with joined() as team:
+        quiet = quiet or not team.leads
+        chosen = _start(config, out if resume else None, team).with_settings(changed)
+        with progress_bars(quiet) as bars:
+            show = _epoch_bars(bars, quiet)
+            summary = lab.train(
+                chosen,
+                out,
+                command=this_command(),
+                resume=resume,
+                progress=lambda epoch, total: show(chosen.rule.name, epoch, total),
+                team=team,
+            )
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
         f"{summary.best_epoch}, {summary.seconds:.1f} s of training, "
         f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}\nRun: {out}",
         quiet,
     )
-    emit(asdict(summary) | {"run": str(out)}, as_json)
+    emit(asdict(summary) | {"run": str(out)}, as_json and team.leads)
+
+
+def _start(config: Path | None, resumed: Path | None, team: "Team") -> "RunConfig":
+    """The settings to start from, as rank 0 reads them."""
+    from neurofdfa.lab.config import RunConfig, load_config
+
+    start = RunConfig()
+    if team.leads and config is not None:
+        start = load_config(config)
+    elif team.leads and resumed is not None:
+        start = load_config(resumed / "config.toml")
+    return RunConfig.model_validate_json(team.tell(start.model_dump_json().encode()))
 
 
 def report(

@@ -23,6 +23,7 @@ from neurofdfa.signal.dkp import DKP
 from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import OptimizerFactory, Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
+from neurofdfa.team import ALONE, Share, Team
 
 Probes = Literal["counter", "reference"]
 
@@ -47,8 +48,11 @@ class EventLearner(Learner):
         threads: int | None = None,
         chunk: int | None = None,
         probes: Probes = "counter",
+        team: Team = ALONE,
     ) -> None:
-        super().__init__(network, rule, optimizer, loss=loss, rate_target=rate_target, generator=generator)
+        super().__init__(
+            network, rule, optimizer, loss=loss, rate_target=rate_target, generator=generator, team=team
+        )
         if chunk is not None and chunk < 1:
             raise UserError(f"chunk must be at least 1 step, got {chunk}")
         self.probes: Probes = probes
@@ -86,15 +90,22 @@ class EventLearner(Learner):
     @torch.no_grad()
     def train(self, x: Tensor, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]`; target: `[B]`, `[B, k]` or `[T, B, k]`."""
-        work, stats = self._pass(x, target)
-        self._finish(work)
+        check_batch(self.network, x, target)
+        share = Share(x.shape[1], self.team)
+        masks = self.network.draw_masks(share.total, self.generator)
+        if masks is not None:
+            masks = masks.select(share.rows)
+        wanted = share.rows(target, 1 if target.dim() == 3 else 0)
+        work, stats = self._pass(share.rows(x, 1), wanted, masks, share)
+        self._finish(work, stats, share)
         return stats
 
     @torch.no_grad()
     def gradients(self, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
+        check_batch(self.network, x, target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
-        self._pass(x, target, masked=False)
+        self._pass(x, target, None, Share(x.shape[1]))
         known = self.gradient.of
         result = tuple(
             self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
@@ -105,36 +116,34 @@ class EventLearner(Learner):
         self.generator.set_state(kept[2])
         return result
 
-    def _pass(self, x: Tensor, target: Tensor, *, masked: bool = True) -> tuple[Work, BatchStats]:
-        """Forward, errors and gradients of one batch; masked: with dropout."""
-        execution, network = self.execution, self.network
-        check_batch(network, x, target)
+    def _pass(self, x: Tensor, target: Tensor, masks: Masks | None, share: Share) -> tuple[Work, BatchStats]:
+        """Forward, errors and gradients of the samples here, as means over them."""
+        execution = self.execution
         steps, batch = x.shape[:2]
-        probed = self._count_batch(batch)
-        masks = network.draw_masks(batch, self.generator) if masked else None
-        work = self._work(steps, batch, probed)
+        observed = self._count_batch(share)
+        work = self._work(steps, batch, 0 if observed is None else observed.count)
         alive = [execution.give_masks(work, masks), self._give_target(work, target)]
-        alive.append(self._give_probes(work, steps))
+        alive.append(self._give_probes(work, steps, share, observed))
         execution.bind(work, self.gradient)
         self._bind_feedback(work)
-        alive.append(self._run(work, x, masks))
-        if not execution.dense and execution.saw_values(work):
-            execution.dense = True
+        rates = self.rates
+        alive.append(self._run(work, x, masks, share))
+        if self._saw_values(work, share):
+            execution.dense, self.rates = True, rates
             self.gradient.clear()
-            alive.append(self._run(work, x, masks))
+            alive.append(self._run(work, x, masks, share))
         self.gradient.collect(len(work.frames), execution.one)
-        stats = self._stats(work)
+        stats = self._stats(work, share)
         execution.settle(work)
         return work, stats
 
-    def _count_batch(self, batch: int) -> int:
-        """Count the batch as the rule does; returns how many samples carry tangents."""
+    def _count_batch(self, share: Share) -> Share | None:
+        """Count the batch as the rule does; returns the samples that carry tangents."""
         if not isinstance(self.rule, FDFA):
-            return 0
-        state = self.rule.begin(self.network, self.rule_state, batch)
-        probed = 0 if state.tangent is None else state.tangent.readout.y.shape[0]
+            return None
+        state = self.rule.begin(self.network, self.rule_state, share)
         self.rule_state = state._replace(tangent=None, noise=(), kernels=())
-        return probed
+        return None if state.tangent is None else self.rule.probed(share)
 
     def _work(self, steps: int, batch: int, probed: int) -> Work:
         execution = self.execution
@@ -179,14 +188,14 @@ class EventLearner(Learner):
             frame.head[f.TARGET], frame.head[f.TARGET_KIND] = given.data_ptr(), kind
         return given
 
-    def _give_probes(self, work: Work, steps: int) -> list[Tensor]:
+    def _give_probes(self, work: Work, steps: int, share: Share, observed: Share | None) -> list[Tensor]:
         """Seed of the probes, or the probes themselves."""
-        rule, probed, layers = self.rule, work.shape.probed, len(self.network.hidden)
-        if not isinstance(rule, FDFA) or not probed:
+        rule, layers = self.rule, len(self.network.hidden)
+        if not isinstance(rule, FDFA) or observed is None:
             return []
         given: list[Tensor] = []
         if self.probes == "reference" or rule.probe == "gaussian":
-            drawn = [[rule._draw(probed, b, self.generator) for b in self._matrices] for _ in range(steps)]  # pyright: ignore[reportPrivateUsage]
+            drawn = [[rule.draw(observed, b, self.generator) for b in self._matrices] for _ in range(steps)]
             given = [torch.stack([step[k] for step in drawn]) for k in range(layers)]
         seed = (
             int(torch.randint(-(2**62), 2**62, (1,), generator=self.generator, device=self.generator.device))
@@ -194,7 +203,8 @@ class EventLearner(Learner):
             else 0
         )
         for frame in work.frames:
-            frame.head[f.SEED] = seed
+            frame.head[f.SEED], frame.head[f.TOTAL] = seed, share.total
+            frame.head[f.FIRST], frame.head[f.EVERY] = share.mine.start or 0, share.team.size
             for k in range(layers):
                 frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
         return given
@@ -206,17 +216,24 @@ class EventLearner(Learner):
                 if id(b) in self.gradient.of:
                     frame.table[index, f.FEEDBACK_GRADIENT] = self.gradient.address(b, worker)
 
-    def _run(self, work: Work, x: Tensor, masks: Masks | None) -> Tensor:
+    def _saw_values(self, work: Work, share: Share) -> bool:
+        """Whether spike lists do not describe the input. Who exchanges rates decides together."""
+        seen = torch.tensor(float(not self.execution.dense and self.execution.saw_values(work)))
+        if self.rate_target.strength > 0:
+            share.team.sum_([seen])
+        return bool(seen)
+
+    def _run(self, work: Work, x: Tensor, masks: Masks | None, share: Share) -> Tensor:
         execution = self.execution
         alive = execution.give_input(work, x, masks)
         execution.start(work)
         if self.rate_target.strength > 0:
-            self._run_rated(work)
+            self._run_rated(work, share)
         else:
             execution.run(work)
         return alive
 
-    def _run_rated(self, work: Work) -> None:
+    def _run_rated(self, work: Work, share: Share) -> None:
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first."""
         execution, target = self.execution, self.rate_target
         steps, batch, chunk = work.shape.steps, work.shape.batch, int(work.frames[0].head[f.CHUNK])
@@ -229,12 +246,12 @@ class EventLearner(Learner):
                 for index in range(1, len(rates) + 1):
                     frame.step_counts(index).fill(0)
             execution.call(work, sequence.FORWARD, start, length)
-            for index in range(1, len(rates) + 1):
-                counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
+            fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
+            for index, seen in enumerate(share.mean(fired), 1):
                 n = self.network.hidden[index - 1].n
                 for t in range(length):
                     rate = rates[index - 1]
-                    rate += (counts[t, :n] / batch - rate) / target.memory
+                    rate += (seen[t].numpy() - rate) / target.memory
                     pull = target.strength * (rate - target.rate) / (steps * batch)
                     for frame in work.frames:
                         frame.extra(index)[t, :n] = pull
@@ -243,20 +260,24 @@ class EventLearner(Learner):
             torch.as_tensor(rate, dtype=old.dtype) for rate, old in zip(rates, self.rates, strict=True)
         )
 
-    def _stats(self, work: Work) -> BatchStats:
+    def _fired(self, work: Work, index: int, length: int) -> Tensor:
+        """Share of the samples here that fired, by step and neuron of a layer."""
+        counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
+        return torch.from_numpy(counts[:, : self.network.hidden[index - 1].n] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
+
+    def _stats(self, work: Work, share: Share) -> BatchStats:
         measures = self.execution.measures(work)
         steps, batch = work.shape.steps, work.shape.batch
         cells = [steps * batch * layer.n for layer in self.network.hidden]
         scores = work.scores[:, : self.network.n_out]
+        rates = [float(s) / c for s, c in zip(measures.spikes, cells, strict=True)]
+        zeros = self._zero_shares(measures.zeros, steps * batch)
+        answers = steps - answer_step(self.loss.when, steps)
         return BatchStats(
-            torch.tensor(measures.loss, dtype=scores.dtype),
-            scores / (steps - answer_step(self.loss.when, steps))
-            if self.network.readout.decode == "mean"
-            else scores.clone(),
-            torch.tensor(
-                [float(s) / c for s, c in zip(measures.spikes, cells, strict=True)], dtype=scores.dtype
-            ),
-            torch.tensor(self._zero_shares(measures.zeros, steps * batch), dtype=scores.dtype),
+            torch.tensor(share.weight * measures.loss, dtype=scores.dtype),
+            share.whole(scores / answers if self.network.readout.decode == "mean" else scores.clone()),
+            share.weight * torch.tensor(rates, dtype=scores.dtype),
+            share.weight * torch.tensor(zeros, dtype=scores.dtype),
         )
 
     def _zero_shares(self, zeros: Any, times: int) -> list[float]:
@@ -270,9 +291,21 @@ class EventLearner(Learner):
             shares.append((float(count) - filling) / (layer.n * times))
         return shares
 
-    def _finish(self, work: Work) -> None:
+    def _combine(self, touched: bool, stats: BatchStats, share: Share) -> None:
+        """From means over the samples here to means over the batch, in one message with the stats."""
+        if self.team.size == 1:
+            return
+        weights = [p for p in self.network.parameters() if id(p) in self.gradient.of]
+        parts = [self.gradient.flat(p).mul_(share.weight) for p in weights]
+        if touched:
+            observed = self.rule.probed(share) if isinstance(self.rule, FDFA) else share
+            parts += [self.gradient.flat(b).mul_(observed.weight) for b in self._matrices]
+        self.team.sum_([*parts, *stats])
+
+    def _finish(self, work: Work, stats: BatchStats, share: Share) -> None:
         """Optimizer steps, as `Learner._update` makes them."""
         touched = self._kind == "dkp" or work.shape.probed > 0
+        self._combine(touched, stats, share)
         decayed: list[Tensor] = [self.network.readout.synapse.weight]
         learnt: list[Tensor] = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         if plain_adam(self.optimizer):

@@ -89,6 +89,9 @@ FLOAT_FIELDS = 10
     OBSERVE_OUTPUT,  # 1: "output" noise kernel, 0: "innovation"
     TANGENT_RECURRENT,
     SEED,
+    TOTAL,  # samples of the batch that this one is a share of
+    FIRST,  # place of the first sample there, and how far to the next
+    EVERY,
     PANEL,  # scratch [row, 64]
     RECURRENT_DRIVE,  # scratch [panel, row, lane]
     ERRORS,  # [slot, row, KPAD]
@@ -115,8 +118,8 @@ FLOAT_FIELDS = 10
     ZEROED,  # states that a sequence starts at zero
     ZEROED_BYTES,
     CHUNKS,  # room for so many chunks in ONES
-) = range(49)
-GLOBAL_FIELDS = 49
+) = range(52)
+GLOBAL_FIELDS = 52
 
 (KAPPA, CORRECT, WRONG) = range(3)
 CAPACITY = 128

@@ -14,6 +14,7 @@ from neurofdfa.learner import Learner
 from neurofdfa.loss import CrossEntropy, Loss
 from neurofdfa.network import Network
 from neurofdfa.signal.interface import OptimizerFactory, Rule
+from neurofdfa.team import ALONE, Team
 
 Engine = Literal["events", "reference"]
 
@@ -28,6 +29,7 @@ def learner(
     rate_target: RateTarget | None = None,
     impairments: Impairments | None = None,
     generator: torch.Generator | None = None,
+    team: Team = ALONE,
     engine: Engine = "events",
     threads: int | None = None,
     chunk: int | None = None,
@@ -48,6 +50,7 @@ def learner(
                 loss=loss,
                 rate_target=rate_target,
                 generator=generator,
+                team=team,
                 threads=threads,
                 chunk=chunk,
             )
@@ -61,4 +64,5 @@ def learner(
         rate_target=rate_target,
         impairments=impairments,
         generator=generator,
+        team=team,
     )

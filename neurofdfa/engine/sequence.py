@@ -15,9 +15,11 @@ from neurofdfa.engine.fields import (
     CORRECT,
     COUNTS,
     ERRORS,
+    EVERY,
     FEEDBACK,
     FEEDBACK_GRADIENT,
     FIRED,
+    FIRST,
     GAIN,
     GAIN_PITCH,
     GIVEN,
@@ -68,6 +70,7 @@ from neurofdfa.engine.fields import (
     TANGENT_STATE,
     TARGET,
     TARGET_KIND,
+    TOTAL,
     TRACES,
     WEIGHT,
     WEIGHTED,
@@ -222,7 +225,8 @@ def draw_probes(one, head, table, layer, group, probed, start, steps):
                     value = simd.load_float(one, table[layer, GIVEN] + (line + c) * size)
                     simd.store_float(one, to + c * size, value)
                 continue
-            counter = (((start + t) * head[BATCH] + sample) * (head[LAYERS] + 1) + layer) * 4096
+            at = (start + t) * head[TOTAL] + head[FIRST] + head[EVERY] * sample
+            counter = (at * (head[LAYERS] + 1) + layer) * 4096
             for panel in range(table[layer, PANELS]):
                 bits = mix(mix((counter + panel) * -7046029254386353131 + head[SEED]))
                 place = to + panel_start(layer, table, panel) * size

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from neurofdfa.network import Network, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import rule_named
 from neurofdfa.surrogate import surrogate
+from neurofdfa.team import ALONE, Team
 
 _OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -84,7 +86,9 @@ def build_loss(config: TrainingConfig, answer_from: int = 0) -> Loss:
     return loss
 
 
-def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> Learner | BPTT:
+def build_learner(
+    config: RunConfig, network: Network, answer_from: int = 0, team: Team = ALONE
+) -> Learner | BPTT:
     """The learner of the config's rule; its randomness comes from the config's seed.
 
     answer_from: the data set's first step with a target.
@@ -95,7 +99,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
 
     def optimizer(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         given = list(parameters)
-        groups = [{"params": [p for p in given if id(p) not in slow]}]
+        groups: list[dict[str, Any]] = [{"params": [p for p in given if id(p) not in slow]}]
         if recurrent := [p for p in given if id(p) in slow]:
             groups.append({"params": recurrent, "lr": training.lr * training.recurrent_lr})
         return _OPTIMIZERS[training.optimizer](groups, lr=training.lr, weight_decay=training.weight_decay)
@@ -117,6 +121,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
             impairments=impairments,
             generator=generator,
             window=window,
+            team=team,
         )
     rule = rule_named(config.rule.name, **config.rule.options)
     if training.engine == "events":
@@ -131,6 +136,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
             rate_target=rate_target,
             impairments=impairments,
             generator=generator,
+            team=team,
         )
     return Learner(
         network,
@@ -141,6 +147,7 @@ def build_learner(config: RunConfig, network: Network, answer_from: int = 0) -> 
         rate_target=rate_target,
         impairments=impairments,
         generator=generator,
+        team=team,
     )
 
 

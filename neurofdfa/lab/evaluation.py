@@ -14,6 +14,7 @@ from neurofdfa.lab.config import RunConfig
 from neurofdfa.loss import step_target, step_weight
 from neurofdfa.network import Network, Trajectory
 from neurofdfa.signal import Rule, rule_named
+from neurofdfa.team import ALONE, Share, Team
 
 EVALUATION_BATCH = 256
 
@@ -30,14 +31,23 @@ class Evaluation(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(network: Network, config: RunConfig, data: Dataset, split: Split) -> Evaluation:
-    """Inference on a split, with the encoder's noise fixed; on the config's engine where that can run it."""
+def evaluate(
+    network: Network, config: RunConfig, data: Dataset, split: Split, team: Team = ALONE
+) -> Evaluation:
+    """Inference on a split, with the encoder's noise fixed; on the config's engine where that can run it.
+
+    Every process of a team runs its share.
+    """
     loss_of = build_loss(config.training, data.answer_from)
     rule = _rule_that_predicts(config)
     run = _inference(network, config)
     correct, loss = 0.0, 0.0
-    fired = [torch.zeros(layer.n) for layer in network.hidden]
-    for x, target in evaluation_batches(data, split, EVALUATION_BATCH):
+    fired: list[Tensor] = [torch.zeros(layer.n) for layer in network.hidden]
+    for whole, targets in evaluation_batches(data, split, EVALUATION_BATCH):
+        share = Share(whole.shape[1], team)
+        if not share.weight:
+            continue
+        x, target = share.rows(whole, 1), share.rows(targets, 1 if targets.dim() == 3 else 0)
         seen = run(x)
         steps = len(seen.y)
         answer = seen.y[data.answer_from :]
@@ -49,6 +59,9 @@ def evaluate(network: Network, config: RunConfig, data: Dataset, split: Split) -
             if weight:
                 loss += weight * float(loss_of.value(y, step_target(target, t)).sum())
         fired = [total + spikes.sum((0, 1)) for total, spikes in zip(fired, seen.spikes, strict=True)]
+    sums = torch.tensor([correct, loss], dtype=torch.float64)
+    team.sum_([sums, *fired])
+    correct, loss = float(sums[0]), float(sums[1])
     n = len(split)
     return Evaluation(
         correct / n if data.task == "classification" else -loss / n,

@@ -43,7 +43,8 @@ class Epoch:
 @dataclass(frozen=True)
 class Summary:
     """The outcome of a run. Accuracies are of the epoch chosen on validation data; seconds of training alone;
-    peak_mib is what training holds at its peak beyond weights and input: gradients, optimizer, activity;
+    peak_mib is what training holds at its peak beyond weights and input: gradients, optimizer, activity, in
+    one of the `processes` that shared every batch;
     feedback_quality: see `neurofdfa.measure.feedback`, after the last epoch, where alignment is measured.
     """
 
@@ -61,6 +62,7 @@ class Summary:
     command: str
     versions: dict[str, str]
     feedback_quality: list[Measured] | None = None
+    processes: int = 1
 
 
 _EPOCH, _SUMMARY = TypeAdapter(Epoch), TypeAdapter(Summary)

@@ -5,6 +5,7 @@ epoch with the lowest validation loss), state.safetensors (to resume), raster.np
 energy.json and summary.json, which is written last: a folder with a summary is a finished run.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -40,12 +41,13 @@ from neurofdfa.lab.energy import keep_if_countable
 from neurofdfa.lab.evaluation import correct_in, evaluate
 from neurofdfa.lab.finished import versions
 from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, write_epochs
-from neurofdfa.lab.state import pack, unpack
+from neurofdfa.lab.state import agree, agree_on_weights, pack, unpack
 from neurofdfa.learner import Learner
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.network import Network
+from neurofdfa.team import ALONE, Share, Team
 
 RASTER_SAMPLES = 6
 
@@ -61,32 +63,55 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     on_batch: Callable[[], None] | None = None,
+    team: Team = ALONE,
 ) -> Summary:
     """Run `config` into `folder`; progress is called after every epoch with it and their number.
 
-    resume: go on from the last finished epoch of an interrupted run of the same config. Raises `UserError`
-    when the folder is not empty and `resume` is not set, or when it cannot be written.
+    resume: go on from the last finished epoch of an interrupted run of the same config. team: the processes
+    that train together, all with the same config; rank 0 writes and hears of progress, and all return what it
+    found. Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be
+    written.
     """
     data = build_data(config.data, config.seed)
+    _same_everywhere(config, data, team)
     network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
     if config.training.start_from is None:
         settle_rates(network, data, config.network.rate)
     else:
         weights = Path(config.training.start_from) / "checkpoint.safetensors"
         load_weights(network, read_tensors(weights)[0], weights)
-    learner = build_learner(config, network, data.answer_from)
-    done = _open_folder(folder, config, resume)
+    learner = build_learner(config, network, data.answer_from, team)
+    done = _open_folder(folder, config, resume) if team.leads else []
     generator = torch.Generator().manual_seed(config.seed + 2)
     if done:
         packed, _ = read_tensors(folder / "state.safetensors")
         unpack(packed, learner, {"data": generator})
+    agree(learner, {"data": generator}, team)
+    done = [Epoch(**epoch) for epoch in _told(team, [asdict(epoch) for epoch in done])]
     for index in range(len(done), config.training.epochs):
         epoch = _epoch(config, data, learner, generator, index, on_batch)
         done.append(epoch)
-        _keep(folder, learner, generator, done)
-        if progress is not None:
+        if team.leads:
+            _keep(folder, learner, generator, done)
+        if progress is not None and team.leads:
             progress(epoch, config.training.epochs)
     return _finish(config, folder, data, learner, done, command)
+
+
+def _told(team: Team, value: Any = None) -> Any:
+    """What rank 0 has to say."""
+    return json.loads(team.tell(json.dumps(value).encode()))
+
+
+def _same_everywhere(config: RunConfig, data: Dataset, team: Team) -> None:
+    """Raise `UserError` where a process was started with other settings or data than rank 0."""
+    sizes = [len(data.train), len(data.validation), data.test_size, data.n_in, data.n_out, data.steps]
+    mine = {"config": config.model_dump(mode="json", exclude={"data": {"root"}}), "sizes": sizes}
+    told = _told(team, mine)
+    if told["config"] != mine["config"]:
+        raise UserError("not the options of process 0: start every process with the same command")
+    if told["sizes"] != sizes:
+        raise UserError(f"not the data of process 0: {sizes} here, {told['sizes']} there (samples, channels)")
 
 
 def _open_folder(folder: Path, config: RunConfig, resume: bool) -> list[Epoch]:
@@ -138,9 +163,9 @@ def _epoch(
         psi_zero = psi_zero + stats.psi_zero.numpy() * share
         if on_batch is not None:
             on_batch()
-    found = evaluate(learner.network, config, data, data.validation)
+    found = evaluate(learner.network, config, data, data.validation, learner.team)
     aligned = None
-    if isinstance(learner, Learner) and training.alignment_samples:
+    if isinstance(learner, Learner) and training.alignment_samples and learner.team.leads:
         sample = data.validation.select(slice(0, training.alignment_samples))
         aligned = alignment(learner, *next(evaluation_batches(data, sample, len(sample))))
     return Epoch(
@@ -178,7 +203,7 @@ def _one_batch(
 
 
 def _feedback_quality(config: RunConfig, data: Dataset, learner: Learner | BPTT) -> list[float] | None:
-    if not isinstance(learner, Learner) or not config.training.alignment_samples:
+    if not (isinstance(learner, Learner) and config.training.alignment_samples and learner.team.leads):
         return None
     sample = data.validation.select(slice(0, config.training.alignment_samples))
     x, _ = next(evaluation_batches(data, sample, len(sample)))
@@ -196,7 +221,7 @@ def _best(done: list[Epoch]) -> Epoch:
 def _finish(
     config: RunConfig, folder: Path, data: Dataset, learner: Learner | BPTT, done: list[Epoch], command: str
 ) -> Summary:
-    network, best = learner.network, _best(done)
+    network, best, team = learner.network, _best(done), learner.team
     feedback = _feedback_quality(config, data, learner)
     x, target = next(
         iter(
@@ -206,11 +231,17 @@ def _finish(
         )
     )
     # A fresh learner, so that nothing it keeps is missed; it trains a batch: the best weights come after it.
+    share = Share(x.shape[1], team)
+    x, target = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
     peak = peak_mib(lambda: _one_batch(config, network, data.answer_from, x, target))
-    tensors, _ = read_tensors(folder / "checkpoint.safetensors")
-    load_weights(network, tensors, folder / "checkpoint.safetensors")
+    if team.leads:
+        tensors, _ = read_tensors(folder / "checkpoint.safetensors")
+        load_weights(network, tensors, folder / "checkpoint.safetensors")
+    agree_on_weights(network, team)
     test = data.open_test()
-    found = evaluate(network, config, data, test)
+    found = evaluate(network, config, data, test, team)
+    if not team.leads:
+        return Summary(**_told(team))
     _write_raster(folder / "raster.npz", network, data, test)
     _write_nir(folder / "network.nir", network, data)
     keep_if_countable(folder, config, network, data)
@@ -229,9 +260,11 @@ def _finish(
         command=command,
         versions=versions(),
         feedback_quality=feedback,
+        processes=team.size,
     )
     write_json(folder / SUMMARY, asdict(summary))
     (folder / "state.safetensors").unlink(missing_ok=True)
+    _told(team, asdict(summary))
     return summary
 
 

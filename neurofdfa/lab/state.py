@@ -7,11 +7,14 @@ so nothing but tensors and numbers is ever read from a file.
 from typing import Any, cast
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from neurofdfa.bptt import BPTT
 from neurofdfa.errors import UserError
 from neurofdfa.learner import Learner
+from neurofdfa.network import Network
+from neurofdfa.team import Team
 
 Tensors = dict[str, Tensor]
 
@@ -47,6 +50,22 @@ def unpack(packed: Tensors, learner: Learner | BPTT, generators: dict[str, torch
         raise UserError(
             f"the saved training state does not fit this config ({error}): start afresh"
         ) from error
+
+
+def agree(learner: Learner | BPTT, generators: dict[str, torch.Generator], team: Team) -> None:
+    """Let every process of a team, none of which has begun a sequence, go on from rank 0's state."""
+    if team.size > 1:
+        unpack(_told(pack(learner, generators), team), learner, generators)
+
+
+def agree_on_weights(network: Network, team: Team) -> None:
+    """Let every process of a team have rank 0's weights."""
+    if team.size > 1:
+        network.load_state_dict(_told(network.state_dict(), team))
+
+
+def _told(tensors: Tensors, team: Team) -> Tensors:
+    return load(team.tell(save({name: tensor.contiguous() for name, tensor in tensors.items()})))
 
 
 def _flatten(prefix: str, tree: Any) -> Tensors:

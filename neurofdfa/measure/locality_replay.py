@@ -19,6 +19,7 @@ from neurofdfa.measure.locality_graph import grafted_step
 from neurofdfa.measure.locality_noise import Change, Noise, layer_names
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.readout import ReadoutTangent
+from neurofdfa.team import Share
 
 Make: TypeAlias = Callable[[Network], Learner | BPTT]
 
@@ -206,8 +207,8 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rule, name)
 
-    def begin(self, network: Network, state: Any, batch: int) -> Any:
-        begun = self._inside(lambda: self._rule.begin(network, state, batch))
+    def begin(self, network: Network, state: Any, share: Share) -> Any:
+        begun = self._inside(lambda: self._rule.begin(network, state, share))
         return self._session.begun(begun, self._rule.trainable(begun))
 
     def present(self, *arguments: Any) -> Tensor:

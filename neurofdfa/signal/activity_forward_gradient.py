@@ -19,6 +19,7 @@ from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
 from neurofdfa.signal.perturbation import Heard, heard, push_step, signs
 from neurofdfa.tangent import NetworkTangent, initial_tangent
+from neurofdfa.team import Share
 from neurofdfa.trace import outer
 
 
@@ -29,6 +30,7 @@ class PushState(NamedTuple):
     tangent: NetworkTangent | None = None
     neurons: tuple[Tensor, ...] = ()
     pushed: tuple[Heard, ...] = ()
+    share: Share = Share(1)
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,27 @@ class ActivityForwardGradient(Rule[PushState]):
         """Nothing but the generator."""
         return PushState(generator)
 
-    def begin(self, network: Network, state: PushState, batch: int) -> PushState:
+    def begin(self, network: Network, state: PushState, share: Share) -> PushState:
         """Draw a and clear the tangents."""
-        tangent = initial_tangent(network, batch)
+        tangent = initial_tangent(network, share.count)
         neurons = tuple(
-            signs((batch, layer.n), x.s, state.generator)
+            signs(share, layer.n, x.s, state.generator)
             for layer, x in zip(network.hidden, tangent.layers, strict=True)
         )
         pushed: list[Heard] = []
+        batch = share.count
         for layer, a in zip(network.hidden, neurons, strict=True):
             zero = a.new_zeros
             own = None if layer.recurrent is None else zero(batch, layer.n)
             pushed.append(Heard(zero(batch, layer.synapse.n_in), zero(batch, 1), own))
-        return PushState(state.generator, tangent, neurons, tuple(pushed))
+        return PushState(state.generator, tangent, neurons, tuple(pushed), share)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: PushState
     ) -> tuple[Signals, PushState]:
         """The weight gradients c a ⊗ q."""
         assert state.tangent is not None
-        xi = [signs((a.shape[0], 1), a, state.generator) for a in state.neurons]
+        xi = [signs(state.share, 1, a, state.generator) for a in state.neurons]
         pushes = tuple(a * x for a, x in zip(state.neurons, xi, strict=True))
         tangent = push_step(network, step, pushes, state.tangent)
         pushed = tuple(

@@ -25,6 +25,7 @@ from neurofdfa.signal.interface import (
     per_row,
     random_feedback,
 )
+from neurofdfa.team import Share
 from neurofdfa.trace import Stages, cascade, cascade_state
 
 
@@ -54,10 +55,10 @@ class DKP(Rule[DKPState]):
         """Random B, learnt from then on."""
         return DKPState(random_feedback(network, generator, self.scale, self.feedback_per), ())
 
-    def begin(self, network: Network, state: DKPState, batch: int) -> DKPState:
+    def begin(self, network: Network, state: DKPState, share: Share) -> DKPState:
         """Clear the spike traces."""
         kappa = (network.readout.kappa,)
-        zeros = (b.new_zeros(batch, b.shape[0]) for b in state.matrices)
+        zeros = (b.new_zeros(share.count, b.shape[0]) for b in state.matrices)
         return DKPState(state.matrices, tuple(cascade_state(kappa, zero) for zero in zeros))
 
     def signals(

@@ -30,6 +30,7 @@ from neurofdfa.signal.interface import (
     check_feedback_per,
 )
 from neurofdfa.signal.spatial import output_delta, synapses_above
+from neurofdfa.team import Share
 from neurofdfa.trace import PerSynapse, Trace
 
 
@@ -76,9 +77,9 @@ class EProp(Rule[Any]):
         """Random, zero or no B."""
         return Feedback(()) if self.feedback == "symmetric" else self.origin.init(network, generator)
 
-    def begin(self, network: Network, state: Any, batch: int) -> Any:
+    def begin(self, network: Network, state: Any, share: Share) -> Any:
         """Start the probes of learnt feedback."""
-        return state if self.feedback == "symmetric" else self.origin.begin(network, state, batch)
+        return state if self.feedback == "symmetric" else self.origin.begin(network, state, share)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: Any

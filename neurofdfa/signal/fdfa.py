@@ -41,6 +41,7 @@ from neurofdfa.signal.interface import (
     feedback_rows,
 )
 from neurofdfa.tangent import NetworkTangent, initial_tangent, tangent_step
+from neurofdfa.team import Share
 from neurofdfa.trace import Stages, cascade, cascade_state
 
 
@@ -55,7 +56,8 @@ class KernelPulse(NamedTuple):
 class FDFAState(NamedTuple):
     """matrices: B per layer, `[rows, k]`. updates: refreshes so far. generator: of the probes.
 
-    tangent, noise, kernels: of the current sequence, None when it is not probed.
+    tangent, noise, kernels: of the current sequence, None when it is not probed. observed: its probed
+    samples.
     """
 
     matrices: tuple[Tensor, ...]
@@ -65,6 +67,7 @@ class FDFAState(NamedTuple):
     tangent: NetworkTangent | None = None
     noise: tuple[Stages, ...] = ()
     kernels: tuple["KernelPulse", ...] = ()
+    observed: Share = Share(1)
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,13 @@ class FDFA(Rule[FDFAState]):
             for index in range(len(network.hidden))
         )
 
-    def begin(self, network: Network, state: FDFAState, batch: int) -> FDFAState:
+    def begin(self, network: Network, state: FDFAState, share: Share) -> FDFAState:
         """Start tangents on a share of the batch, if this batch is probed."""
         counted = state._replace(batches=state.batches + 1)
         if state.batches % self.every:
             return counted._replace(tangent=None)
-        probed = max(1, math.ceil(batch * self.fraction))
+        observed = self.probed(share)
+        probed = observed.count
         kernels = self.kernels(network)
         zeros = (b.new_zeros(probed, b.shape[0]) for b in state.matrices)
         return counted._replace(
@@ -137,6 +141,7 @@ class FDFA(Rule[FDFAState]):
             tangent=initial_tangent(network, probed),
             noise=tuple(cascade_state(k, zero) for k, zero in zip(kernels, zeros, strict=True)),
             kernels=tuple(KernelPulse((0.0,) * sum(1 for d in k if d)) for k in kernels),
+            observed=observed,
         )
 
     def signals(
@@ -152,21 +157,26 @@ class FDFA(Rule[FDFAState]):
             # averaging evenly until 1/updates falls below the momentum removes the pull of B = 0
             gain *= max(1.0, 1.0 / (self.momentum * state.updates))
         pairs = zip(state.matrices, estimates, strict=True)
-        return Signals(hidden, tuple((b - j.t()) * gain for b, j in pairs)), state
+        feedback = tuple((b - j.t()) * gain for b, j in pairs)
+        return Signals(hidden, feedback, observed=state.observed), state
+
+    def probed(self, share: Share) -> Share:
+        """The samples that carry tangents: the first ones of the batch."""
+        return share.first(max(1, math.ceil(share.total * self.fraction)))
 
     def estimate(
         self, network: Network, step: NetworkStep, t: int, state: FDFAState
     ) -> tuple[tuple[Tensor, ...], FDFAState]:
         """Ĵ_l[t] averaged over the probed samples, `[k, rows]` per layer, and the advanced tangents."""
         assert state.tangent is not None
-        probed = state.tangent.readout.y.shape[0]
-        probes = tuple(self._draw(probed, b, state.generator) for b in state.matrices)
+        probed = state.observed.count
+        probes = tuple(self.draw(state.observed, b, state.generator) for b in state.matrices)
         sites = tuple(layer.n // b.shape[0] for layer, b in zip(network.hidden, state.matrices, strict=True))
         pushed = tuple(v.repeat_interleave(s, 1) if s > 1 else v for v, s in zip(probes, sites, strict=True))
         tangent = tangent_step(
             network, step.first(probed), pushed, state.tangent, recurrent=self.recurrent_tangents
         )
-        observed = tangent.readout.y if self.kernel == "output" else tangent.readout.drive
+        outputs = tangent.readout.y if self.kernel == "output" else tangent.readout.drive
         estimates: list[Tensor] = []
         noise: list[Stages] = []
         kernels: list[KernelPulse] = []
@@ -174,7 +184,7 @@ class FDFA(Rule[FDFAState]):
             z, stages = cascade(decays, probes[index], state.noise[index])
             pulse = _advance(state.kernels[index], decays, t)
             gain = 1.0 if self.kernel == "output" else pulse.total
-            estimates.append(observed.t() @ z * (gain / (probed * pulse.energy * sites[index])))
+            estimates.append(outputs.t() @ z * (gain / (probed * pulse.energy * sites[index])))
             noise.append(stages)
             kernels.append(pulse)
         return tuple(estimates), state._replace(tangent=tangent, noise=tuple(noise), kernels=tuple(kernels))
@@ -191,13 +201,14 @@ class FDFA(Rule[FDFAState]):
             return torch.optim.Adam(tensors, lr=self.feedback_lr)
         return torch.optim.SGD(tensors, lr=self.momentum)
 
-    def _draw(self, batch: int, like: Tensor, generator: torch.Generator) -> Tensor:
-        shape = (batch, like.shape[0])
+    def draw(self, observed: Share, like: Tensor, generator: torch.Generator) -> Tensor:
+        """V of one layer in one step, `[probed, n]`."""
+        shape = (observed.total, like.shape[0])
         if self.probe == "gaussian":
             v = torch.randn(shape, generator=generator, device=generator.device)
         else:
             v = torch.randint(0, 2, shape, generator=generator, device=generator.device) * 2.0 - 1.0
-        return v.to(like.device, like.dtype)
+        return observed.rows(v).to(like.device, like.dtype)
 
 
 def _advance(pulse: KernelPulse, decays: tuple[float, ...], t: int) -> KernelPulse:

@@ -22,6 +22,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.loss import one_hot
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals, readout_memory
+from neurofdfa.team import Share
 from neurofdfa.trace import Stages, cascade, cascade_state
 
 
@@ -67,15 +68,15 @@ class ForwardForward(Rule[OverlayState]):
             )
         return OverlayState(generator)
 
-    def begin(self, network: Network, state: OverlayState, batch: int) -> OverlayState:
+    def begin(self, network: Network, state: OverlayState, share: Share) -> OverlayState:
         """Draw wrong labels and clear the activity of the last sequence."""
         device = state.generator.device
-        wrong = torch.randint(1, network.n_out, (batch,), generator=state.generator, device=device)
+        wrong = torch.randint(1, network.n_out, (share.total,), generator=state.generator, device=device)
         weight = network.readout.synapse.weight
-        zeros = (weight.new_zeros(self.passes * batch, layer.n) for layer in network.hidden)
+        zeros = (weight.new_zeros(self.passes * share.count, layer.n) for layer in network.hidden)
         kappa = readout_memory(self.trace, network)
         activity = tuple(cascade_state((kappa,), zero) for zero in zeros)
-        return OverlayState(state.generator, wrong.to(weight.device), activity)
+        return OverlayState(state.generator, share.rows(wrong).to(weight.device), activity)
 
     def present(self, network: Network, x_t: Tensor, target: Tensor, state: OverlayState) -> Tensor:
         """The input as it is, with the right label, and with a wrong one: `[3B, n_in]`."""

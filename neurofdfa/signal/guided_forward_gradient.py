@@ -24,6 +24,7 @@ from neurofdfa.signal.auxiliary import LocalReadouts, clear, listen, random_proj
 from neurofdfa.signal.interface import Broadcast, Rule, Signals, readout_memory
 from neurofdfa.signal.perturbation import heard, signs
 from neurofdfa.tangent import NetworkTangent, initial_tangent, tangent_step
+from neurofdfa.team import Share
 from neurofdfa.trace import LayerGradient, Stages, cascade, cascade_state
 
 
@@ -53,6 +54,7 @@ class GuidedState(NamedTuple):
     local: LocalReadouts
     generator: torch.Generator
     guesses: tuple[Guess, ...] = ()
+    share: Share = Share(1)
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ class GuidedForwardGradient(Rule[GuidedState]):
         """Random local readouts, learnt from then on."""
         return GuidedState(random_projections(network, generator, self.scale), generator)
 
-    def begin(self, network: Network, state: GuidedState, batch: int) -> GuidedState:
+    def begin(self, network: Network, state: GuidedState, share: Share) -> GuidedState:
         """Clear everything that belongs to a sequence."""
         kappa = readout_memory(self.trace, network)
         return GuidedState(
-            clear(state.local, kappa, batch),
+            clear(state.local, kappa, share.count),
             state.generator,
-            tuple(self._blank(network, layer, kappa, batch) for layer in network.hidden),
+            tuple(self._blank(network, layer, kappa, share.count) for layer in network.hidden),
+            share,
         )
 
     def signals(
@@ -95,7 +98,7 @@ class GuidedForwardGradient(Rule[GuidedState]):
         ):
             d = local.signals[index]
             if self.guess == "random":
-                d = signs(tuple(d.shape), d, state.generator)
+                d = signs(state.share, d.shape[1], d, state.generator)
             sent = d if seen.mask is None else d * seen.mask
             if isinstance(now.tangent, NetworkTangent):
                 probes = tuple(
@@ -109,7 +112,7 @@ class GuidedForwardGradient(Rule[GuidedState]):
             now = now._replace(agreement=now.agreement + gained, tangent=tangent)
             guesses.append(_advance(layer, seen, d, now))
         feedback = local.gradients()
-        state = GuidedState(readouts, state.generator, tuple(guesses))
+        state = state._replace(local=readouts, guesses=tuple(guesses))
         if broadcast.t < broadcast.steps - 1:
             return Signals((None,) * len(guesses), feedback), state
         direct = tuple(_project(layer, g) for layer, g in zip(network.hidden, guesses, strict=True))

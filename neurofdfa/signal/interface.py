@@ -18,6 +18,7 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network, NetworkStep
+from neurofdfa.team import Share
 from neurofdfa.trace import LayerGradient, PerNeuron, Trace
 
 S = TypeVar("S")
@@ -40,7 +41,8 @@ class Broadcast(NamedTuple):
 class Signals(NamedTuple):
     """hidden: λ[t] of each hidden layer, `[B, n]`, or None where the layer does not learn.
 
-    feedback: pseudo-gradients of `Rule.trainable(state)` to add in this step, or None.
+    feedback: pseudo-gradients of `Rule.trainable(state)` to add in this step, or None; means over the samples
+    here, or over `observed` where only some of them count.
     direct: weight gradients (summed over the batch) of rules that are not signal × trace, None per layer
     that has none; they are added to those of the signals.
     """
@@ -48,6 +50,7 @@ class Signals(NamedTuple):
     hidden: tuple[Tensor | None, ...]
     feedback: tuple[Tensor, ...] | None = None
     direct: tuple[LayerGradient | None, ...] | None = None
+    observed: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Rule(Generic[S]):
     as it is, and it alone has outputs that count.
     A rule whose λ is `broadcast_back(state.matrices, step, rule.message(broadcast))` is a broadcast rule;
     its state names the matrices `matrices`.
+    A batch may be shared by several processes (`neurofdfa.team`): what a rule draws for each sample it
+    draws for the whole batch, `share.rows(draw(share.total))`; means that it uses at once it takes with
+    `share.mean`; both from the share that it is given at the start of the sequence.
     """
 
     name: ClassVar[str]
@@ -83,8 +89,8 @@ class Rule(Generic[S]):
         """State at the start of training, e.g. the feedback matrices."""
         raise NotImplementedError
 
-    def begin(self, network: Network, state: S, batch: int) -> S:
-        """State at the start of a sequence of `batch` samples."""
+    def begin(self, network: Network, state: S, share: Share) -> S:
+        """State at the start of a sequence, for the `share.count` samples that are here."""
         return state
 
     def signals(

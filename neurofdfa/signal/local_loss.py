@@ -14,6 +14,7 @@ from neurofdfa.loss import Loss
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.auxiliary import LocalReadouts, clear, listen, random_projections
 from neurofdfa.signal.interface import Broadcast, Rule, Signals, readout_memory
+from neurofdfa.team import Share
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class LocalLoss(Rule[LocalReadouts]):
         """Draw G once."""
         return random_projections(network, generator, self.scale)
 
-    def begin(self, network: Network, state: LocalReadouts, batch: int) -> LocalReadouts:
+    def begin(self, network: Network, state: LocalReadouts, share: Share) -> LocalReadouts:
         """Clear the local readouts."""
-        return clear(state, readout_memory(self.trace, network), batch)
+        return clear(state, readout_memory(self.trace, network), share.count)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: LocalReadouts

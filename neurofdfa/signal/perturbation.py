@@ -15,6 +15,7 @@ from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.neuron import lif_tangent_step
 from neurofdfa.tangent import NetworkTangent
+from neurofdfa.team import Share
 
 
 class Heard(NamedTuple):
@@ -31,10 +32,10 @@ def heard(layer: SpikingLayer, seen: LayerStep) -> Heard:
     return Heard(seen.pre, one, None if layer.recurrent is None else seen.before.s)
 
 
-def signs(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
-    """Independent ±1."""
-    drawn = torch.randint(0, 2, shape, generator=generator, device=generator.device)
-    return (drawn * 2.0 - 1.0).to(like.device, like.dtype)
+def signs(share: Share, n: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent ±1, `[B, n]`."""
+    drawn = torch.randint(0, 2, (share.total, n), generator=generator, device=generator.device)
+    return (share.rows(drawn) * 2.0 - 1.0).to(like.device, like.dtype)
 
 
 def push_step(

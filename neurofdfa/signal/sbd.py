@@ -33,6 +33,7 @@ from neurofdfa.signal.interface import (
     feedback_rows,
     per_row,
 )
+from neurofdfa.team import Share
 from neurofdfa.trace import Stages, cascade, cascade_state
 
 
@@ -46,6 +47,7 @@ class SBDState(NamedTuple):
     moments: tuple[Tensor, ...]
     activity: tuple[Stages, ...] = ()
     pulse: float = 0.0
+    share: Share = Share(1)
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,14 @@ class SBD(Rule[SBDState]):
         rows = (feedback_rows(layer, self.feedback_per) for layer in network.hidden)
         return SBDState(tuple(zeros(n, network.n_out) for n in rows), tuple(moments))
 
-    def begin(self, network: Network, state: SBDState, batch: int) -> SBDState:
+    def begin(self, network: Network, state: SBDState, share: Share) -> SBDState:
         """Clear the activity of the last sequence."""
         kappa = (network.readout.kappa,)
-        zeros = (b.new_zeros(batch, layer.n) for b, layer in zip(state.matrices, network.hidden, strict=True))
-        return state._replace(activity=tuple(cascade_state(kappa, zero) for zero in zeros), pulse=0.0)
+        zeros = (
+            b.new_zeros(share.count, layer.n) for b, layer in zip(state.matrices, network.hidden, strict=True)
+        )
+        activity = tuple(cascade_state(kappa, zero) for zero in zeros)
+        return state._replace(activity=activity, pulse=0.0, share=share)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: SBDState
@@ -98,11 +103,12 @@ class SBD(Rule[SBDState]):
         heard = [cascade((kappa,), x.sent, z) for x, z in zip(step.layers, state.activity, strict=True)]
         signals = list(broadcast_back(state.matrices, step, broadcast.error))
         pulse = kappa * state.pulse + 1.0
-        moments: list[Tensor] = []
-        for index, moment in enumerate(state.moments):
-            rate = heard[index][0] / pulse
-            moments.append(moment + self.momentum / broadcast.steps * (_moment(rate, moment) - moment))
-            signals[index] = signals[index] + broadcast.weight * self._pull(rate, moments[index])
+        rates = [z / pulse for z, _ in heard[: len(state.moments)]]
+        seen = state.share.mean(list(map(_moment, rates, state.moments))) if rates else ()
+        gain = self.momentum / broadcast.steps
+        moments = tuple(old + gain * (new - old) for old, new in zip(state.moments, seen, strict=True))
+        for index, (rate, moment) in enumerate(zip(rates, moments, strict=True)):
+            signals[index] = signals[index] + broadcast.weight * self._pull(rate, moment)
         pairs = zip(state.matrices, heard, strict=True)
         batch = broadcast.error.shape[0]
         # w[t] sums to one over a sequence, so a sequence moves R by the momentum, whatever its length
@@ -110,7 +116,7 @@ class SBD(Rule[SBDState]):
             broadcast.weight * b - sign * (per_row(z, b.shape[0]).t() @ broadcast.error) / batch
             for b, (z, _) in pairs
         )
-        state = SBDState(state.matrices, tuple(moments), tuple(stages for _, stages in heard), pulse)
+        state = state._replace(moments=moments, activity=tuple(stages for _, stages in heard), pulse=pulse)
         return Signals(tuple(signals), feedback), state
 
     def trainable(self, state: SBDState) -> tuple[Tensor, ...]:

@@ -21,6 +21,7 @@ from neurofdfa.signal.interface import Broadcast, Rule, Signals
 from neurofdfa.signal.perturbation import Heard, heard, push_step, signs
 from neurofdfa.synapse import Synapse
 from neurofdfa.tangent import NetworkTangent, initial_tangent
+from neurofdfa.team import Share
 from neurofdfa.trace import LayerGradient
 
 
@@ -56,11 +57,11 @@ class WeightForwardGradient(Rule[DirectionState]):
         """Nothing but the generator."""
         return DirectionState(generator)
 
-    def begin(self, network: Network, state: DirectionState, batch: int) -> DirectionState:
+    def begin(self, network: Network, state: DirectionState, share: Share) -> DirectionState:
         """Draw the directions of this sequence."""
         draw = _dense if self.shared else _rank_one
-        directions = tuple(draw(layer, batch, state.generator) for layer in network.hidden)
-        return DirectionState(state.generator, initial_tangent(network, batch), directions)
+        directions = tuple(draw(layer, share, state.generator) for layer in network.hidden)
+        return DirectionState(state.generator, initial_tangent(network, share.count), directions)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: DirectionState
@@ -79,11 +80,11 @@ class WeightForwardGradient(Rule[DirectionState]):
         return Signals((None,) * len(direct), direct=direct), state._replace(tangent=tangent)
 
 
-def _rank_one(layer: SpikingLayer, batch: int, generator: torch.Generator) -> RankOne:
+def _rank_one(layer: SpikingLayer, share: Share, generator: torch.Generator) -> RankOne:
     synapse, recurrent = layer.synapse, layer.recurrent
 
     def draw(n: int) -> Tensor:
-        return signs((batch, n), synapse.weight, generator)
+        return signs(share, n, synapse.weight, generator)
 
     return RankOne(
         draw(synapse.channels),
@@ -94,7 +95,7 @@ def _rank_one(layer: SpikingLayer, batch: int, generator: torch.Generator) -> Ra
     )
 
 
-def _dense(layer: SpikingLayer, batch: int, generator: torch.Generator) -> LayerGradient:
+def _dense(layer: SpikingLayer, share: Share, generator: torch.Generator) -> LayerGradient:
     def draw(weight: Tensor) -> Tensor:
         drawn = torch.randn(weight.shape, generator=generator, device=generator.device)
         return drawn.to(weight.device, weight.dtype)

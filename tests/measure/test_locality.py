@@ -18,6 +18,7 @@ from neurofdfa.network import Network, feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import DFA, RULES, Broadcast, Rule, Signals, rule_named
 from neurofdfa.signal.interface import Feedback, broadcast_back
+from neurofdfa.team import Share
 from neurofdfa.trace import PerNeuron
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -219,7 +220,7 @@ class StoresThePast(DFA):
     def init(self, network: Network, generator: torch.Generator) -> Any:
         return Hoard(super().init(network, generator).matrices, ())
 
-    def begin(self, network: Network, state: Any, batch: int) -> Any:
+    def begin(self, network: Network, state: Any, share: Share) -> Any:
         return state._replace(past=())
 
     def signals(self, network: Network, step: Any, broadcast: Broadcast, state: Any) -> Any:

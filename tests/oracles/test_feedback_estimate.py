@@ -15,6 +15,7 @@ from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.signal.fdfa import FDFA
+from neurofdfa.team import Share
 from tests.oracles.reference import (
     SURROGATE,
     relative,
@@ -38,7 +39,7 @@ def network_with(reset="soft", hidden=(6, 4), readout="leaky", reset_gradient="d
 def estimates(rule, network, samples, seed=11, x=X):
     """Ĵ_l[t], averaged over `samples` probes of one trajectory: `[T][L]` of `[k, n]`."""
     state = rule.init(network, torch.Generator().manual_seed(seed))
-    state = rule.begin(network, state, samples)
+    state = rule.begin(network, state, Share(samples))
     found = []
     for t, step in enumerate(network.steps(x.expand(-1, samples, -1))):
         now, state = rule.estimate(network, step, t, state)
@@ -159,17 +160,17 @@ def test_only_the_output_kernel_sees_the_recurrence_of_the_last_layer():
 def single_probe_estimates(monkeypatch, rule, network, lanes, x):
     """Ĵ_l[t] of every sample before the rule averages them: `[T, S, k, n]` per layer."""
     drawn = []
-    draw = FDFA._draw
+    draw = FDFA.draw
 
     def recorded(self, *arguments):
         drawn.append(draw(self, *arguments))
         return drawn[-1]
 
-    monkeypatch.setattr(FDFA, "_draw", recorded)
+    monkeypatch.setattr(FDFA, "draw", recorded)
     layers = len(network.hidden)
     output = rule.kernel == "output"
     kernels = [kernel(decays, len(x)) for decays in rule.kernels(network)]
-    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(7)), lanes)
+    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(7)), Share(lanes))
     found = [[] for _ in range(layers)]
     with torch.no_grad():
         for t, step in enumerate(network.steps(x.expand(-1, lanes, -1))):
@@ -280,7 +281,7 @@ def test_the_first_estimates_are_averaged_evenly():
     shots = []
     for _ in range(12):
         learner.train(X, torch.tensor([1]))
-        state = twin.begin(network, state, 1)
+        state = twin.begin(network, state, Share(1))
         per_step = []
         with torch.no_grad():
             for t, step in enumerate(network.steps(X)):

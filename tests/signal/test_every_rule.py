@@ -16,6 +16,7 @@ from neurofdfa.network import NetworkStep, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import RULES, Broadcast, rule_named
 from neurofdfa.signal.s_tllr import SpikeTiming
+from neurofdfa.team import Share
 from neurofdfa.trace import PerNeuron
 from tests.signal.slow import tiny
 
@@ -156,7 +157,7 @@ def test_memory_does_not_grow_with_the_sequence(name, settings):
 
 def heard_by(rule, network, steps, error, batch):
     """What the layers are told over a recorded sequence: λ per step and layer, or their direct gradients."""
-    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(3)), batch)
+    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(3)), Share(batch))
     for index, tensor in enumerate(rule.trainable(state)):  # feedback that starts at zero tells nothing
         tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(index)))
     for t, step in enumerate(steps):
@@ -170,7 +171,7 @@ def heard_by(rule, network, steps, error, batch):
 def recorded(rule, network, x):
     """The steps of a network on what the rule shows it."""
     batch = x.shape[1]
-    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(3)), batch)
+    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(3)), Share(batch))
     shown = [rule.present(network, x_t, torch.tensor([2]).expand(batch), state) for x_t in x]
     return list(network.steps(torch.stack(shown)))
 

@@ -7,6 +7,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.learner import Learner
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import FDFA, rule_named
+from neurofdfa.team import Share
 from tests.oracles.reference import SURROGATE, relative, small_network, spike_train
 
 X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
@@ -63,8 +64,8 @@ def test_fraction_of_the_batch_that_carries_tangents(fraction, probed):
 def test_probes_are_what_they_are_called():
     generator = torch.Generator().manual_seed(1)
     like = torch.zeros(200, 3, dtype=torch.float64)
-    rademacher = FDFA(probe="rademacher")._draw(300, like, generator)
-    gaussian = FDFA(probe="gaussian")._draw(300, like, generator)
+    rademacher = FDFA(probe="rademacher").draw(Share(300), like, generator)
+    gaussian = FDFA(probe="gaussian").draw(Share(300), like, generator)
     assert set(rademacher.unique().tolist()) == {-1.0, 1.0}
     assert gaussian.unique().numel() > 50_000
     for v in (rademacher, gaussian):

@@ -9,6 +9,7 @@ from neurofdfa.learner import Learner, adam
 from neurofdfa.loss import CrossEntropy
 from neurofdfa.network import feed_forward, scale_to_rate
 from neurofdfa.signal import SBD, Broadcast
+from neurofdfa.team import Share
 from tests.signal.slow import LABELS, errors, filtered, input_spikes, learnt, tiny
 
 
@@ -70,7 +71,7 @@ def test_the_sign_against_bptt(depth):
 
 def pull_of(rule, network, x):
     """λ of a one-step sequence with B = 0, and the spikes it was computed from."""
-    state = rule.begin(network, rule.init(network, torch.Generator()), x.shape[1])
+    state = rule.begin(network, rule.init(network, torch.Generator()), Share(x.shape[1]))
     (record,) = network.steps(x)
     zero = torch.zeros(x.shape[1], 3, dtype=torch.float64)
     signals, _ = rule.signals(network, record, Broadcast(0, 1, 1.0, zero, LABELS), state)

@@ -1,0 +1,127 @@
+"""What torchrun starts in `test_equality.py`: train every rule as a team and, on rank 0, alone; compare."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from neurofdfa.bptt import BPTT
+from neurofdfa.engine.events import EventLearner
+from neurofdfa.homeostasis import RateTarget
+from neurofdfa.learner import Learner
+from neurofdfa.signal import RULES, rule_named
+from neurofdfa.team import ALONE
+from neurofdfa.torchrun import Processes, joined
+from neurofdfa.trace import PerNeuron, PerSynapse
+from tests.signal.slow import tiny
+
+STEPS = 9
+BATCHES = (5, 4, 1, 6)
+"""Samples per batch: unequal shares, and a batch with nothing for the second process."""
+
+
+class Case(NamedTuple):
+    rule: str
+    options: Mapping[str, Any] = MappingProxyType({})
+    kind: str = "reference"
+    strength: float = 0.0
+    update_every: int | None = None
+
+
+PLAIN = [
+    *(Case(name) for name in (*RULES, "bptt")),
+    Case("dfa", {"trace": PerSynapse()}),
+    Case("e-prop", {"feedback": "learnt"}),
+    Case("e-prop", {"feedback": "symmetric"}),
+    Case("fdfa", {"fraction": 0.2, "every": 2, "probe": "gaussian"}),
+    Case("fdfa", {"optimizer": "adam", "kernel": "output"}),
+    Case("weight-forward-gradient", {"shared": True}),
+    Case("guided-forward-gradient", {"guess": "random", "target": "local"}),
+    Case("bptt", {"window": 4}),
+    *(Case(name, kind="events") for name in ("fdfa", "dfa", "dkp", "readout-only")),
+    Case("fdfa", {"fraction": 0.2, "every": 2}, kind="events"),
+    Case("fdfa", {"probe": "gaussian"}, kind="events"),
+]
+"""One message per update is enough for these."""
+CASES = [
+    *PLAIN,
+    *(Case(name, strength=0.5, update_every=4) for name in RULES),
+    Case("bptt", strength=0.5),
+    Case("bptt", {"window": 4}, strength=0.5),
+    Case("sbd", {"power": 1.0, "decorrelation": 1.0}),
+    *(Case(name, kind="events", strength=0.5) for name in ("fdfa", "dfa", "dkp")),
+    Case("fdfa", kind="events on values", strength=0.5),
+]
+
+
+def learner_of(case: Case, team: Any) -> Learner | BPTT:
+    network = tiny(recurrent=case.kind != "events", bias=True)
+    for layer in network.hidden:
+        layer.dropout = 0.0 if case.kind.startswith("events") and case.rule == "fdfa" else 0.2
+    given: dict[str, Any] = {
+        "rate_target": RateTarget(strength=case.strength),
+        "generator": torch.Generator().manual_seed(3),
+        "team": team,
+    }
+    factory = lambda parameters: torch.optim.SGD(parameters, lr=0.05)  # noqa: E731
+    if case.rule == "bptt":
+        return BPTT(network, factory, **given, **case.options)
+    rule = rule_named(case.rule, **case.options)
+    if case.kind.startswith("events"):
+        assert isinstance(rule.trace, PerNeuron)
+        return EventLearner(network, rule, factory, **given, threads=1, chunk=4)
+    return Learner(network, rule, factory, **given, update_every=case.update_every)
+
+
+def outcome(case: Case, team: Any) -> list[torch.Tensor]:
+    """Everything that training leaves behind."""
+    learner, generator = learner_of(case, team), torch.Generator().manual_seed(8)
+    left: list[Any] = []
+    for batch in BATCHES:
+        x = (torch.rand(STEPS, batch, 7, generator=generator) < 0.5).double()
+        if case.kind.endswith("values"):
+            x = x * 0.7
+        left.extend(learner.train(x, torch.randint(0, 3, (batch,), generator=generator)))
+    left += [p.detach().clone() for p in learner.network.parameters()]
+    if isinstance(learner, Learner):
+        left += [*learner.rates, *learner.rule.trainable(learner.rule_state)]
+        left += list(getattr(learner.rule_state, "moments", ()))
+    left.append(torch.rand(3, generator=learner.generator))
+    return [t for t in tree_leaves(left) if isinstance(t, torch.Tensor)]
+
+
+def distance(ours: list[torch.Tensor], alone: list[torch.Tensor]) -> float:
+    """The largest relative difference of any tensor."""
+    pairs = [(a.double(), b.double()) for a, b in zip(ours, alone, strict=True)]
+    return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12)) for a, b in pairs)
+
+
+def main(out: Path) -> None:
+    found: dict[str, dict[str, float]] = {}
+    with joined() as team:
+        assert isinstance(team, Processes)
+        for number, case in enumerate(CASES):
+            before = team.traffic.messages
+            ours = outcome(case, team)
+            messages = team.traffic.messages - before
+            team.sum_(everywhere := [t.clone() for t in ours])
+            alone = outcome(case, ALONE)
+            start = torch.cat([p.detach().flatten() for p in learner_of(case, ALONE).network.parameters()])
+            end = torch.cat([t.flatten() for t in alone[4 * len(BATCHES) :]])[: len(start)]
+            found[f"{number} {' '.join(map(str, case))}"] = {
+                "distance": distance(ours, alone),
+                "apart": distance([t / team.size for t in everywhere], ours),
+                "moved": float((end - start).norm() / start.norm()),
+                "messages": messages,
+            }
+        if team.leads:
+            out.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
