@@ -15,6 +15,7 @@ from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import DFA, DKP, FDFA, RULES, SBD, EProp, WeightForwardGradient, rule_named
 from neurofdfa.tangent import initial_tangent, tangent_step
+from neurofdfa.team import Share
 from neurofdfa.trace import PerNeuron, PerSynapse
 from tests.oracles.convolution import dense_twin, lowered, matrix_of, tied
 from tests.oracles.reference import (
@@ -229,7 +230,7 @@ def test_feedback_alignment_sends_errors_down_through_its_own_kernels():
 # ---- feedback per channel ------------------------------------------------------------------------------
 @torch.no_grad()
 def estimated(rule, network, samples, x, seed=11):
-    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(seed)), samples)
+    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(seed)), Share(samples))
     total = None
     for t, step in enumerate(network.steps(x.expand(-1, samples, -1))):
         now, state = rule.estimate(network, step, t, state)
