@@ -65,7 +65,7 @@ def simulate(program: Program | Prepared, spikes: SpikeArray, *, states: bool = 
 
     Returns spikes of every population and the membrane of the output, on the input's time axis; with
     `states` also u and v of every population after each step (v after its reset).
-    Raises `HardwareError` when the program or the spikes do not fit.
+    Raises `HardwareError` when the program or the spikes do not fit, and for sums that leave 24 bits.
     """
     prepared = program if isinstance(program, Prepared) else prepare(program)
     _check_spikes(prepared.program, spikes)

@@ -98,9 +98,9 @@ def _layers(program: Program) -> list[_Layer]:
             raise HardwareError(
                 f"{culprit!r} is not part of a chain of layers: lava-dl's files hold only chains"
             )
-        if any(c.graded for c in heard):
+        if population.graded or any(c.graded for c in heard):
             raise HardwareError(
-                f"layer {population.name!r} hears graded spikes: its neurons send them in lava-dl"
+                f"layer {population.name!r} hears or sends graded spikes: only binary ones are written"
             )
         delay = _delay(population.name, forward, own)
         weight = _whole_weights(population.name, forward)

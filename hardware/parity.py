@@ -119,7 +119,13 @@ def parity(
 
 
 def network_from_program(program: Program) -> Network:
-    """The float network with exactly the numbers of the chip, in the chip's unit (input << 0, vth << 0)."""
+    """The float network with exactly the numbers of the chip, in the chip's unit (input << 0, vth << 0).
+
+    Raises `HardwareError` for graded spikes between populations, which a float network does not have.
+    """
+    for population in program.populations:
+        if population.graded:
+            raise HardwareError(f"{population.name!r} sends graded spikes: no float network does that")
     depths = layer_depths(program)
     layers = tuple(
         Layer(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from hardware.kernel import Kernel
 
 IntArray = NDArray[np.int64]
-SpikeArray = NDArray[np.uint8 | np.int32]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 Sends = Literal["spikes", "sums", "positive sums"]
 
@@ -102,7 +101,7 @@ class Record:
     int32 `[T, B, n]`; u, v: only when states were asked for, population with a state → int32 `[T, B, n]`.
     """
 
-    spikes: dict[str, SpikeArray]
+    spikes: dict[str, NDArray[np.uint8 | np.int32]]
     output_v: NDArray[np.int32]
     u: dict[str, NDArray[np.int32]]
     v: dict[str, NDArray[np.int32]]

@@ -58,11 +58,10 @@ def quantize(
 
     bits: 1..8, for all layers or by layer name. method: how the step is found: "max", "percentile", "mse", or
     "spikes" (the one whose integer layer, fed what the float layer was fed, errs least in its spikes).
-    per_channel: one step per neuron (of a convolution: per channel) of the spiking layers, which its own
-    threshold makes good; a readout
-    through membranes keeps one step, because its neurons are compared. steps: fixes the step of the layers it
-    names. target: "netx" keeps to what lava-dl's files hold (`hardware.netx`): weights within [−256, 254] on
-    the chip and bias exponent 6.
+    per_channel: one step per neuron (per channel of a convolution) of the spiking layers, which its own
+    threshold makes good; a readout through membranes keeps one step, because its neurons are compared. steps:
+    fixes the step of the layers it names. target: "netx" keeps to what lava-dl's files hold
+    (`hardware.netx`): weights within [−256, 254] on the chip and bias exponent 6.
     Raises `HardwareError` for bits outside 1..8, a step that overflows the 17-bit threshold, a membrane that
     cannot be kept in 24 bits, feedback faster than the chip's.
     """

@@ -146,7 +146,7 @@ def _collect(program: Program, folder: Path) -> Learned:
         weights = (result["input"], result["hidden"])
         feedback = result["feedback"]
     connections = tuple(
-        replace(connection, weight=weight)
+        replace(connection, weight=weight, kernel=None)  # every synapse learns for itself
         for connection, weight in zip(_two_layers(program), weights, strict=True)
     )
     return Learned(
@@ -183,9 +183,9 @@ def _two_layers(program: Program) -> tuple[Connection, Connection]:
             raise HardwareError(
                 f"connection '{connection.name}' cannot learn: it takes 8 mixed bits, no delays, no payloads"
             )
-    if not all(p.spiking for p in program.populations):
+    if not all(p.spiking and not p.graded for p in program.populations):
         raise HardwareError(
-            "learning on the chip takes an output that spikes: train with the spike-count readout"
+            "learning on the chip takes an output that spikes, and no graded spikes: use the spike-count readout"
         )
     return first, second
 

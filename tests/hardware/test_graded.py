@@ -8,6 +8,8 @@ import pytest
 from hardware.errors import HardwareError
 from hardware.fixed_point import simulate
 from hardware.kernel import Kernel
+from hardware.netx import save
+from hardware.parity import network_from_program
 from hardware.program import Connection, Program, graded_population
 from tests.hardware.lava.nets import connection, population
 
@@ -93,3 +95,9 @@ def test_a_kernel_must_be_its_weights():
     )
     with pytest.raises(HardwareError, match="connection 'c': its kernel and its weights are not the same"):
         simulate(program, np.ones((1, 1, 3), np.uint8))
+
+
+def test_neither_lava_dls_files_nor_float_networks_hold_graded_spikes(tmp_path):
+    for refuse in (lambda p: save(p, tmp_path / "x.net"), network_from_program):
+        with pytest.raises(HardwareError, match=r"'g' (hears or )?sends graded spikes"):
+            refuse(relay())
