@@ -185,7 +185,7 @@ def _two_layers(program: Program) -> tuple[Connection, Connection]:
             )
     if not all(p.spiking and not p.graded for p in program.populations):
         raise HardwareError(
-            "learning on the chip takes an output that spikes, and no graded spikes: use the spike-count readout"
+            "learning on the chip takes an output that spikes, none of it graded: use the spike-count readout"
         )
     return first, second
 
