@@ -2,7 +2,7 @@
 """A sweep as a Markdown table and a picture: `python -m neurofdfa.lab.markdown DIR --choose training.lr`.
 
 `--choose training.lr` keeps, of the points that differ in that setting alone, the one with the best mean
-validation accuracy. `--against KEY` names the setting on the picture's axis.
+validation accuracy. `--against KEY` names the setting on the picture's axis, or is `energy`.
 """
 
 import argparse
@@ -17,9 +17,12 @@ import matplotlib
 from neurofdfa.files import read_json, write_whole
 from neurofdfa.lab.ablation import NAME
 from neurofdfa.lab.report.ablation_page import ablation_picture
-from neurofdfa.lab.report.plot.style import RC
+from neurofdfa.lab.report.picture import Part, compose, printed
+from neurofdfa.lab.report.plot.scatter import Group, Point, Scale, scatter
+from neurofdfa.lab.report.plot.style import RC, Stroke
 from neurofdfa.lab.report.studies import read_ablation
 
+_COLOURS = 8
 Row = dict[str, Any]
 """A row of ablation.json."""
 
@@ -65,6 +68,34 @@ def picture(folder: Path, points: Sequence[int], without: Sequence[str], against
         return ablation_picture(replace(record, rows=rows, varied=tuple(varied)), plots=len(against) or 2)
 
 
+def energy_picture(title: str, rows: Sequence[Row], varied: Sequence[str]) -> bytes:
+    """Validation accuracy against joules per learnt sample as PNG."""
+    known = [row for row in rows if row.get("energy") is not None]
+    groups = [
+        Group(_words(row, varied), (_point(row),), Stroke(place % _COLOURS))
+        for place, row in enumerate(known)
+    ]
+    x = [group.points[0].x for group in groups]
+    y = [end for row in known for end in row["validation_ci95"] or [row["validation_mean"]]]
+    across = Scale("µJ per learnt sample (CMOS)", (0.0, 1.15 * max(x)))
+    up = Scale("validation accuracy, %", (100 * min(y) - 2, min(102.0, 100 * max(y) + 2)))
+    with matplotlib.rc_context(RC):
+        return compose(
+            [Part(title, printed(scatter(groups, across, up, names_right=True)), named_lines=True)]
+        )
+
+
+def _point(row: Row) -> Point:
+    low, high = (100 * float(end) for end in row["validation_ci95"] or [row["validation_mean"]] * 2)
+    return Point(1e6 * row["energy"], 100 * row["validation_mean"], low, high)
+
+
+def _words(row: Row, varied: Sequence[str]) -> str:
+    """The rule and the values of whatever else is set but the learning rate."""
+    values = [row["settings"][key] for key in varied if key != "training.lr" and key in row["settings"]]
+    return " ".join(str(value) for value in values)
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -91,7 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = chosen(document["rows"], given.choose, len(document["seeds"]))
     print(table(rows, document["varied"]))
     if given.picture is not None:
-        png = picture(given.folder, [row["point"] for row in rows], given.choose, given.against)
+        if given.against == ["energy"]:
+            png = energy_picture(document["name"], rows, document["varied"])
+        else:
+            png = picture(given.folder, [row["point"] for row in rows], given.choose, given.against)
 
         def save(file: Path) -> None:
             file.write_bytes(png)

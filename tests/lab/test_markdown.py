@@ -44,6 +44,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "rows": ROWS[:2] + ROWS[3:5],
     }
     (tmp_path / "ablation.json").write_text(json.dumps(document))
-    main([str(tmp_path), "--against", "training.lr", "--picture", str(tmp_path / "p.png")])
-    assert capsys.readouterr().out.count("\n") == 6
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    for against in ("training.lr", "energy"):
+        main([str(tmp_path), "--against", against, "--picture", str(tmp_path / f"{against}.png")])
+        assert capsys.readouterr().out.count("\n") == 6
+        assert (tmp_path / f"{against}.png").read_bytes().startswith(b"\x89PNG")

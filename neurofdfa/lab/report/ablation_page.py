@@ -69,7 +69,7 @@ def ablation_page(record: StudyRecord) -> Page:
 def ablation_picture(record: StudyRecord, plots: int = 2) -> bytes:
     """Validation accuracy against the first varied settings, one plot each, as PNG."""
     parts = [
-        Part(f"{record.title}: {_short(key)}", printed(plot))
+        Part(f"{record.title}: {_short(key)}", printed(plot), named_lines=len(record.varied) > 1)
         for key in record.varied[:plots]
         if (plot := _plot(record, key, _accuracy_of, "validation accuracy, %")) is not None
     ]
@@ -231,7 +231,7 @@ def _plot(record: StudyRecord, key: str, pick: Pick, up: str) -> Draw | None:
         Group(name, tuple(line), _stroke(name, place, list(lines)))
         for place, (name, line) in enumerate(lines.items())
     ]
-    return scatter(groups, across, y, joined=numeric, names_right=True)
+    return scatter(groups, across, y, joined=_ordered(rows, key), names_right=True)
 
 
 def _stroke(name: str, place: int, names: Sequence[str]) -> Stroke:
@@ -244,6 +244,12 @@ def _stroke(name: str, place: int, names: Sequence[str]) -> Stroke:
 def _numeric(rows: Sequence[StudyRow], key: str) -> bool:
     values = [row.settings[key] for row in rows if key in row.settings]
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _ordered(rows: Sequence[StudyRow], key: str) -> bool:
+    """Whether there is something between two values: numbers, "none" for no limit, layer sizes; not names."""
+    values = [row.settings[key] for row in rows]
+    return not any(isinstance(v, bool) or (isinstance(v, str) and v != "none") for v in values)
 
 
 def _across(values: Sequence[float], key: str, categories: tuple[str, ...]) -> Scale:
