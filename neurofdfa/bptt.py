@@ -161,4 +161,5 @@ def _detached(state: NetworkState) -> NetworkState:
     layers = tuple(LIFState(*(x.detach() for x in layer)) for layer in state.layers)
     neuron = state.readout.neuron
     neuron = None if neuron is None else LIFState(*(x.detach() for x in neuron))
-    return NetworkState(layers, ReadoutState(state.readout.y.detach(), neuron))
+    lines = tuple(None if line is None else line.detach() for line in state.lines)
+    return NetworkState(layers, ReadoutState(state.readout.y.detach(), neuron), lines)

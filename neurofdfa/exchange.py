@@ -31,21 +31,21 @@ def to_nir(network: Network, golden: Tensor | None = None) -> nir.NIRGraph:
 
     Raises `UserError` when the golden input is not binary.
     """
-    shape = network.hidden[0].synapse.in_shape
+    shape, dt = network.hidden[0].synapse.in_shape, network.hidden[0].neuron.dt
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(shape))}
     edges: list[tuple[str, str]] = []
     below = "input"
     for index, layer in enumerate(network.hidden, 1):
         name = f"layer{index}"
         neuron, own = f"{name}.neuron", layer.synapse.out_shape
-        chain = _chain(name, layer.synapse, shape) | {neuron: _neuron(layer.neuron, own)}
+        chain = _chain(name, layer.synapse, shape, dt) | {neuron: _neuron(layer.neuron, own)}
         nodes |= chain
         edges += pairwise([below, *chain])
         if layer.recurrent is not None:
             nodes[f"{name}.recurrent"] = _weights(layer.recurrent)
             edges += [(neuron, f"{name}.recurrent"), (f"{name}.recurrent", neuron)]
         below, shape = neuron, own
-    chain = _chain("readout", network.readout.synapse, shape) | {"readout.neuron": _readout(network)}
+    chain = _chain("readout", network.readout.synapse, shape, dt) | {"readout.neuron": _readout(network)}
     nodes |= chain | {"output": nir.Output(np.array([network.n_out]))}
     edges += pairwise([below, *chain, "output"])
     return nir.NIRGraph(nodes, edges, metadata=_metadata(network, golden))
@@ -57,9 +57,11 @@ def export_nir(network: Network, path: Path, golden: Tensor | None = None) -> No
     write_whole(path, lambda file: nir.write(file, graph))
 
 
-def _chain(name: str, synapse: Synapse, shape: tuple[int, ...]) -> dict[str, nir.NIRNode]:
+def _chain(name: str, synapse: Synapse, shape: tuple[int, ...], dt: float) -> dict[str, nir.NIRNode]:
     """The nodes of one set of synapses, in order, behind neurons of that shape."""
     nodes: dict[str, nir.NIRNode] = {}
+    if synapse.delay is not None:
+        nodes[f"{name}.delay"] = nir.Delay(_array(synapse.delay).reshape(shape) * dt)
     if synapse.pool is not None:
         window = np.array([synapse.pool.window, synapse.pool.window])
         nodes[f"{name}.pool"] = nir.SumPool2d(window, window, np.array([0, 0]))

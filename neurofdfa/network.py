@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neurofdfa.delay import Lines, Way, new_line
 from neurofdfa.errors import UserError
 from neurofdfa.grid import WeightGrid
 from neurofdfa.layer import LayerStep, SpikingLayer
@@ -15,10 +16,11 @@ from neurofdfa.stages import plan
 
 
 class NetworkState(NamedTuple):
-    """State of every hidden layer and of the readout."""
+    """State of every hidden layer and of the readout; lines: what is on its way to each of them."""
 
     layers: tuple[LIFState, ...]
     readout: ReadoutState
+    lines: Lines = ()
 
 
 class NetworkStep(NamedTuple):
@@ -26,11 +28,12 @@ class NetworkStep(NamedTuple):
 
     layers: tuple[LayerStep, ...]
     readout: ReadoutStep
+    lines: Lines = ()
 
     @property
     def state(self) -> NetworkState:
         """The state after the step."""
-        return NetworkState(tuple(layer.after for layer in self.layers), self.readout.state)
+        return NetworkState(tuple(layer.after for layer in self.layers), self.readout.state, self.lines)
 
     @property
     def y(self) -> Tensor:
@@ -39,7 +42,9 @@ class NetworkStep(NamedTuple):
 
     def first(self, samples: int) -> "NetworkStep":
         """The same step for the first `samples` samples of the batch, as views."""
-        return NetworkStep(tuple(layer.first(samples) for layer in self.layers), self.readout.first(samples))
+        lines = tuple(None if line is None else line[:, :samples] for line in self.lines)
+        layers = tuple(layer.first(samples) for layer in self.layers)
+        return NetworkStep(layers, self.readout.first(samples), lines)
 
 
 class Masks(NamedTuple):
@@ -121,7 +126,24 @@ class Network(nn.Module):
     def initial_state(self, batch: int) -> NetworkState:
         """All zero."""
         return NetworkState(
-            tuple(layer.initial_state(batch) for layer in self.hidden), self.readout.initial_state(batch)
+            tuple(layer.initial_state(batch) for layer in self.hidden),
+            self.readout.initial_state(batch),
+            self.initial_lines(batch),
+        )
+
+    @property
+    def delays(self) -> tuple[Tensor | None, ...]:
+        """Of the synapses of every hidden layer and of the readout, `[n_in]`; () where there are none."""
+        synapses = (*(layer.synapse for layer in self.hidden), self.readout.synapse)
+        found = tuple(synapse.delay for synapse in synapses)
+        return () if all(delay is None for delay in found) else found
+
+    def initial_lines(self, batch: int) -> Lines:
+        """Nothing on its way."""
+        weight = self.readout.synapse.weight
+        return tuple(
+            None if delay is None else new_line(delay, weight.new_zeros(batch, len(delay)))
+            for delay in self.delays
         )
 
     def draw_masks(self, batch: int, generator: torch.Generator) -> Masks | None:
@@ -148,13 +170,17 @@ class Network(nn.Module):
         """
         pre = x if masks is None or masks.input is None else x * masks.input
         steps: list[LayerStep] = []
+        way = Way(self.delays, state.lines)
         for index, (layer, before) in enumerate(zip(self.hidden, state.layers, strict=True)):
+            pre = way.arrive(pre)
             spike = surrogate_spike(layer.neuron) if differentiable else heaviside
             after = layer.step(pre, before, spike)
             mask = None if masks is None else masks.layers[index]
             steps.append(LayerStep(pre, before, after, psi(after, layer.neuron), mask))
             pre = steps[-1].sent
-        return NetworkStep(tuple(steps), self.readout.step(pre, state.readout, differentiable=differentiable))
+        pre = way.arrive(pre)
+        readout = self.readout.step(pre, state.readout, differentiable=differentiable)
+        return NetworkStep(tuple(steps), readout, way.after)
 
     def steps(
         self, x: Tensor, masks: Masks | None = None, *, differentiable: bool = False
@@ -207,7 +233,7 @@ def feed_forward(
 ) -> Network:
     """A chain of layers, all with the same neuron, with weights drawn from `generator`.
 
-    hidden: sizes of dense layers, and convolutions and pools in words (`neurofdfa.stages`); shape: the
+    hidden: sizes of dense layers; convolutions, pools and delays in words (`neurofdfa.stages`); shape: the
     input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky" readout
     in seconds (default 20 dt). recurrent: give every hidden layer synapses from its own spikes, all-to-all
     or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many bits.
@@ -226,13 +252,14 @@ def feed_forward(
             raise UserError(f"tau_out must be a finite number above 0, got {tau}")
         kappa = decay(tau, lif.dt, lif.decay_bits)
     grid = None if weight_bits is None else WeightGrid(weight_bits)
-    chain = plan(n_in, hidden, n_out, shape=shape, recurrent=recurrent, bias=bias, grid=grid)
+    drawn = generator if generator is not None else torch.Generator().manual_seed(0)
+    chain = plan(n_in, hidden, n_out, shape=shape, recurrent=recurrent, bias=bias, grid=grid, generator=drawn)
     layers = [
         SpikingLayer(synapse, lif, recurrent=own, dropout=dropout)
         for synapse, own in zip(chain.layers, chain.recurrent, strict=True)
     ]
     network = Network(layers, Readout(chain.readout, readout, kappa, lif), input_dropout=input_dropout)
-    network.initialise(generator if generator is not None else torch.Generator().manual_seed(0))
+    network.initialise(drawn)
     return network
 
 

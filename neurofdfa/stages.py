@@ -3,15 +3,19 @@
     128                               128 neurons, each of which hears everything below
     conv CxRxK [stride S] [pad P]     C channels with a kernel of R rows and K columns
     pool W                            sums over windows of W x W, in front of whatever comes next
+    delay D, delay A-B                spikes from below arrive D steps later, or each neuron's from A to B
 
 conv and pool need an image below them: the input's (channels, rows, columns), a conv, or a pool.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.grid import WeightGrid
@@ -20,9 +24,11 @@ from neurofdfa.synapse import Conv2d, Dense, Synapse
 
 _CONV = re.compile(r"conv (\d+)x(\d+)x(\d+)((?: (?:stride|pad) \d+)*)")
 _POOL = re.compile(r"pool (\d+)")
+_DELAY = re.compile(r"delay (\d+)(?:-(\d+))?")
 _HELP = {
     "conv": "conv CHANNELSxROWSxCOLUMNS [stride S] [pad P], e.g. 'conv 16x3x3 pad 1'",
     "pool": "pool WINDOW, e.g. 'pool 2'",
+    "delay": "delay STEPS or delay LEAST-MOST, e.g. 'delay 0-7'",
 }
 
 
@@ -43,7 +49,15 @@ class Pool:
     window: int
 
 
-Stage: TypeAlias = int | Conv | Pool
+@dataclass(frozen=True)
+class Delay:
+    """Spikes arrive from `least` to `most` steps late, each neuron's own number drawn once."""
+
+    least: int
+    most: int
+
+
+Stage: TypeAlias = int | Conv | Pool | Delay
 
 
 class Plan(NamedTuple):
@@ -76,10 +90,16 @@ def read_stage(value: int | str) -> Stage:
         if int(found[1]) < 1:
             raise UserError(f"'{text}': a window has 1 row or more")
         return Pool(int(found[1]))
+    if found := _DELAY.fullmatch(text):
+        least, most = int(found[1]), int(found[2] or found[1])
+        if least > most:
+            raise UserError(f"'{text}': the shortest delay comes first")
+        return Delay(least, most)
     kind = text.split(" ")[0] if text else ""
     if kind in _HELP:
         raise UserError(f"'{text}' is not understood: write {_HELP[kind]}")
-    raise UserError(f"'{text}' is no layer: write a number of neurons, {_HELP['conv']}, or {_HELP['pool']}")
+    words = ", ".join(["a number of neurons", *_HELP.values()])
+    raise UserError(f"'{text}' is no layer: write {words}")
 
 
 def plain(value: int | str) -> int | str:
@@ -99,9 +119,11 @@ def plan(
     recurrent: bool = False,
     bias: bool = False,
     grid: WeightGrid | None = None,
+    generator: torch.Generator | None = None,
 ) -> Plan:
     """The synapses of a feed-forward chain. shape: of the input where it is an image, (channels, rows,
-    columns). Raises `UserError`, naming the entry of `hidden`, where something does not fit.
+    columns); generator: of delays that are drawn. Raises `UserError`, naming the entry of `hidden`, where
+    something does not fit.
     """
     below = _Below(n_in, _image(n_in, shape))
     layers: list[Synapse] = []
@@ -109,8 +131,8 @@ def plan(
     for entry in hidden:
         try:
             stage = read_stage(entry)
-            if isinstance(stage, Pool):
-                below = below.pooled(stage.window)
+            if isinstance(stage, Pool | Delay):
+                below = below.behind(stage, generator)
                 continue
             layers.append(below.synapse(stage, bias, grid))
             own.append(_recurrent(layers[-1], grid) if recurrent else None)
@@ -125,18 +147,31 @@ def plan(
 
 @dataclass(frozen=True)
 class _Below:
-    """What the next synapses find below them: n spikes, as an image or not, and a pool that waits."""
+    """What the next synapses find below them: n spikes, as an image or not, a pool and delays that wait."""
 
     n: int
     image: Shape | None
     pool: SumPool | None = None
+    delay: Tensor | None = None
 
-    def pooled(self, window: int) -> "_Below":
-        if self.pool is not None:  # sums of sums
-            return _Below(self.n, self.image, SumPool(self.pool.shape, self.pool.window * window))
-        return _Below(self.n, self.image, SumPool(self._needed(), window))
+    def behind(self, stage: Pool | Delay, generator: torch.Generator | None) -> "_Below":
+        if isinstance(stage, Pool):
+            if self.pool is None:
+                return replace(self, pool=SumPool(self._needed(), stage.window))
+            return replace(self, pool=SumPool(self.pool.shape, self.pool.window * stage.window))
+        if self.delay is not None:
+            raise UserError("one delay follows another: write their sum")
+        if stage.least == stage.most:
+            return replace(self, delay=torch.full((self.n,), stage.most))
+        drawn = generator if generator is not None else torch.Generator().manual_seed(0)
+        steps = torch.randint(stage.least, stage.most + 1, (self.n,), generator=drawn, device=drawn.device)
+        return replace(self, delay=steps)
 
     def synapse(self, stage: int | Conv, bias: bool, grid: WeightGrid | None) -> Synapse:
+        made = self._made(stage, bias, grid)
+        return made if self.delay is None else made.delayed(self.delay)
+
+    def _made(self, stage: int | Conv, bias: bool, grid: WeightGrid | None) -> Synapse:
         if isinstance(stage, int):
             return Dense(self.n, stage, pool=self.pool, bias=bias, grid=grid)
         shape = self._needed() if self.pool is None else self.pool.pooled

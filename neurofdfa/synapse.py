@@ -5,6 +5,8 @@ a channel share one row of weights, and each site hears a patch of the incoming 
 
     drive[c, s] = Σ_i W[c, i] x̂[patch(s, i)] + b[c],   x̂ = x, or its sums over the windows of a pool
 
+With a delay, x is what arrives: the network carries it there (`neurofdfa.delay`), and traces hear it then.
+
 `Dense` has one site that hears everything; `Conv2d` has a site per position. The gradient of shared weights
 is the sum over the sites: ∂/∂W[c, i] = Σ_s δ[c, s] x̂[patch(s, i)].
 """
@@ -27,8 +29,10 @@ from neurofdfa.pooling import Shape, SumPool
 class Synapse(nn.Module, ABC):
     """What all kinds share. weight: one row per channel; bias: `[channels]` or None; pool: sums in front of
     the weights, or None; grid: when set, spikes see the weights rounded to it while `weight` keeps learning
-    in float.
+    in float. delay: steps that each input's spikes are under way, `[n_in]`, int64, or None.
     """
+
+    delay: Tensor | None
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Synapse(nn.Module, ABC):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(self.channels)) if bias else None
         self.grid = grid
+        self.register_buffer("delay", None)
         self._rounded: tuple[int, Tensor] | None = None
 
     @property
@@ -101,6 +106,15 @@ class Synapse(nn.Module, ABC):
             self.weight.copy_(drawn * (gain / math.sqrt(self.fan_in)))
             if self.bias is not None:
                 self.bias.zero_()
+
+    def delayed(self, steps: Tensor) -> "Synapse":
+        """These synapses, with spikes that arrive `steps`, `[n_in]`, late."""
+        if steps.shape != (self.n_in,) or bool((steps < 0).any()):
+            raise UserError(
+                f"a delay is {self.n_in} numbers of steps, none below 0, got {tuple(steps.shape)}"
+            )
+        self.delay = steps
+        return self
 
     def forward(self, pre: Tensor) -> Tensor:
         """W x̂ + b: `[B, n_in]` → `[B, n_out]`."""

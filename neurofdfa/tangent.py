@@ -12,23 +12,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neurofdfa.delay import Lines, Way
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.neuron import LIFTangent
 from neurofdfa.readout import ReadoutTangent
 
 
 class NetworkTangent(NamedTuple):
-    """Tangents of all layers and of the readout; `own`: what recurrent synapses hear next, ṡ + v."""
+    """Tangents of all layers and of the readout; `own`: what recurrent synapses hear next, ṡ + v; lines:
+    those on their way.
+    """
 
     layers: tuple[LIFTangent, ...]
     own: tuple[Tensor, ...]
     readout: ReadoutTangent
+    lines: Lines = ()
 
 
 def initial_tangent(network: Network, batch: int) -> NetworkTangent:
     """All zero, `[B, n]` per layer."""
     layers = tuple(layer.initial_tangent(batch) for layer in network.hidden)
-    return NetworkTangent(layers, tuple(x.s for x in layers), network.readout.initial_tangent(batch))
+    own, readout = tuple(x.s for x in layers), network.readout.initial_tangent(batch)
+    return NetworkTangent(layers, own, readout, network.initial_lines(batch))
 
 
 def tangent_step(
@@ -47,12 +52,13 @@ def tangent_step(
     x_dot = torch.zeros_like(step.layers[0].pre)
     layers: list[LIFTangent] = []
     own: list[Tensor] = []
+    way = Way(network.delays, tangent.lines)
     for index, (layer, seen) in enumerate(zip(network.hidden, step.layers, strict=True)):
+        x_dot = way.arrive(x_dot)
         own_dot = tangent.own[index] if recurrent else None
         after = layer.tangent_step(x_dot, own_dot, tangent.layers[index], seen.before, seen.psi)
         own.append(after.s + probes[index])
         x_dot = own[-1] if seen.mask is None else after.s * seen.mask + probes[index]
         layers.append(after)
-    return NetworkTangent(
-        tuple(layers), tuple(own), network.readout.tangent_step(x_dot, tangent.readout, step.readout)
-    )
+    readout = network.readout.tangent_step(way.arrive(x_dot), tangent.readout, step.readout)
+    return NetworkTangent(tuple(layers), tuple(own), readout, way.after)

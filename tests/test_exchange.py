@@ -25,6 +25,7 @@ CONVOLUTIONS = {
     "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}, 2),
     "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}, 2),
     "no square": (["conv 6x2x3 stride 2", "pool 1", "conv 4x2x3"], {"bias": True}, 2),
+    "delays": (["delay 1", "pool 2", "conv 4x3x3 pad 1", "delay 0-3", "pool 2", 9, "delay 2"], {}, 0),
     "a pool before a dense layer": (["pool 4", 5], {"bias": True}, 0),
 }
 
@@ -50,6 +51,7 @@ def test_convolutions_and_pools_keep_their_dynamics(tmp_path: Path, name: str) -
     assert sum(edge.kernel is not None for edge in read.edges) == kernels  # for Lava's own Conv
     kinds = {type(node) for node in nir.read(tmp_path / "net.nir", type_check=False).nodes.values()}
     assert nir.SumPool2d in kinds
+    assert (nir.Delay in kinds) == (name == "delays")
     assert (nir.Conv2d in kinds) == any("conv" in str(entry) for entry in hidden)
 
 

@@ -6,7 +6,7 @@ import torch
 from neurofdfa.errors import UserError
 from neurofdfa.network import feed_forward
 from neurofdfa.pooling import SumPool
-from neurofdfa.stages import Conv, Pool, plain, plan, read_stage
+from neurofdfa.stages import Conv, Delay, Pool, plain, plan, read_stage
 from neurofdfa.synapse import Conv2d, Dense
 
 
@@ -18,6 +18,8 @@ from neurofdfa.synapse import Conv2d, Dense
         ("conv 16x3x5", Conv(16, (3, 5))),
         ("Conv  16x3x5 pad 1  stride 2 ", Conv(16, (3, 5), stride=2, padding=1)),
         ("pool 2", Pool(2)),
+        ("delay 3", Delay(3, 3)),
+        ("Delay 0-7", Delay(0, 7)),
     ],
 )
 def test_reading(text, stage):
@@ -36,6 +38,8 @@ def test_reading(text, stage):
         ("conv 0x3x3", "are 1 or more"),
         ("conv 4x3x3 stride 0", "are 1 or more"),
         ("pool", "write pool WINDOW"),
+        ("delay", "write delay STEPS or delay LEAST-MOST"),
+        ("delay 5-2", "the shortest delay comes first"),
         ("pool 0", "a window has 1 row or more"),
         ("lstm 5", "'lstm 5' is no layer: write a number of neurons, conv"),
         ("", "'' is no layer"),
@@ -81,6 +85,7 @@ def test_recurrence_of_a_convolution_keeps_its_image():
         ([10, "pool 2"], (1, 8, 8), "'pool 2': it needs an image below it and finds 10 neurons"),
         (["pool 3"], (1, 8, 8), "'pool 3': a pool of 3 x 3 does not tile an image of 8 x 8"),
         (["conv 4x9x9"], (1, 8, 8), "'conv 4x9x9': a kernel of 9 x 9 is larger"),
+        (["delay 1", "delay 2", 5], (), "'delay 2': one delay follows another"),
         (["pool 2"], (1, 8, 8), "at least one layer of neurons"),
         ([5], (1, 8, 9), "a shape of .1, 8, 9. does not fit 64 inputs"),
     ],

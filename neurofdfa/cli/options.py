@@ -1,6 +1,7 @@
 """What all commands share: options, output for people and for scripts."""
 
 import json
+import shlex
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def say(text: Any, quiet: bool) -> None:
 
 def this_command() -> str:
     """The command line as the user typed it, without the interpreter's path."""
-    return " ".join(["neurofdfa", *sys.argv[1:]])
+    return shlex.join(["neurofdfa", *sys.argv[1:]])
 
 
 @contextmanager

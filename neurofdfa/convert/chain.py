@@ -165,6 +165,8 @@ def _derivative(spike: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
 
 
 def _check_dense(synapse: Synapse, where: str, peer: str) -> None:
+    if synapse.delay is not None:
+        raise UserError(f"{where} has delays, which are not converted to {peer}: export it to NIR")
     if type(synapse) is not Dense or synapse.pool is not None:
         kind = (
             "a pool in front of it"

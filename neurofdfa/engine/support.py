@@ -34,6 +34,8 @@ def why_not_network(network: Network) -> str | None:
     if network.readout.population is not None:
         return "the event engine has no spiking readout"
     for synapse in (*(layer.synapse for layer in network.hidden), network.readout.synapse):
+        if synapse.delay is not None:
+            return "the event engine has no delays"
         if type(synapse) is not Dense or synapse.pool is not None:
             kind = "pools" if type(synapse) is Dense else "convolutions"
             return f"the event engine has dense layers only, no {kind}"

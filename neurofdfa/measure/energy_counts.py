@@ -93,7 +93,8 @@ class LayerActivity(NamedTuple):
     far as they are heard. channels: neurons with weights of their own.
     events: connections behind non-zero inputs; own: behind own spikes of the step before; heard, own_heard:
     behind those that have been non-zero so far; spikes: per sequence; analog: inputs are not only 0 and 1;
-    stateful: words of state per neuron; spiking: False for a readout that only integrates.
+    stateful: words of state per neuron; waiting: words on the way to it through delays; spiking: False for a
+    readout that only integrates.
     """
 
     n: int
@@ -105,6 +106,7 @@ class LayerActivity(NamedTuple):
     bias: bool
     spiking: bool
     stateful: int
+    waiting: int
     analog: bool
     events: Tensor
     own: Tensor
@@ -186,6 +188,7 @@ def _activity(synapse: Synapse, pre: Tensor, recurrent: Synapse | None, own: Ten
         bias=bias,
         spiking=False,
         stateful=1,
+        waiting=0 if synapse.delay is None else int(synapse.delay.max()) * synapse.n_in,
         analog=not bool(((pre == 0) | (pre == 1)).all()),
         events=per_step(synapse, pre),
         own=per_step(recurrent, own) if recurrent is not None and own is not None else zero,
@@ -201,6 +204,7 @@ def forward(activity: Activity) -> Counts:
     total = Counts()
     for layer in activity.layers:
         operations = float(layer.events.sum() + layer.own.sum())
+        waiting = {"delay_lines": float(layer.waiting)} if layer.waiting else {}
         total += Counts(
             synaptic_operations=operations,
             multiplied_synaptic_operations=float(layer.events.sum()) if layer.analog else 0.0,
@@ -211,6 +215,7 @@ def forward(activity: Activity) -> Counts:
             memory={
                 "weights": layer.parameters,
                 "neuron_state": layer.n * layer.stateful,
-            },
+            }
+            | waiting,
         )
     return total

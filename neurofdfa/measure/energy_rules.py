@@ -43,7 +43,7 @@ def _tangents(case: Case, share: float, lowest: int = 0) -> Counts:
     return Counts(
         tangent_operations=share * steps * _above(case, lowest),
         tangent_updates=share * steps * sum(layer.n for layer in layers),
-        memory={"tangents": sum(layer.n * layer.stateful for layer in layers)},
+        memory={"tangents": sum(layer.n * layer.stateful + layer.waiting for layer in layers)},
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from neurofdfa.delay import Way
 from neurofdfa.layer import LayerStep
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.neuron import LIFState, psi, surrogate_spike
@@ -76,8 +77,9 @@ def grafted_step(
     """A played step with the graph that the network would have built: values are those of `played`."""
     pre = x if masks is None or masks.input is None else x * masks.input
     layers: list[LayerStep] = []
+    way = Way(network.delays, state.lines)
     for layer, history, seen in zip(network.hidden, state.layers, played.layers, strict=True):
-        pre, before = _graft(seen.pre, pre), _graft_state(seen.before, history)
+        pre, before = _graft(seen.pre, way.arrive(pre)), _graft_state(seen.before, history)
         live = layer.step(pre, before, surrogate_spike(layer.neuron))
         after = _graft_state(seen.after, live)
         layers.append(LayerStep(pre, before, after, psi(after, layer.neuron).detach(), seen.mask))
@@ -87,6 +89,7 @@ def grafted_step(
     if neuron is not None and readout.population is not None:
         neuron = _graft_state(readout.population.before, neuron)
     live_readout = network.readout.step(
-        _graft(readout.pre, pre), ReadoutState(state.readout.y, neuron), differentiable=True
+        _graft(readout.pre, way.arrive(pre)), ReadoutState(state.readout.y, neuron), differentiable=True
     )
-    return NetworkStep(tuple(layers), live_readout._replace(y=_graft(readout.y, live_readout.y)))
+    read = live_readout._replace(y=_graft(readout.y, live_readout.y))
+    return NetworkStep(tuple(layers), read, way.after)

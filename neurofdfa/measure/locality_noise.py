@@ -78,7 +78,9 @@ class Noise:
             population = self._altered_layer("readout", readout.population)
         pre = self.altered("readout.input", readout.pre)
         return NetworkStep(
-            layers, readout._replace(pre=pre, y=self.altered("outputs", readout.y), population=population)
+            layers,
+            readout._replace(pre=pre, y=self.altered("outputs", readout.y), population=population),
+            true.lines,
         )
 
     def _altered_layer(self, name: str, seen: LayerStep) -> LayerStep:

@@ -29,7 +29,7 @@ from neurofdfa.signal.interface import (
     Signals,
     check_feedback_per,
 )
-from neurofdfa.signal.spatial import output_delta, synapses_above
+from neurofdfa.signal.spatial import check_no_delay_above, output_delta, synapses_above
 from neurofdfa.team import Share
 from neurofdfa.trace import PerSynapse, Trace
 
@@ -75,7 +75,10 @@ class EProp(Rule[Any]):
 
     def init(self, network: Network, generator: torch.Generator) -> Any:
         """Random, zero or no B."""
-        return Feedback(()) if self.feedback == "symmetric" else self.origin.init(network, generator)
+        if self.feedback != "symmetric":
+            return self.origin.init(network, generator)
+        check_no_delay_above(network, self.name)
+        return Feedback(())
 
     def begin(self, network: Network, state: Any, share: Share) -> Any:
         """Start the probes of learnt feedback."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.spatial import spatial_signals, synapses_above
+from neurofdfa.signal.spatial import check_no_delay_above, spatial_signals, synapses_above
 from neurofdfa.synapse import Synapse
 
 
@@ -38,7 +38,8 @@ class FA(Rule[BackwardMatrices]):
         return False
 
     def init(self, network: Network, generator: torch.Generator) -> BackwardMatrices:
-        """Draw the matrices once."""
+        """Draw the matrices once; raises `UserError` for delays behind hidden layers."""
+        check_no_delay_above(network, self.name)
 
         def draw(synapse: Synapse) -> Tensor:
             weight = synapse.weight

@@ -17,17 +17,21 @@ Two kernels for the noise trace:
   kernel's share is about 1/2 with an integrator and (1+κ²)/(1−κ²)/T with a leaky readout. Paths
   through the last layer's recurrence arrive later than h lasts: only the output kernel sees them.
 
+Behind delays z starts when the probed spikes arrive (those of further layers count with their mean).
+
 With a row of B per channel, all S positions of a channel carry the same v: ẋ vᵀ / S is then the mean of
 their Jacobians, with at most the variance of the mean of separate estimates, as (Σ_s J_s)² ≤ S Σ_s J_s².
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from neurofdfa.delay import new_line, send
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import (
@@ -39,6 +43,7 @@ from neurofdfa.signal.interface import (
     broadcast_back,
     check_feedback_per,
     feedback_rows,
+    per_row,
 )
 from neurofdfa.tangent import NetworkTangent, initial_tangent, tangent_step
 from neurofdfa.team import Share
@@ -53,10 +58,18 @@ class KernelPulse(NamedTuple):
     energy: float = 0.0
 
 
+class Wait(NamedTuple):
+    """Probes, and the kernel's gain, on their way through delays. steps: how late they come, `[rows]`."""
+
+    steps: Tensor
+    probes: Tensor
+    gains: Tensor
+
+
 class FDFAState(NamedTuple):
     """matrices: B per layer, `[rows, k]`. updates: refreshes so far. generator: of the probes.
 
-    tangent, noise, kernels: of the current sequence, None when it is not probed. observed: its probed
+    tangent, noise, kernels, waits: of the current sequence, None when it is not probed. observed: its probed
     samples.
     """
 
@@ -67,6 +80,7 @@ class FDFAState(NamedTuple):
     tangent: NetworkTangent | None = None
     noise: tuple[Stages, ...] = ()
     kernels: tuple["KernelPulse", ...] = ()
+    waits: tuple["Wait | None", ...] = ()
     observed: Share = Share(1)
 
 
@@ -141,6 +155,9 @@ class FDFA(Rule[FDFAState]):
             tangent=initial_tangent(network, probed),
             noise=tuple(cascade_state(k, zero) for k, zero in zip(kernels, zeros, strict=True)),
             kernels=tuple(KernelPulse((0.0,) * sum(1 for d in k if d)) for k in kernels),
+            waits=_waits(
+                network, [b.shape[0] for b in state.matrices], state.matrices[0].new_zeros(probed, 1)
+            ),
             observed=observed,
         )
 
@@ -180,14 +197,22 @@ class FDFA(Rule[FDFAState]):
         estimates: list[Tensor] = []
         noise: list[Stages] = []
         kernels: list[KernelPulse] = []
+        waits: list[Wait | None] = []
         for index, decays in enumerate(self.kernels(network)):
-            z, stages = cascade(decays, probes[index], state.noise[index])
             pulse = _advance(state.kernels[index], decays, t)
-            gain = 1.0 if self.kernel == "output" else pulse.total
-            estimates.append(outputs.t() @ z * (gain / (probed * pulse.energy * sites[index])))
+            gain = (1.0 if self.kernel == "output" else pulse.total) / pulse.energy
+            v, heard, wait = _arrived(probes[index], gain, state.waits[index])
+            z, stages = cascade(decays, v, state.noise[index])
+            estimate = outputs.t() @ z * (heard / (probed * sites[index]))
+            if isinstance(heard, Tensor):  # nothing has come through yet: no news of B
+                estimate = torch.where(heard > 0, estimate, state.matrices[index].t())
+            estimates.append(estimate)
             noise.append(stages)
             kernels.append(pulse)
-        return tuple(estimates), state._replace(tangent=tangent, noise=tuple(noise), kernels=tuple(kernels))
+            waits.append(wait)
+        return tuple(estimates), state._replace(
+            tangent=tangent, noise=tuple(noise), kernels=tuple(kernels), waits=tuple(waits)
+        )
 
     def trainable(self, state: FDFAState) -> tuple[Tensor, ...]:
         """B follows its pseudo-gradient B − Ĵᵀ."""
@@ -209,6 +234,32 @@ class FDFA(Rule[FDFAState]):
         else:
             v = torch.randint(0, 2, shape, generator=generator, device=generator.device) * 2.0 - 1.0
         return observed.rows(v).to(like.device, like.dtype)
+
+
+def _arrived(v: Tensor, gain: float, wait: Wait | None) -> tuple[Tensor, Tensor | float, Wait | None]:
+    """Probes, and the kernel's gain so far, as they are `wait.steps` later; a gain of 0 before the first."""
+    if wait is None:
+        return v, gain, None
+    arrived, probes = send(wait.steps, v, wait.probes)
+    reached, gains = send(wait.steps, v.new_full((1, v.shape[1]), gain), wait.gains)
+    return arrived, reached.squeeze(0), Wait(wait.steps, probes, gains)
+
+
+def _waits(network: Network, rows: Sequence[int], like: Tensor) -> tuple[Wait | None, ...]:
+    """How late each row's probes come through: by the layer's own axons, and the mean of those above them."""
+    delays = network.delays[1:] or (None,) * len(rows)
+    found: list[Wait | None] = []
+    for index, (layer, n) in enumerate(zip(network.hidden, rows, strict=True)):
+        own, above = delays[index], [delay for delay in delays[index + 1 :] if delay is not None]
+        if own is None and not above:
+            found.append(None)
+            continue
+        late = torch.zeros(layer.n, device=like.device) if own is None else own.double()
+        late = late + sum(float(delay.double().mean()) for delay in above)
+        steps = per_row(late.unsqueeze(0), n).squeeze(0).round().long()
+        probes = new_line(steps, like.new_zeros(len(like), n))
+        found.append(Wait(steps, probes, new_line(steps, like.new_zeros(1, n))))
+    return tuple(found)
 
 
 def _advance(pulse: KernelPulse, decays: tuple[float, ...], t: int) -> KernelPulse:

@@ -13,7 +13,7 @@ import torch
 
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.spatial import spatial_signals
+from neurofdfa.signal.spatial import check_no_delay_above, spatial_signals
 from neurofdfa.trace import PerNeuron, Trace
 
 
@@ -32,7 +32,8 @@ class OTTT(Rule[None]):
         return False
 
     def init(self, network: Network, generator: torch.Generator) -> None:
-        """Nothing to remember."""
+        """Nothing to remember; raises `UserError` for delays behind hidden layers."""
+        check_no_delay_above(network, self.name)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neurofdfa.delay import Way
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.neuron import lif_tangent_step
@@ -42,17 +43,18 @@ def push_step(
     network: Network, step: NetworkStep, pushes: tuple[Tensor, ...], tangent: NetworkTangent
 ) -> NetworkTangent:
     """Advance all tangents by the step that the network just made. pushes: on the drives, `[B, n]`."""
-    x_dot: Tensor | None = None
+    x_dot = torch.zeros_like(step.layers[0].pre)
+    way = Way(network.delays, tangent.lines)
     layers = list(tangent.layers)
     sent: list[Tensor] = []
     for index, (layer, seen) in enumerate(zip(network.hidden, step.layers, strict=True)):
-        drive_dot = pushes[index] if x_dot is None else pushes[index] + layer.synapse.linear(x_dot)
+        x_dot = way.arrive(x_dot)
+        drive_dot = pushes[index] + layer.synapse.linear(x_dot) if index else pushes[index]
         if layer.recurrent is not None:
             drive_dot = drive_dot + layer.recurrent.linear(tangent.layers[index].s)
         after = lif_tangent_step(drive_dot, tangent.layers[index], seen.before, seen.psi, layer.neuron)
         layers[index] = after
         x_dot = after.s if seen.mask is None else after.s * seen.mask
         sent.append(x_dot)
-    assert x_dot is not None
-    readout = network.readout.tangent_step(x_dot, tangent.readout, step.readout)
-    return NetworkTangent(tuple(layers), tuple(sent), readout)
+    readout = network.readout.tangent_step(way.arrive(x_dot), tangent.readout, step.readout)
+    return NetworkTangent(tuple(layers), tuple(sent), readout, way.after)

@@ -26,7 +26,7 @@ from neurofdfa.signal.interface import (
     check_feedback_per,
     random_feedback,
 )
-from neurofdfa.signal.spatial import spatial_signals
+from neurofdfa.signal.spatial import check_no_delay_above, spatial_signals
 from neurofdfa.trace import LayerGradient, Trace, outer
 
 
@@ -115,6 +115,7 @@ class STLLR(Rule[Feedback]):
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B where it is used."""
         if self.feedback != "random":
+            check_no_delay_above(network, self.name)
             return Feedback(())
         return Feedback(random_feedback(network, generator, self.scale, self.feedback_per))
 

@@ -16,7 +16,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.signal.interface import Broadcast, Rule, Signals
-from neurofdfa.signal.spatial import spatial_signals
+from neurofdfa.signal.spatial import check_no_delay_above, spatial_signals
 from neurofdfa.trace import LayerGradient, Trace, outer
 
 
@@ -63,7 +63,8 @@ class SLTT(Rule[None]):
         return False
 
     def init(self, network: Network, generator: torch.Generator) -> None:
-        """Nothing to remember."""
+        """Nothing to remember; raises `UserError` for delays behind hidden layers."""
+        check_no_delay_above(network, self.name)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: None

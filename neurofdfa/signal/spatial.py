@@ -8,6 +8,7 @@ the rules that are local in time only.
 
 from torch import Tensor
 
+from neurofdfa.errors import UserError
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.synapse import Synapse
 
@@ -15,6 +16,17 @@ from neurofdfa.synapse import Synapse
 def synapses_above(network: Network) -> tuple[Synapse, ...]:
     """For each hidden layer the synapses that its spikes drive."""
     return (*(layer.synapse for layer in network.hidden[1:]), network.readout.synapse)
+
+
+def check_no_delay_above(network: Network, name: str) -> None:
+    """Raise `UserError` where spikes of a hidden layer arrive later than they are sent: an error that comes
+    down within the step would meet the wrong spikes.
+    """
+    if any(synapse.delay is not None for synapse in synapses_above(network)):
+        raise UserError(
+            f"'{name}' sends errors down within one step, so it takes no delay behind a hidden layer: "
+            "delay the input only, or choose a rule that broadcasts"
+        )
 
 
 def output_delta(step: NetworkStep, error: Tensor) -> Tensor:

@@ -242,7 +242,8 @@ def test_layers_of_other_kinds_are_refused():
         to_snntorch(network)
     for hidden, reason in (
         (["conv 2x3x3"], "layer 1 has synapses of kind Conv2d"),
-        (["pool 2", 3], "a pool"),
+        (["pool 2", 3], "layer 1 has a pool"),
+        ([3, "delay 2"], "the readout has delays"),
     ):
         with pytest.raises(UserError, match=f"{reason}.* not converted to snnTorch"):
             to_snntorch(feed_forward(16, hidden, 2, shape=(1, 4, 4)))

@@ -37,6 +37,14 @@ def test_fdfa_on_digits() -> None:
     assert float(re.findall(r"transpose: (\S+)", text)[0]) > 0.9
 
 
+def test_fdfa_through_convolutions() -> None:
+    text = output("digits_conv.py", "3")
+    assert accuracies(text)[0] > 80
+    cosines = [float(found) for found in re.findall(r"layer \d: (\S+)", text)]
+    assert len(cosines) == 2
+    assert min(cosines) > 0.1
+
+
 @pytest.mark.parametrize("peer", ["snntorch", "norse"])
 def test_the_same_network_in_a_peer(peer: str) -> None:
     text = output(f"digits_{peer}.py", "4")

@@ -220,6 +220,14 @@ def test_learning_of_a_convolution(per: str, rows: int) -> None:
     assert exact.memory["traces"] == connections * 2 + 4
 
 
+def test_what_is_on_its_way_takes_memory() -> None:
+    net = feed_forward(3, ["delay 2", 4, "delay 1-3"], 2, generator=torch.Generator().manual_seed(0))
+    late = int(net.readout.synapse.delay.max())
+    found = count(net, torch.zeros(2, 1, 3), "fdfa")
+    assert found.inference.counts.memory["delay_lines"] == 2 * 3 + late * 4
+    assert found.learning["fdfa"].counts.memory["tangents"] == (4 * 2 + 2 * 3) + (2 + late * 4)
+
+
 def test_every_rule_has_a_ledger_of_a_convolution() -> None:
     net = feed_forward(16, ["conv 2x3x3 pad 1", "pool 2", 5], 3, shape=(1, 4, 4), bias=True, recurrent=True)
     for name in RULES:

@@ -83,8 +83,11 @@ def simulate(
     masks: Sequence[Tensor | None] | None = None,
     probes: Sequence[Sequence[Tensor]] | None = None,
     cut_recurrence: bool = False,
+    delays: Sequence[Tensor | None] | None = None,
 ) -> Outcome:
     """Run a sequence `[T, B, n]`. probes[t][l] is added to what layer l transmits at step t.
+
+    delays: steps by which the spikes in front of each layer and the readout arrive late, `[n]`.
 
     cut_recurrence: no derivative flows through recurrent spikes (what a rule without paths through
     other neurons can see).
@@ -109,10 +112,20 @@ def simulate(
         u = spec.beta * u * (1 - reset) + i if spec.hard else spec.beta * u + i - spec.theta * reset
         return [i, u, spike(u - spec.theta)]
 
+    sent_to: list[list[Tensor]] = [[] for _ in [*names, out]]
+
+    def arrived(index: int, sent: Tensor) -> Tensor:
+        if not delays or delays[index] is None:
+            return sent
+        sent_to[index].append(sent)
+        past = [torch.zeros_like(sent)] * int(delays[index].max()) + sent_to[index]
+        return torch.stack([past[-1 - int(d)][:, i] for i, d in enumerate(delays[index])], 1)
+
     for t in range(steps):
         pre = x[t]
         row: list[Tensor] = []
         for index, name in enumerate(names):
+            pre = arrived(index, pre)
             drive = pre @ w[f"{name}.weight"].T
             if f"{name}.bias" in w:
                 drive = drive + w[f"{name}.bias"]
@@ -128,6 +141,7 @@ def simulate(
             recurrent_in[index] = pre if mask is None else s + probe
             row.append(pre)
         sent_log.append(row)
+        pre = arrived(len(names), pre)
         drive = pre @ w[f"{out}.weight"].T
         if f"{out}.bias" in w:
             drive = drive + w[f"{out}.bias"]

@@ -1,0 +1,54 @@
+"""Learn digits online through two convolutions with FDFA; its updates beside those of backpropagation.
+
+python examples/digits_conv.py [epochs]
+"""
+
+import sys
+
+import torch
+
+from neurofdfa.data.batches import batches, evaluation_batches
+from neurofdfa.data.load import load
+from neurofdfa.learner import Learner, adam
+from neurofdfa.measure.alignment import alignment
+from neurofdfa.network import Network, feed_forward, scale_to_rate
+from neurofdfa.signal import FDFA
+
+
+def main(epochs: int = 8) -> None:
+    torch.set_num_threads(1)
+    data = load("digits", steps=8, encode="poisson", max_rate=1.0)
+    generator = torch.Generator().manual_seed(0)
+
+    # 8 kernels over 8 x 8 pixels, sums over 2 x 2 spikes, 16 kernels, and a readout of all their positions.
+    hidden = ["conv 8x3x3 pad 1", "pool 2", "conv 16x3x3"]
+    network = feed_forward(data.n_in, hidden, data.n_out, shape=data.shape, generator=generator)
+    for index, layer in enumerate(network.hidden, 1):
+        synapse = layer.synapse
+        print(f"layer {index} has {layer.n} neurons, {synapse.weight.numel()} weights of its own")
+    first, _ = next(batches(data.train, 128, data.encode, data.steps, generator))
+    scale_to_rate(network, first, 0.06)
+
+    # Every position has a row of feedback; with FDFA(feedback_per="channel") those of a channel share one.
+    learner = Learner(network, FDFA(fraction=0.5), adam(1e-2), generator=generator)
+    for epoch in range(1, epochs + 1):
+        for x, target in batches(data.train, 64, data.encode, data.steps, generator):
+            learner.train(x, target)
+        share = accuracy(network, evaluation_batches(data, data.validation, 256))
+        print(f"epoch {epoch:2}  validation {share:.1%}")
+
+    # The cosine of FDFA's update with the exact surrogate gradient of the same weights, per sample.
+    some = data.validation.select(slice(0, 16))
+    found = alignment(learner, *next(evaluation_batches(data, some, 16)))
+    for index, (mean, std) in enumerate(zip(found.mean, found.std, strict=True), 1):
+        print(f"cosine with backpropagation through time in layer {index}: {mean:.2f} ± {std:.2f}")
+    print(f"test accuracy {accuracy(network, evaluation_batches(data, data.open_test(), 256)):.2%}")
+
+
+def accuracy(network: Network, samples: object) -> float:
+    hits = [network.decode(network.run(x).y).argmax(1) == target for x, target in samples]
+    return torch.cat(hits).float().mean().item()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
