@@ -25,7 +25,7 @@ CONVOLUTIONS = {
     "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}, 2),
     "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}, 2),
     "no square": (["conv 6x2x3 stride 2", "pool 1", "conv 4x2x3"], {"bias": True}, 2),
-    "delays": (["delay 1", "pool 2", "conv 4x3x3 pad 1", "delay 0-3", "pool 2", 9, "delay 2"], {}, 0),
+    "delays": (["delay 1", "pool 2", "conv 4x3x3 pad 1", "delay 0-3", "pool 2", 9, "delay 2"], {}, 1),
     "a pool before a dense layer": (["pool 4", 5], {"bias": True}, 0),
 }
 
