@@ -47,6 +47,15 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, write)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes whole."""
+
+    def write(file: Path) -> None:
+        file.write_bytes(content)
+
+    write_whole(path, write)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
@@ -65,12 +74,7 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write named tensors and string metadata as safetensors, whole."""
     flat = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    packed = save(flat, dict(metadata))
-
-    def write(file: Path) -> None:
-        file.write_bytes(packed)
-
-    write_whole(path, write)
+    write_bytes(path, save(flat, dict(metadata)))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

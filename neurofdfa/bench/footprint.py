@@ -13,6 +13,7 @@ from torch import Tensor
 from neurofdfa.bench.compare import OURS
 from neurofdfa.bench.nets import net_named, prepare
 from neurofdfa.bench.peers import STILL, peer, sort_out
+from neurofdfa.bptt import BPTT
 from neurofdfa.engine.events import EventLearner
 from neurofdfa.errors import UserError
 from neurofdfa.learner import Learner, adam
@@ -78,6 +79,9 @@ def added(name: str, rule: str, net_name: str, steps: int, batch: int, seed: int
 def _trainer(name: str, rule: str, network: Network, x: Tensor, target: Tensor) -> Callable[[], Any]:
     if name != OURS:
         return peer(name, network).trainer(x, target)
+    if rule == "bptt":
+        exact = BPTT(network, adam(STILL))
+        return lambda: exact.train(x, target)
     options = {"fraction": 1 / 8} if rule == "fdfa" else {}
     kind = EventLearner if rule in ("fdfa", "dfa", "dkp", "readout-only") else Learner
     learner = kind(network, rule_named(rule, **options), adam(STILL))

@@ -1,13 +1,13 @@
 """`neurofdfa bench train | infer | memory`: this machine's figures beside other simulators."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from neurofdfa.cli.options import AsJson, Quiet, Seed, emit, say
+from neurofdfa.cli.options import AsJson, Quiet, Seed, emit, say, this_command
 
 if TYPE_CHECKING:
     from neurofdfa.bench.compare import Floor, Kind, Row
@@ -74,7 +74,6 @@ def memory(
     """Measure the memory that a training step adds, against the number of time steps."""
     from neurofdfa.bench.footprint import footprints
     from neurofdfa.bench.peers import sort_out
-    from neurofdfa.bench.plot import plot_footprints
 
     found, missing = sort_out(_words(against))
     _name_missing(missing, quiet)
@@ -84,7 +83,7 @@ def memory(
         table.add_row(row.peer, row.rule, str(row.T), f"{row.bytes / 2**20:.1f}")
     say(table, quiet)
     document = _document("memory", missing, [row._asdict() for row in rows])
-    _save(out, "memory", document, lambda path: plot_footprints(rows, path), quiet)
+    _save(out, "memory", document, quiet)
     emit(document, as_json)
 
 
@@ -102,7 +101,6 @@ def _times(
 ) -> None:
     from neurofdfa.bench.compare import compare
     from neurofdfa.bench.peers import sort_out
-    from neurofdfa.bench.plot import plot_rows
 
     found, missing = sort_out(_words(against))
     _name_missing(missing, quiet)
@@ -126,7 +124,7 @@ def _times(
         "seed": seed,
         "floor_ratio": [floor._asdict() for floor in floors],
     }
-    _save(out, kind, document, lambda path: plot_rows(rows, path), quiet)
+    _save(out, kind, document, quiet)
     emit(document, as_json)
 
 
@@ -158,7 +156,7 @@ def _floor_sentence(floor: "Floor") -> str:
 def _document(kind: str, missing: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
     from neurofdfa.lab.finished import versions
 
-    return {"kind": kind, "rows": rows, "missing": missing, "versions": versions()}
+    return {"kind": kind, "command": this_command(), "rows": rows, "missing": missing, "versions": versions()}
 
 
 def _name_missing(missing: list[str], quiet: bool) -> None:
@@ -169,18 +167,18 @@ def _name_missing(missing: list[str], quiet: bool) -> None:
         )
 
 
-def _save(out: Path, name: str, document: dict[str, Any], plot: Callable[[Path], None], quiet: bool) -> None:
+def _save(out: Path, name: str, document: dict[str, Any], quiet: bool) -> None:
+    """Write the figures, and the report of all that the folder holds."""
     from neurofdfa.errors import UserError
-    from neurofdfa.files import write_json, write_whole
+    from neurofdfa.files import write_json
+    from neurofdfa.lab.report import write
 
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
     write_json(out / f"{name}.json", document)
-    if document["rows"]:
-        write_whole(out / f"{name}.svg", plot)
-    say(f"written: {out / name}.json" + (f", {out / name}.svg" if document["rows"] else ""), quiet)
+    say(f"Figures: {out / name}.json\nReport: {write(out)}", quiet)
 
 
 def _words(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """`neurofdfa demo | train | report`: making runs."""
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -106,12 +107,17 @@ def train(
         Path | None, typer.Option("--from", help="A run whose weights to start from, e.g. to fine-tune.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    live: Annotated[
+        bool, typer.Option("--tensorboard", help="Write events for TensorBoard into --out/tensorboard.")
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Train one network with one rule into a run folder; with torchrun, in several processes."""
     from neurofdfa.lab import run as lab
+    from neurofdfa.lab.live import tensorboard
+    from neurofdfa.lab.record import Epoch
     from neurofdfa.torchrun import joined
 
     given: dict[str, Any] = {
@@ -130,19 +136,19 @@ def train(
     }
     changed = {key: value for key, value in given.items() if value is not None}
     changed |= dict(_setting(text) for text in settings or [])
-    with joined() as team:
+    with ExitStack() as stack:
+        team = stack.enter_context(joined())
         quiet = quiet or not team.leads
         chosen = _start(config, out if resume else None, team).with_settings(changed)
-        with progress_bars(quiet) as bars:
-            show = _epoch_bars(bars, quiet)
-            summary = lab.train(
-                chosen,
-                out,
-                command=this_command(),
-                resume=resume,
-                progress=lambda epoch, total: show(chosen.rule.name, epoch, total),
-                team=team,
-            )
+        tell = stack.enter_context(tensorboard(out)) if live and team.leads else None
+        show = _epoch_bars(stack.enter_context(progress_bars(quiet)), quiet)
+
+        def on_epoch(epoch: Epoch, total: int) -> None:
+            show(chosen.rule.name, epoch, total)
+            if tell is not None:
+                tell(epoch)
+
+        summary = lab.train(chosen, out, command=this_command(), resume=resume, progress=on_epoch, team=team)
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
         f"{summary.best_epoch}, {summary.seconds:.1f} s of training, "
@@ -165,17 +171,24 @@ def _start(config: Path | None, resumed: Path | None, team: "Team") -> "RunConfi
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run, demo or comparison folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of a run, demo, comparison, sweep or bench.")
+    ],
+    picture: Annotated[Path | None, typer.Option(help="Also one picture of the result, as PNG.")] = None,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a folder's results as one self-contained HTML file."""
-    from neurofdfa.lab.report import write
+    from neurofdfa.files import write_bytes
+    from neurofdfa.lab.report import figure, write
 
     path = write(folder)
     say(f"Report: {path}", quiet)
-    emit({"report": str(path)}, as_json)
+    if picture is not None:
+        write_bytes(picture, figure(folder))
+        say(f"Picture: {picture}", quiet)
+    emit({"report": str(path), "picture": None if picture is None else str(picture)}, as_json)
 
 
 def _epoch_bars(bars: Progress, quiet: bool) -> Any:

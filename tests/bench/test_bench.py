@@ -64,8 +64,11 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("snntorch", "bptt", 2),
     ]
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "memory.json", "memory.svg", "train.json", "train.svg",
+        "memory.json", "report.html", "train.json",
     ]  # fmt: skip
+    html = (tmp_path / "report.html").read_text()
+    assert f"{row['ratio']:.2f}" in html
+    assert all(f"{rows[k]['bytes'] / 2**20:.1f}" in html for k in (0, 1))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from neurofdfa.errors import UserError
 from neurofdfa.lab.report.ablation_page import ablation_page, ablation_picture
+from neurofdfa.lab.report.bench_page import bench_page, bench_picture, is_bench, read_bench
 from neurofdfa.lab.report.comparison_page import comparison_page, comparison_picture
 from neurofdfa.lab.report.demo_page import demo_page
 from neurofdfa.lab.report.page import Page
@@ -46,6 +47,7 @@ KINDS: tuple[Kind, ...] = (
     _kind("demo", is_demo, read_demo, demo_page, demo_picture),
     _kind("comparison", is_comparison, read_comparison, comparison_page, comparison_picture),
     _kind("ablation", is_ablation, read_ablation, ablation_page, ablation_picture),
+    _kind("measurement", is_bench, read_bench, bench_page, bench_picture),
     _kind("run", is_run, read_run, run_page, run_picture),
 )
 """In the order in which they are tried."""
@@ -59,6 +61,6 @@ def kind_of(folder: Path) -> Kind:
         if kind.matches(folder):
             return kind
     raise UserError(
-        f"{folder} holds neither a run (config.toml) nor a demo, comparison or sweep (demo.json, "
-        "comparison.json, ablation.json)"
+        f"{folder} holds neither a run (config.toml) nor a demo, comparison, sweep or measurement "
+        "(demo.json, comparison.json, ablation.json, memory.json)"
     )
