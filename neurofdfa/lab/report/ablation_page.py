@@ -84,7 +84,10 @@ def _headline(record: StudyRecord) -> str:
     best = _best(record)
     if best is None:
         return f"{record.title}: no point is finished"
-    return f"{record.title}: best on validation data with {_name(best, record.varied)}."
+    title = record.title[:1].upper() + record.title[1:]
+    said = f"best on validation data with {_name(best, record.varied)}."
+    # a study may be named by its question
+    return f"{title} {said[0].upper()}{said[1:]}" if title.endswith("?") else f"{title}: {said}"
 
 
 def _key_figures(record: StudyRecord) -> list[KeyFigure]:

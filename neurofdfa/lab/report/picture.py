@@ -103,14 +103,16 @@ def _raster(axes: Axes, raster: Raster) -> None:
 
 def compose(parts: Sequence[Part]) -> bytes:
     """The parts side by side as PNG."""
-    figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72), dpi=170, facecolor=PRINTED.paper)
+    width = min(_WIDTH, 560 * max(1, len(parts)))
+    figure = Figure(figsize=(width / 72, _HEIGHT / 72), dpi=170, facecolor=PRINTED.paper)
     share = 1 / max(1, len(parts))
     for k, part in enumerate(parts):
-        right = 0.095 if part.named_lines else 0.02
-        axes = figure.add_axes((k * share + 0.05, 0.13, share - 0.05 - right, 0.69))
+        right = (95 if part.named_lines else 20) / width
+        left = 50 / width
+        axes = figure.add_axes((k * share + left, 0.13, share - left - right, 0.69))
         part.draw(axes)
         figure.text(
-            k * share + 0.012,
+            k * share + 12 / width,
             0.925,
             part.title,
             fontsize=12,

@@ -13,7 +13,7 @@ from neurofdfa.lab import report
 from neurofdfa.lab.comparison import NAME as COMPARISON
 from neurofdfa.lab.outcome import Found, row_of
 from neurofdfa.lab.report.costs import on_front
-from neurofdfa.lab.report.plot.scatter import Point, pareto
+from neurofdfa.lab.report.plot.scatter import Point, log_ticks, pareto
 from neurofdfa.lab.report.studies import read_comparison
 from neurofdfa.signal import RULES
 from tests.lab.report.browser import Browser
@@ -130,6 +130,14 @@ def test_damaged_documents_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / COMPARISON).write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         report.write(tmp_path)
+
+
+def test_a_logarithmic_axis_names_its_values_as_numbers(ablation: Path) -> None:
+    assert log_ticks([0.05, 0.2, 1.0, 0.2], (0.04, 1.3)) == [0.05, 0.2, 1.0]
+    assert log_ticks([1, 1.1, 100], (0.5, 200)) == [1, 100]
+    html = ablation.read_text()
+    assert ">512</text>" in html
+    assert "mathdefault" not in html
 
 
 def test_the_front_holds_what_nothing_beats() -> None:

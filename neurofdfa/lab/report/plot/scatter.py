@@ -1,11 +1,12 @@
 # pyright: reportUnknownMemberType=false
 """Points in a plane, each with an interval and a name beside it: trade-offs, and settings against results."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from neurofdfa.lab.report.plot.style import (
     Draw,
@@ -75,9 +76,9 @@ def scatter(
         dress(axes, palette, across=x.name, up=y.name)
         if x.log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(10, numticks=6))
+            at = log_ticks([p.x for group in groups for p in group.points], x.limits)
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xticks(at, [f"{value:g}" for value in at])
         elif x.categories:
             shown = [name if len(name) <= 10 else name[:9] + "…" for name in x.categories]
             axes.set_xticks(range(len(shown)), shown, rotation=0 if len(shown) < 5 else 30)
@@ -101,6 +102,16 @@ def scatter(
             _names(axes, palette, groups, right=names_right)
 
     return draw
+
+
+def log_ticks(values: Sequence[float], limits: tuple[float, float]) -> list[float]:
+    """The values themselves, as far as their names fit beside each other on a logarithmic axis."""
+    reach = math.log(limits[1] / limits[0])
+    kept: list[float] = []
+    for value in sorted(set(values)):
+        if not kept or math.log(value / kept[-1]) > 0.13 * reach:
+            kept.append(value)
+    return kept
 
 
 def pareto(points: Sequence[Point]) -> list[Point]:
@@ -158,5 +169,11 @@ def _names(axes: Axes, palette: Palette, groups: Sequence[Group], *, right: bool
             color=palette.series[group.stroke.colour],
             fontsize=10.5,
             fontweight="bold" if group.stroke.width > 2 else "normal",
+            bbox={
+                "boxstyle": "square,pad=0.05",
+                "facecolor": palette.paper,
+                "edgecolor": "none",
+                "alpha": 0.75,
+            },
             annotation_clip=False,
         )
