@@ -3,14 +3,6 @@
 import os
 
 
-class Unspoken(Exception):
-    """Another process has said already why all of them end. status: to exit with."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
 def launched() -> int:
     """How many processes torchrun started together, 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1

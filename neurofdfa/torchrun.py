@@ -20,7 +20,7 @@ import torch.distributed
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.launch import Unspoken, launched
+from neurofdfa.launch import launched
 from neurofdfa.team import ALONE, Team
 
 dist: Any = torch.distributed
@@ -92,7 +92,7 @@ def _dense(tensor: Tensor) -> Tensor:
 def joined() -> Generator[Team]:
     """The team of the processes that torchrun started, or `ALONE`.
 
-    Of an error that several processes have one hears of it, the others raise `Unspoken`.
+    Of an error that several processes have one tells, the others exit in silence.
     """
     if launched() == 1:
         yield ALONE
@@ -110,8 +110,7 @@ def joined() -> Generator[Team]:
         yield Processes(rank, size)
     except BaseException as error:
         if not _is_first(store, rank):
-            status = 130 if isinstance(error, KeyboardInterrupt) else 1
-            raise Unspoken(status) from error
+            raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from error
         if isinstance(error, UserError):
             raise UserError(f"process {rank} of {size}: {error}") from error
         raise

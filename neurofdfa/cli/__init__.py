@@ -8,7 +8,7 @@ import typer.main
 from hardware.errors import HardwareError
 from neurofdfa.cli import benching, chip, deploying, doctoring, measuring, studying, training
 from neurofdfa.errors import UserError
-from neurofdfa.launch import Unspoken, first_here, launched
+from neurofdfa.launch import first_here, launched
 
 app = typer.Typer(
     name="neurofdfa",
@@ -43,8 +43,6 @@ def run(arguments: list[str]) -> int:
         status = result if isinstance(result, int) else 0
     except (UserError, HardwareError) as error:
         return _fail(str(error))
-    except Unspoken as error:
-        return error.status
     except typer.TyperException as error:
         hint = f"(`neurofdfa {arguments[0]} --help` lists what it takes)"
         return _fail(f"{error.format_message()} {hint}", alike=True)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from neurofdfa.bptt import BPTT
 from neurofdfa.engine.events import EventLearner
 from neurofdfa.homeostasis import RateTarget
+from neurofdfa.impairments import Impairments
 from neurofdfa.learner import Learner
 from neurofdfa.signal import RULES, rule_named
 from neurofdfa.team import ALONE
@@ -54,6 +55,7 @@ CASES = [
     Case("bptt", strength=0.5),
     Case("bptt", {"window": 4}, strength=0.5),
     Case("sbd", {"power": 1.0, "decorrelation": 1.0}),
+    Case("dkp", kind="dropped broadcasts"),
     *(Case(name, kind="events", strength=0.5) for name in ("fdfa", "dfa", "dkp")),
     Case("fdfa", kind="events on values", strength=0.5),
 ]
@@ -72,6 +74,8 @@ def learner_of(case: Case, team: Any) -> Learner | BPTT:
     if case.rule == "bptt":
         return BPTT(network, factory, **given, **case.options)
     rule = rule_named(case.rule, **case.options)
+    if case.kind == "dropped broadcasts":
+        given["impairments"] = Impairments(drop=0.3, feedback_bits=4)
     if case.kind.startswith("events"):
         assert isinstance(rule.trace, PerNeuron)
         return EventLearner(network, rule, factory, **given, threads=1, chunk=4)
