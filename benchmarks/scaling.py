@@ -110,11 +110,12 @@ def ddp_traffic(team: Processes, width: int) -> dict[str, Any]:
     return {"rule": "bptt (DDP)", "width": width, "bytes": sent[0]}
 
 
-def seconds(step: Callable[[], object], repeats: int = 3) -> float:
-    started = time.perf_counter()
+def seconds(step: Callable[[], object], repeats: int = 3) -> tuple[float, float]:
+    """Per step: by the clock, and of this process' CPU (all its threads)."""
+    started, busy = time.perf_counter(), time.process_time()
     for _ in range(repeats):
         step()
-    return (time.perf_counter() - started) / repeats
+    return (time.perf_counter() - started) / repeats, (time.process_time() - busy) / repeats
 
 
 def throughput(team: Processes, rule: str, engine: str, width: int, rounds: int) -> dict[str, Any]:
@@ -136,32 +137,32 @@ def throughput(team: Processes, rule: str, engine: str, width: int, rounds: int)
     else:
         shared = trainer(rule, fresh(), team, engine)
         many = lambda: shared.train(x, target)  # noqa: E731
-    ratios, alone, together = [], [], []
+    alone, together = [], []
     for number in range(rounds + 1):
         dist.barrier()
-        t_one = seconds(lambda: one.train(x, target)) if team.leads else 0.0
+        t_one = seconds(lambda: one.train(x, target)) if team.leads else (1.0, 1.0)
         dist.barrier()
         t_many = seconds(many)
         if number:  # the first round warms up
             alone.append(t_one)
             together.append(t_many)
-            ratios.append(t_one / t_many)
-    return {
-        "rule": rule,
-        "engine": engine,
-        "width": width,
-        "seconds_one": statistics.median(alone),
-        "seconds_all": statistics.median(together),
-        "ratio": statistics.median(ratios),
-        "spread": [min(ratios), max(ratios)],
-    }
+    found: dict[str, Any] = {"rule": rule, "engine": engine, "width": width}
+    for place, clock in enumerate(("wall", "cpu")):
+        ratios = [a[place] / b[place] for a, b in zip(alone, together, strict=True)]
+        found[clock] = {
+            "seconds_one": statistics.median(a[place] for a in alone),
+            "seconds_all": statistics.median(b[place] for b in together),
+            "ratio": statistics.median(ratios),
+            "spread": [min(ratios), max(ratios)],
+        }
+    return found
 
 
 def bandwidth(team: Processes, numbers: int) -> float:
     """Bytes per second of one all-reduce of so many float32."""
     tensor = torch.zeros(numbers)
     dist.barrier()
-    return 4 * numbers / seconds(lambda: team.sum_([tensor]), 10)
+    return 4 * numbers / seconds(lambda: team.sum_([tensor]), 10)[0]
 
 
 def main() -> None:
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-times", action="store_true")
+    parser.add_argument("--engines", default="events,reference,ddp")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with joined() as team:
@@ -183,7 +185,9 @@ def main() -> None:
         if not given.no_times:
             found["bytes_per_second"] = {n: bandwidth(team, n) for n in (100, 10_000, 1_000_000)}
             wanted = (("fdfa", "events"), ("fdfa", "reference"), ("bptt", "reference"), ("bptt", "ddp"))
-            found["throughput"] = [throughput(team, r, e, 256, given.rounds) for r, e in wanted]
+            found["throughput"] = [
+                throughput(team, r, e, 256, given.rounds) for r, e in wanted if e in given.engines.split(",")
+            ]
         if team.leads:
             given.out.parent.mkdir(parents=True, exist_ok=True)
             given.out.write_text(json.dumps(found, indent=1))
