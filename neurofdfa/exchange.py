@@ -19,18 +19,33 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.files import write_whole
+from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network
-from neurofdfa.neuron import LIF
 from neurofdfa.synapse import Conv2d, Synapse
 
 FORMAT = "neurofdfa-nir/1"
+Array = np.ndarray[Any, Any]
+
+
+def why_not_nir(network: Network) -> str | None:
+    """Why NIR cannot hold this network, or None if it can."""
+    for index, layer in enumerate(network.hidden, 1):
+        if layer.neuron.adaptation:
+            return (
+                f"layer{index} has adaptive thresholds, which neither NIR nor Lava's LIF process has: "
+                "train with adaptation = 0 for a chip"
+            )
+    return None
 
 
 def to_nir(network: Network, golden: Tensor | None = None) -> nir.NIRGraph:
     """The network as a NIR graph. golden: binary input spikes `[T, B, n_in]` for the golden vector.
 
-    Raises `UserError` when the golden input is not binary.
+    Raises `UserError` when the golden input is not binary, and for neurons that NIR has no node for.
     """
+    reason = why_not_nir(network)
+    if reason is not None:
+        raise UserError(reason)
     shape, dt = network.hidden[0].synapse.in_shape, network.hidden[0].neuron.dt
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input(np.array(shape))}
     edges: list[tuple[str, str]] = []
@@ -38,7 +53,7 @@ def to_nir(network: Network, golden: Tensor | None = None) -> nir.NIRGraph:
     for index, layer in enumerate(network.hidden, 1):
         name = f"layer{index}"
         neuron, own = f"{name}.neuron", layer.synapse.out_shape
-        chain = _chain(name, layer.synapse, shape, dt) | {neuron: _neuron(layer.neuron, own)}
+        chain = _chain(name, layer.synapse, shape, dt) | {neuron: _neuron(layer)}
         nodes |= chain
         edges += pairwise([below, *chain])
         if layer.recurrent is not None:
@@ -90,29 +105,31 @@ def _weights(synapse: Synapse) -> nir.NIRNode:
     return nir.Linear(weight) if bias is None else nir.Affine(weight, bias)
 
 
-def _neuron(lif: LIF, shape: tuple[int, ...]) -> nir.NIRNode:
-    tau_mem = lif.dt / (1.0 - lif.beta)
+def _neuron(layer: SpikingLayer) -> nir.NIRNode:
+    lif, shape = layer.neuron, layer.synapse.out_shape
+    alpha, beta = (_per_neuron(x, shape) for x in (layer.dynamics.alpha, layer.dynamics.beta))
+    tau_mem = lif.dt / (1.0 - beta)
     membrane: dict[str, Any] = {
-        "r": np.full(shape, tau_mem / lif.dt),
+        "r": tau_mem / lif.dt,
         "v_leak": np.zeros(shape),
         "v_threshold": np.full(shape, lif.v_threshold),
         "v_reset": np.zeros(shape),
     }
-    if lif.alpha == 0:
-        return nir.LIF(tau=np.full(shape, tau_mem), **membrane)
-    tau_syn = lif.dt / (1.0 - lif.alpha)
-    return nir.CubaLIF(
-        tau_syn=np.full(shape, tau_syn),
-        tau_mem=np.full(shape, tau_mem),
-        w_in=np.full(shape, tau_syn / lif.dt),
-        **membrane,
-    )
+    if not alpha.any():
+        return nir.LIF(tau=tau_mem, **membrane)
+    tau_syn = lif.dt / (1.0 - alpha)
+    return nir.CubaLIF(tau_syn=tau_syn, tau_mem=tau_mem, w_in=tau_syn / lif.dt, **membrane)
+
+
+def _per_neuron(decay: float | Tensor, shape: tuple[int, ...]) -> Array:
+    """One decay per neuron, in their shape."""
+    return _array(decay).reshape(shape) if isinstance(decay, Tensor) else np.full(shape, decay)
 
 
 def _readout(network: Network) -> nir.NIRNode:
     readout, dt = network.readout, network.hidden[0].neuron.dt
     if readout.population is not None:
-        return _neuron(readout.population.neuron, (readout.n,))
+        return _neuron(readout.population)
     if readout.kind == "integrator":
         return nir.I(r=np.full(readout.n, 1.0 / dt))
     tau = dt / (1.0 - readout.kappa)
@@ -155,5 +172,5 @@ def _record(network: Network, golden: Tensor) -> dict[str, Any]:
     return recorded
 
 
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+def _array(tensor: Tensor) -> Array:
     return tensor.detach().to("cpu", torch.float64).numpy()

@@ -13,6 +13,11 @@ def add_layer(layer: SpikingLayer, gradient: LayerGradient, weight: float) -> No
     add_synapse(layer.synapse, gradient, weight)
     if layer.recurrent is not None and gradient.recurrent is not None:
         accumulate(layer.recurrent.weight, gradient.recurrent, weight)
+    if layer.time_constants is not None:
+        learnt = layer.time_constants
+        for logit, part in ((learnt.membrane, gradient.membrane), (learnt.synapse, gradient.synapse)):
+            if logit is not None and part is not None:
+                accumulate(logit, part, weight)
 
 
 def add_synapse(synapse: Synapse, gradient: LayerGradient, weight: float) -> None:

@@ -5,19 +5,27 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
-from neurofdfa.neuron import LIF, LIFState, LIFTangent, Spike, heaviside, lif_step, lif_tangent_step
+from neurofdfa.neuron import LIF, Dynamics, LIFState, LIFTangent, Spike, heaviside, lif_step, lif_tangent_step
 from neurofdfa.synapse import Synapse
+from neurofdfa.time_constants import TimeConstants
 
 
 class SpikingLayer(nn.Module):
     """LIF neurons, one per output of `synapse`.
 
     recurrent: synapses from the layer's own spikes of the step before, or None. dropout: probability that a
-    neuron's spikes are not transmitted during a sequence.
+    neuron's spikes are not transmitted during a sequence. time_constants: of every neuron in place of those
+    of `neuron`, or None.
     """
 
     def __init__(
-        self, synapse: Synapse, neuron: LIF, *, recurrent: Synapse | None = None, dropout: float = 0.0
+        self,
+        synapse: Synapse,
+        neuron: LIF,
+        *,
+        recurrent: Synapse | None = None,
+        dropout: float = 0.0,
+        time_constants: TimeConstants | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout < 1.0:
@@ -27,10 +35,32 @@ class SpikingLayer(nn.Module):
                 f"recurrent synapses of {recurrent.n_in} to {recurrent.n_out} neurons do not fit a layer of "
                 f"{synapse.n_out}"
             )
+        if time_constants is not None and time_constants.n != synapse.n_out:
+            raise UserError(
+                f"{time_constants.n} time constants do not fit a layer of {synapse.n_out} neurons"
+            )
         self.neuron = neuron
         self.dropout = dropout
         self.synapse = synapse
         self.recurrent = recurrent
+        self.time_constants = time_constants
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The neurons as a step sees them."""
+        return self.neuron if self.time_constants is None else self.time_constants.dynamics(self.neuron)
+
+    @property
+    def plain(self) -> bool:
+        """Whether all neurons are alike and their thresholds fixed."""
+        return self.time_constants is None and not self.neuron.adaptation
+
+    @property
+    def mean_decays(self) -> tuple[float, float]:
+        """α and β, their means where neurons differ."""
+        lif = self.dynamics
+        alpha, beta = (float(x.mean()) if isinstance(x, Tensor) else x for x in (lif.alpha, lif.beta))
+        return alpha, beta
 
     @property
     def n(self) -> int:
@@ -40,7 +70,7 @@ class SpikingLayer(nn.Module):
     def initial_state(self, batch: int) -> LIFState:
         """All zero, `[B, n]`, on the weights' device and dtype."""
         zero = self.synapse.weight.new_zeros(batch, self.n)
-        return LIFState(zero, zero, zero)
+        return LIFState(zero, zero, zero, zero)
 
     def initial_tangent(self, batch: int) -> LIFTangent:
         """All zero, `[B, n]`."""
@@ -51,7 +81,7 @@ class SpikingLayer(nn.Module):
         drive = self.synapse(pre)
         if self.recurrent is not None:
             drive = drive + self.recurrent(state.s)
-        return lif_step(drive, state, self.neuron, spike)
+        return lif_step(drive, state, self.dynamics, spike)
 
     def tangent_step(
         self,
@@ -67,7 +97,7 @@ class SpikingLayer(nn.Module):
         drive_dot = self.synapse.linear(pre_dot)
         if self.recurrent is not None and own_dot is not None:
             drive_dot = drive_dot + self.recurrent.linear(own_dot)
-        return lif_tangent_step(drive_dot, tangent, before, after_psi, self.neuron)
+        return lif_tangent_step(drive_dot, tangent, before, after_psi, self.dynamics)
 
 
 class LayerStep(NamedTuple):

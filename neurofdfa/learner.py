@@ -77,6 +77,12 @@ class Learner:
     ) -> None:
         if update_every is not None and update_every < 1:
             raise UserError(f"update_every must be at least 1 step, got {update_every}")
+        learnt = [x.time_constants for x in network.hidden if x.time_constants is not None]
+        if any(x.learn for x in learnt) and not rule.learns_time_constants:
+            raise UserError(
+                f"rule '{rule.name}' has no eligibility for time constants: take a rule that sends signals, "
+                "with the option trace = 'per-synapse', or bptt, or fix them (learn_tau = false)"
+            )
         factory = optimizer if optimizer is not None else adam()
         self.network = network
         self.rule = rule

@@ -1,6 +1,7 @@
 """A network is hidden layers in order and a readout; this file steps it through time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.neuron import LIF, LIFState, decay, heaviside, psi, surrogate_spike
 from neurofdfa.readout import Readout, ReadoutKind, ReadoutState, ReadoutStep
 from neurofdfa.stages import plan
+from neurofdfa.time_constants import spread
 
 
 class NetworkState(NamedTuple):
@@ -229,6 +231,9 @@ def feed_forward(
     dropout: float = 0.0,
     input_dropout: float = 0.0,
     weight_bits: int | None = None,
+    tau_mem_spread: float = 0.0,
+    tau_syn_spread: float = 0.0,
+    learn_tau: bool = False,
     generator: torch.Generator | None = None,
 ) -> Network:
     """A chain of layers, all with the same neuron, with weights drawn from `generator`.
@@ -237,6 +242,8 @@ def feed_forward(
     input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky" readout
     in seconds (default 20 dt). recurrent: give every hidden layer synapses from its own spikes, all-to-all
     or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many bits.
+    tau_mem_spread, tau_syn_spread: draw the hidden neurons' time constants around those of `neuron`, with
+    this standard deviation of their logarithm; learn_tau: learn them (the synapse's where it is not 0).
 
     >>> net = feed_forward(64, ["conv 8x3x3", "pool 2", 32], 10, shape=(1, 8, 8))
     >>> net.run(torch.rand(16, 2, 64)).y.shape
@@ -258,8 +265,12 @@ def feed_forward(
         SpikingLayer(synapse, lif, recurrent=own, dropout=dropout)
         for synapse, own in zip(chain.layers, chain.recurrent, strict=True)
     ]
-    network = Network(layers, Readout(chain.readout, readout, kappa, lif), input_dropout=input_dropout)
+    outputs = Readout(chain.readout, readout, kappa, replace(lif, adaptation=0.0))
+    network = Network(layers, outputs, input_dropout=input_dropout)
     network.initialise(drawn)
+    if tau_mem_spread or tau_syn_spread or learn_tau:
+        for layer in network.hidden:
+            layer.time_constants = spread(layer.n, lif, tau_mem_spread, tau_syn_spread, learn_tau, drawn)
     return network
 
 

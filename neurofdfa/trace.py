@@ -4,11 +4,14 @@ For the LIF neuron (own-state path only, which is what makes it local), Bellec e
 
     p = α p⁻ + s_pre;   ε_ji = d_j ε_ji⁻ + p_i;   e_ji = ψ_j ε_ji;   ē_ji = κ ē_ji⁻ + e_ji
 
-with d = ∂u/∂u⁻ (`neurofdfa.neuron.membrane_derivative`) and κ the decay of the readout. Two forms:
+with d = ∂u/∂u⁻ through the neuron alone and κ the decay of the readout. Two forms:
 
-- `PerSynapse`: exactly the above. Memory `B · n · fan_in` per layer, as one value per synapse on a chip.
+- `PerSynapse`: exactly the above, with a second component where thresholds adapt, and with the eligibility
+  of time constants that are learnt (`neurofdfa.eligibility`). Memory `B · n · fan_in` per layer, as one value
+  per synapse on a chip.
 - `PerNeuron`: one value per pre-synaptic neuron, `B · n_in`. It takes d_j = β (exact for a soft, detached
-  reset; it neglects resets otherwise) and lets κ filter ε instead of ψε (exact for κ = 0).
+  reset; it neglects resets otherwise) and lets κ filter ε instead of ψε (exact for κ = 0). It cannot follow
+  decays that differ between neurons, or thresholds that adapt, and refuses such layers.
 
 Filters are linear: where weights are shared or inputs pooled, both may happen behind the trace.
 """
@@ -20,17 +23,24 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from neurofdfa.eligibility import Eligibility, advance, blank, passage
+from neurofdfa.errors import UserError
 from neurofdfa.layer import LayerStep, SpikingLayer
-from neurofdfa.neuron import membrane_derivative
 from neurofdfa.synapse import Synapse
+from neurofdfa.time_constants import TimeConstants, membrane_source, slope
 
 
 class LayerGradient(NamedTuple):
-    """Σ over the batch of a layer's weight gradients; None where the layer has no such parameter."""
+    """Σ over the batch of a layer's gradients; None where the layer has no such parameter.
+
+    membrane, synapse: of the parameters behind β and α, `neurofdfa.time_constants`.
+    """
 
     weight: Tensor
     bias: Tensor | None
     recurrent: Tensor | None
+    membrane: Tensor | None = None
+    synapse: Tensor | None = None
 
 
 def outer(
@@ -102,7 +112,13 @@ class PerNeuron:
         return (layer.neuron.alpha, layer.neuron.beta, *((kappa,) if self.filtered else ()))
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerNeuronState:
-        """Zero traces, `[B, n_in]`, `[1, 1]` and `[B, n]`."""
+        """Zero traces, `[B, n_in]`, `[1, 1]` and `[B, n]`; raises `UserError` for neurons that need more."""
+        if not layer.plain:
+            what = "adaptive thresholds" if layer.neuron.adaptation else "time constants of their own"
+            raise UserError(
+                f"a trace per neuron does not fit neurons with {what}: give the rule the option trace = "
+                "'per-synapse', or train with bptt"
+            )
         decays, weight = self.decays(layer, kappa), layer.synapse.weight
         pre, one, own = (
             weight.new_zeros(shape) for shape in ((batch, layer.synapse.n_in), (1, 1), (batch, layer.n))
@@ -134,64 +150,94 @@ class PerNeuron:
 
 
 class SynapseTraces(NamedTuple):
-    """Of one group of synapses, m inputs per site: p `[B, sites, m]`, ε and ē `[B, channels, sites, m]`."""
+    """Of one group of synapses, of m inputs per site: p `[B, sites, m]`, or with a synaptic decay per neuron
+    `[B, channels, sites, m]`, and eligibilities `[B, channels, sites, m]`.
+    """
 
     p: Tensor
-    epsilon: Tensor
-    eligibility: Tensor
+    eligibility: Eligibility
+
+
+class DecayTraces(NamedTuple):
+    """Of decays that are learnt, `[B, n]`: ∂i/∂α and the eligibilities of α and β."""
+
+    current: Tensor
+    alpha: Eligibility
+    beta: Eligibility
 
 
 class PerSynapseState(NamedTuple):
-    """Traces of the input synapses, of the bias (the constant 1 is its only input) and of the recurrent ones;
-    None where the layer has no such synapses.
+    """Traces of the input synapses, of the bias (the constant 1 is its only input), of the recurrent ones and
+    of the time constants; None where the layer has or learns none.
     """
 
     pre: SynapseTraces
     bias: SynapseTraces | None
     own: SynapseTraces | None
+    decays: DecayTraces | None
 
 
 @dataclass(frozen=True)
 class PerSynapse:
-    """One trace per synapse, exact for every reset. filtered: let the readout's κ filter it too."""
+    """One trace per synapse, exact for every neuron. filtered: let the readout's κ filter it too."""
 
     filtered: bool = True
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerSynapseState:
         """Zero traces."""
         synapse, recurrent = layer.synapse, layer.recurrent
+        mixed = isinstance(layer.dynamics.alpha, Tensor)
+        none = synapse.weight.new_zeros(batch, layer.n)
 
         def traces(group: Synapse, sites: int, inputs: int) -> SynapseTraces:
             zero = group.weight.new_zeros(batch, group.channels, group.sites, inputs)
-            return SynapseTraces(group.weight.new_zeros(batch, sites, inputs), zero, zero)
+            p = zero if mixed else group.weight.new_zeros(batch, sites, inputs)
+            return SynapseTraces(p, blank(zero, layer.neuron))
 
         return PerSynapseState(
             traces(synapse, synapse.sites, synapse.fan_in),
             None if synapse.bias is None else traces(synapse, 1, 1),
             None if recurrent is None else traces(recurrent, recurrent.sites, recurrent.fan_in),
+            None
+            if _learnt(layer) is None
+            else DecayTraces(none, blank(none, layer.neuron), blank(none, layer.neuron)),
         )
 
     def step(
         self, layer: SpikingLayer, kappa: float, seen: LayerStep, state: PerSynapseState
     ) -> PerSynapseState:
         """Advance by one time step."""
-        alpha, d = layer.neuron.alpha, membrane_derivative(seen.before, layer.neuron)
+        lif = layer.dynamics
+        through = passage(seen, lif, kappa if self.filtered else 0.0)
 
-        def advance(group: Synapse, heard: Tensor, before: SynapseTraces) -> SynapseTraces:
-            p = alpha * before.p + heard
-            own_d = group.by_channel(d).unsqueeze(3) if isinstance(d, Tensor) else d
-            epsilon = own_d * before.epsilon + p.unsqueeze(1)
-            e = group.by_channel(seen.psi).unsqueeze(3) * epsilon
-            return SynapseTraces(p, epsilon, kappa * before.eligibility + e if self.filtered else e)
+        def pushed(group: Synapse, heard: Tensor, before: SynapseTraces) -> SynapseTraces:
+            def shaped(x: Tensor) -> Tensor:
+                return group.by_channel(x).unsqueeze(3)
+
+            if isinstance(lif.alpha, Tensor):
+                p = shaped(lif.alpha.unsqueeze(0)) * before.p + heard.unsqueeze(1)
+            else:
+                p = lif.alpha * before.p + heard
+            source = p if isinstance(lif.alpha, Tensor) else p.unsqueeze(1)
+            return SynapseTraces(p, advance(source, before.eligibility, through.shaped(shaped)))
 
         synapse, recurrent = layer.synapse, layer.recurrent
         one = seen.pre.new_ones(seen.pre.shape[0], 1, 1)
+        decays = state.decays
+        if decays is not None:
+            current = lif.alpha * decays.current + seen.before.i
+            decays = DecayTraces(
+                current,
+                advance(current, decays.alpha, through),
+                advance(membrane_source(seen.before, lif), decays.beta, through),
+            )
         return PerSynapseState(
-            advance(synapse, synapse.patches(seen.pre), state.pre),
-            None if state.bias is None else advance(synapse, one, state.bias),
+            pushed(synapse, synapse.patches(seen.pre), state.pre),
+            None if state.bias is None else pushed(synapse, one, state.bias),
             None
             if recurrent is None or state.own is None
-            else advance(recurrent, recurrent.patches(seen.before.s), state.own),
+            else pushed(recurrent, recurrent.patches(seen.before.s), state.own),
+            decays,
         )
 
     def gradient(
@@ -200,13 +246,29 @@ class PerSynapse:
         """Σ_b λ_b ē_b, summed over the sites that share a weight. signal: λ, `[B, n]`."""
 
         def total(group: Synapse, traces: SynapseTraces) -> Tensor:
-            return torch.einsum("bcs,bcsi->ci", group.by_channel(signal), traces.eligibility)
+            return torch.einsum("bcs,bcsi->ci", group.by_channel(signal), traces.eligibility.filtered)
 
         synapse, recurrent = layer.synapse, layer.recurrent
-        return LayerGradient(
+        gradient = LayerGradient(
             total(synapse, state.pre).view_as(synapse.weight),
             None if state.bias is None else total(synapse, state.bias).squeeze(1),
             None
             if recurrent is None or state.own is None
             else total(recurrent, state.own).view_as(recurrent.weight),
         )
+        learnt = _learnt(layer)
+        if learnt is None or state.decays is None:
+            return gradient
+
+        def of(logit: Tensor | None, eligibility: Eligibility) -> Tensor | None:
+            return None if logit is None else (signal * eligibility.filtered).sum(0) * slope(logit)
+
+        return gradient._replace(
+            membrane=of(learnt.membrane, state.decays.beta), synapse=of(learnt.synapse, state.decays.alpha)
+        )
+
+
+def _learnt(layer: SpikingLayer) -> TimeConstants | None:
+    """The layer's time constants, if they are learnt."""
+    found = layer.time_constants
+    return found if found is not None and found.learn else None

@@ -107,3 +107,24 @@ def test_the_graph_is_valid_for_everybody(tmp_path: Path) -> None:
 def test_a_golden_input_must_be_spikes() -> None:
     with pytest.raises(UserError, match="golden input must be spikes"):
         to_nir(network("leaky", 0.0), torch.full((4, 1, 12), 0.5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("tau_syn", [0.0, 4e-3])
+def test_time_constants_per_neuron_are_in_the_file(tmp_path: Path, tau_syn: float) -> None:
+    """And read back by the deploying side, which runs them as they were trained."""
+    lif = LIF(tau_mem=6e-3, tau_syn=tau_syn, reset="hard", decay_bits=12)
+    spread = {"tau_mem_spread": 0.5, "tau_syn_spread": 0.4 if tau_syn else 0.0, "learn_tau": True}
+    net = feed_forward(12, [16], 4, neuron=lif, readout="leaky", **spread).double()  # type: ignore[arg-type]
+    scale_to_rate(net, spikes(), 0.2)
+    export_nir(net, tmp_path / "net.nir", spikes())
+    check = check_golden(load(tmp_path / "net.nir"))
+    assert check.ok, check
+    assert check.spikes > 0
+    node = nir.read(tmp_path / "net.nir").nodes["layer1.neuron"]
+    tau = node.tau_mem if tau_syn else node.tau
+    assert len(np.unique(tau)) > 8
+
+
+def test_adaptive_thresholds_are_refused_by_name() -> None:
+    with pytest.raises(UserError, match="layer1 has adaptive thresholds, which neither NIR nor Lava"):
+        to_nir(feed_forward(3, [4], 2, neuron=LIF(reset="hard", adaptation=0.1)))

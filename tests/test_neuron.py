@@ -14,7 +14,7 @@ from neurofdfa.neuron import (
     heaviside,
     lif_step,
     lif_tangent_step,
-    membrane_derivative,
+    own_derivative,
     psi,
     surrogate_spike,
 )
@@ -30,7 +30,7 @@ def run(lif, drives):
     seen = []
     for drive in drives:
         state = lif_step(torch.full((1, 1), drive, dtype=torch.float64), state, lif)
-        seen.append(tuple(float(x) for x in state))
+        seen.append(tuple(float(x) for x in state[:3]))
     return [list(column) for column in zip(*seen, strict=True)]
 
 
@@ -96,12 +96,14 @@ def test_decays():
         ("hard", "attached", 0.0 - 0.5 * 1.25 * 0.75),
     ],
 )
-def test_membrane_derivative_by_hand(reset, gradient, expected):
+def test_own_derivative_by_hand(reset, gradient, expected):
     lif = LIF(tau_mem=HALF, reset=reset, reset_gradient=gradient, surrogate=Triangular(width=1.0))
     one = torch.ones(1, 1, dtype=torch.float64)
     before = LIFState(one, 1.25 * one, one)
-    assert float(membrane_derivative(before, lif)) == pytest.approx(expected)
-    tangent = lif_tangent_step(0.5 * one, LIFTangent(4 * one, 2 * one, one), before, 0.25 * one, lif)
+    kept, lost = own_derivative(before, lif)
+    assert float(kept - lost * psi(before, lif)) == pytest.approx(expected)
+    # ṡ⁻ = ψ(0.25) u̇⁻
+    tangent = lif_tangent_step(0.5 * one, LIFTangent(4 * one, 2 * one, 1.5 * one), before, 0.25 * one, lif)
     assert float(tangent.i) == 0.5, "no synaptic filter: the current forgets"
     assert float(tangent.u) == pytest.approx(2 * expected + 0.5)
     assert float(tangent.s) == pytest.approx(0.25 * (2 * expected + 0.5))
@@ -113,7 +115,31 @@ def test_tangent_filters_the_synaptic_current():
     tangent = lif_tangent_step(
         0.5 * one, LIFTangent(4 * one, 2 * one, one), LIFState(one, one, one), one, lif
     )
-    assert [float(x) for x in tangent] == pytest.approx([1.5, 2.5, 2.5])
+    assert [float(x) for x in tangent[:3]] == pytest.approx([1.5, 2.5, 2.5])
+
+
+def test_every_spike_raises_the_threshold_for_a_while():
+    """θ = 1, b = 0.5, ρ = ½, no leak to speak of: a = 0, 1, 0.5, 0.25 → thresholds 1, 1.5, 1.25, 1.125."""
+    lif = LIF(tau_mem=1e-9, reset="soft", adaptation=0.5, tau_adapt=HALF)
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    state, seen = LIFState(zero, zero, zero, zero), []
+    for drive in (1.2, 2.4, 1.3, 1.1, 1.2):
+        state = lif_step(torch.full((1, 1), drive, dtype=torch.float64), state, lif)
+        seen.append((float(state.u), float(state.s), float(state.a)))
+    # the reset takes θ, not the raised threshold: 2.4 − 1 < 1.5
+    assert [round(x, 9) for x in sum(seen, ())] == [
+        *(1.2, 1, 0), *(1.4, 0, 1), *(1.3, 1, 0.5), *(0.1, 0, 1.25), *(1.2, 0, 0.625)
+    ]  # fmt: skip
+    assert float(psi(state, lif)) == pytest.approx(float(lif.surrogate(torch.tensor(1.2 - 1 - 0.3125))))
+
+
+def test_the_tangent_of_an_adaptive_threshold_by_hand():
+    """u̇ = ½·2 + 0.5, ȧ = ½·4 + 3, ṡ = ¼ (u̇ − 0.1 ȧ)."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    lif = LIF(tau_mem=HALF, adaptation=0.1, tau_adapt=HALF)
+    before = LIFState(one, one, one, one)
+    tangent = lif_tangent_step(0.5 * one, LIFTangent(one, 2 * one, 3 * one, 4 * one), before, 0.25 * one, lif)
+    assert [float(x) for x in tangent] == pytest.approx([0.5, 1.5, 0.25 * (1.5 - 0.5), 5.0])
 
 
 def test_psi_is_taken_at_the_distance_from_threshold():
@@ -134,11 +160,11 @@ def test_surrogate_spike_has_the_steps_value_and_psis_derivative():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_is_kept(dtype):
     x = torch.ones(2, 3, dtype=dtype)
-    state = lif_step(x, LIFState(x, x, x), LIF(tau_syn=1e-3))
+    state = lif_step(x, LIFState(x, x, x, x), LIF(tau_syn=1e-3))
     assert all(part.dtype == dtype and part.shape == (2, 3) for part in state)
 
 
-@pytest.mark.parametrize("name", ["tau_mem", "dt", "v_threshold"])
+@pytest.mark.parametrize("name", ["tau_mem", "dt", "v_threshold", "tau_adapt"])
 @pytest.mark.parametrize("value", [0.0, -1e-3, math.nan, math.inf])
 def test_bad_constants(name, value):
     with pytest.raises(UserError, match=f"{name} must be a finite number above 0"):
@@ -149,6 +175,12 @@ def test_bad_constants(name, value):
 def test_bad_tau_syn(value):
     with pytest.raises(UserError, match="tau_syn must be a finite number"):
         LIF(tau_syn=value)
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_bad_adaptation(value):
+    with pytest.raises(UserError, match="adaptation must be a finite number"):
+        LIF(adaptation=value)
 
 
 @pytest.mark.parametrize("bits", [0, -1, 54])

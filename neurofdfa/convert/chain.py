@@ -11,16 +11,17 @@ from torch import Tensor, nn
 from neurofdfa.errors import UserError
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network
-from neurofdfa.neuron import LIF
+from neurofdfa.neuron import LIF, Dynamics
 from neurofdfa.readout import Readout, ReadoutKind
 from neurofdfa.surrogate import SURROGATES, Surrogate
 from neurofdfa.synapse import Dense, Synapse
+from neurofdfa.time_constants import TimeConstants
 
 
 class Population(NamedTuple):
     """Weights `[n, n_in]`, biases `[n]`, recurrent weights `[n, n]`, and the neurons; None for an integrator.
 
-    kappa: decay of an integrator's output per step.
+    kappa: decay of an integrator's output per step. constants: time constants that differ or are learnt.
     """
 
     weight: Tensor
@@ -28,6 +29,13 @@ class Population(NamedTuple):
     recurrent: Tensor | None
     neuron: LIF | None
     kappa: float = 0.0
+    constants: TimeConstants | None = None
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The neurons as a step sees them."""
+        assert self.neuron is not None
+        return self.neuron if self.constants is None else self.constants.dynamics(self.neuron)
 
 
 def peer_module(name: str, install: str) -> Any:
@@ -45,18 +53,13 @@ def populations(network: Network, peer: str) -> list[Population]:
     """
     found: list[Population] = []
     for index, layer in enumerate(network.hidden, 1):
-        if type(layer) is not SpikingLayer:
-            raise UserError(
-                f"layer {index} is a {type(layer).__name__}, which is not converted to {peer}: "
-                "dense and recurrent layers are"
-            )
-        _check_dense(layer.synapse, f"layer {index}", peer)
-        found.append(_population(layer))
+        if layer.neuron.adaptation:
+            raise UserError(f"layer {index} has adaptive thresholds, which {peer} does not have in this form")
+        found.append(_population(layer, f"layer {index}", peer))
     readout = network.readout
-    _check_dense(readout.synapse, "the readout", peer)
     if readout.population is not None:
-        return [*found, _population(readout.population)]
-    synapse = readout.synapse
+        return [*found, _population(readout.population, "the readout", peer)]
+    synapse = _plain(readout.synapse, "the readout", peer)
     return [*found, Population(_copy(synapse.effective), _copied(synapse.bias), None, None, readout.kappa)]
 
 
@@ -92,14 +95,69 @@ def network_of(chain: list[Population], dt: float) -> Network:
     return network
 
 
-def time_constant(decay: float, dt: float) -> float:
+class Decay(NamedTuple):
+    """A decay of all neurons (a number) or of each, `[n]`; learnt: whether training changes it."""
+
+    value: float | Tensor
+    learnt: bool = False
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> "Decay":
+        """The same decays, computed otherwise."""
+        if isinstance(self.value, Tensor):
+            return self._replace(value=f(self.value))
+        return self._replace(value=float(f(torch.tensor(self.value, dtype=torch.float64))))
+
+
+def read_decay(value: Any, what: str) -> Decay:
+    """What a simulator holds as the decay of a layer; raises `UserError` for one that all neurons learn."""
+    learnt = isinstance(value, nn.Parameter) and value.requires_grad
+    tensor = torch.as_tensor(value).detach()
+    if learnt and tensor.numel() == 1:
+        raise UserError(
+            f"{what} is one for all neurons and trained: give every neuron its own, or freeze it with "
+            "requires_grad_(False)"
+        )
+    if not learnt and tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
+        return Decay(float(tensor.flatten()[0]))
+    if tensor.dim() != 1:
+        raise UserError(
+            f"{what} has the shape {list(tensor.shape)}: one value per layer or per neuron is read"
+        )
+    return Decay(tensor, learnt)
+
+
+def neurons_of(
+    alpha: Decay, beta: Decay, dt: float, like: Tensor, **settings: Any
+) -> tuple[LIF, TimeConstants | None]:
+    """LIF neurons with these decays per step, and their time constants where those differ or are learnt."""
+    mean = [float(x.value.mean()) if isinstance(x.value, Tensor) else x.value for x in (alpha, beta)]
+    tau_syn, tau_mem = (_time_constant(x, dt) for x in mean)
+    lif = LIF(tau_mem=tau_mem, tau_syn=tau_syn if mean[0] else 0.0, dt=dt, **settings)
+    own = [x for x in (alpha, beta) if isinstance(x.value, Tensor)]
+    if not own:
+        return lif, None
+    if len({x.learnt for x in own}) > 1:
+        raise UserError(
+            "decays of current and membrane are learnt both or neither here: freeze or train both"
+        )
+
+    def taus(decay: Decay) -> Tensor | None:
+        if not isinstance(decay.value, Tensor):
+            return None
+        return -dt / decay.value.to(like.device, torch.float64).log()
+
+    constants = TimeConstants(lif, tau_mem=taus(beta), tau_syn=taus(alpha), learn=own[0].learnt)
+    return lif, constants
+
+
+def _time_constant(decay: float, dt: float) -> float:
     """τ with exp(−dt/τ) = decay, 0 ≤ decay < 1, in seconds; positive for decay 0 too."""
     return dt / 1000.0 if decay == 0.0 else -dt / math.log(decay)
 
 
 def scalar(value: Any, what: str) -> float:
     """A parameter as one number; raises `UserError` where it differs between neurons or is being trained."""
-    if isinstance(value, torch.nn.Parameter) and value.requires_grad:
+    if isinstance(value, nn.Parameter) and value.requires_grad:
         raise UserError(f"{what} is trained: freeze it with requires_grad_(False)")
     tensor = torch.as_tensor(value).detach().double()
     if tensor.numel() == 0 or bool((tensor != tensor.flatten()[0]).any()):
@@ -144,15 +202,20 @@ def weights_of(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
     return linear.weight.detach(), None if bias is None else bias.detach()
 
 
-def linear_of(population: Population, gain: float = 1.0) -> nn.Linear:
-    """A torch layer with the population's weights and biases divided by `gain`."""
+def linear_of(population: Population, gain: float | Tensor = 1.0) -> nn.Linear:
+    """A torch layer with the population's weights and biases divided by `gain`, one for all or `[n]`."""
     n, n_in = population.weight.shape
     linear = nn.Linear(n_in, n, bias=population.bias is not None).to(population.weight)
     with torch.no_grad():
-        linear.weight.copy_(population.weight / gain)
+        linear.weight.copy_(population.weight / per_row(gain))
         if population.bias is not None:
             linear.bias.copy_(population.bias / gain)
     return linear
+
+
+def per_row(gain: float | Tensor) -> float | Tensor:
+    """A factor per neuron as one per row of its weights."""
+    return gain.unsqueeze(1) if isinstance(gain, Tensor) else gain
 
 
 def _derivative(spike: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
@@ -164,7 +227,29 @@ def _derivative(spike: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
         return torch.autograd.grad(y, x)[0]
 
 
-def _check_dense(synapse: Synapse, where: str, peer: str) -> None:
+def _layer(population: Population, neuron: LIF) -> SpikingLayer:
+    n, n_in = population.weight.shape
+    return SpikingLayer(
+        Dense(n_in, n, bias=population.bias is not None),
+        neuron,
+        recurrent=None if population.recurrent is None else Dense(n, n),
+        time_constants=population.constants,
+    )
+
+
+def _population(layer: SpikingLayer, where: str, peer: str) -> Population:
+    synapse = _plain(layer.synapse, where, peer)
+    recurrent = None if layer.recurrent is None else _copy(_plain(layer.recurrent, where, peer).effective)
+    return Population(
+        _copy(synapse.effective),
+        _copied(synapse.bias),
+        recurrent,
+        layer.neuron,
+        constants=layer.time_constants,
+    )
+
+
+def _plain(synapse: Synapse, where: str, peer: str) -> Synapse:
     if synapse.delay is not None:
         raise UserError(f"{where} has delays, which are not converted to {peer}: export it to NIR")
     if type(synapse) is not Dense or synapse.pool is not None:
@@ -174,17 +259,7 @@ def _check_dense(synapse: Synapse, where: str, peer: str) -> None:
             else f"synapses of kind {type(synapse).__name__}"
         )
         raise UserError(f"{where} has {kind}, which is not converted to {peer}: export it to NIR")
-
-
-def _layer(population: Population, neuron: LIF) -> SpikingLayer:
-    n, n_in = population.weight.shape
-    synapse = Dense(n_in, n, bias=population.bias is not None)
-    return SpikingLayer(synapse, neuron, recurrent=None if population.recurrent is None else Dense(n, n))
-
-
-def _population(layer: SpikingLayer) -> Population:
-    recurrent = None if layer.recurrent is None else _copy(layer.recurrent.effective)
-    return Population(_copy(layer.synapse.effective), _copied(layer.synapse.bias), recurrent, layer.neuron)
+    return synapse
 
 
 def _copy(tensor: Tensor) -> Tensor:

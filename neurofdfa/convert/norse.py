@@ -20,19 +20,22 @@ import torch
 from torch import Tensor, nn
 
 from neurofdfa.convert.chain import (
+    Decay,
     Population,
     linear_of,
     network_of,
+    neurons_of,
     peer_module,
+    per_row,
     populations,
+    read_decay,
     recognise,
     scalar,
-    time_constant,
     weights_of,
 )
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network
-from neurofdfa.neuron import LIF, ResetGradient
+from neurofdfa.neuron import ResetGradient, filters
 from neurofdfa.surrogate import FastSigmoid, Sigmoid, Surrogate, Triangular
 
 _INSTALL = "--no-deps norse nirtorch"
@@ -108,7 +111,9 @@ def from_norse(modules: Iterable[nn.Module], *, surrogate: Surrogate | None = No
 def _modules(
     norse: Any, population: Population, where: str, dt: float, same_gradient: bool
 ) -> list[nn.Module]:
-    def number(value: float) -> Tensor:
+    def number(value: float | Tensor) -> Tensor:
+        if isinstance(value, Tensor):
+            return value.detach().to(population.weight).clone()
         return population.weight.new_tensor(value)
 
     lif = population.neuron
@@ -129,23 +134,30 @@ def _modules(
             f"{where}: Norse's derivative of this reset is '{theirs}' and the network's is "
             f"'{lif.reset_gradient}': change reset_gradient, or pass same_gradient=False for inference"
         )
+    if same_gradient and population.constants is not None and population.constants.learn:
+        raise UserError(
+            f"{where}: Norse's cells do not learn their time constants: fix them, "
+            "or pass same_gradient=False for inference"
+        )
     method, steepness = _method(lif.surrogate, where, same_gradient)
+    alpha, beta = population.dynamics.alpha, population.dynamics.beta
+    gain = 1.0 - (beta.detach() if isinstance(beta, Tensor) else beta)
     membrane: dict[str, Any] = {
-        "tau_mem_inv": number((1.0 - lif.beta) / dt),
+        "tau_mem_inv": number(gain / dt),
         "v_leak": number(0.0),
         "v_th": number(lif.v_threshold),
         "v_reset": number(0.0),
         "method": method,
         "alpha": number(steepness),
     }
-    current = {"tau_syn_inv": number((1.0 - lif.alpha) / dt)}
+    current = {"tau_syn_inv": number((1.0 - alpha) / dt)}
     if population.recurrent is None:
         cell = (
             norse.LIFCell(norse.LIFParameters(**membrane, **current), dt=dt)
-            if lif.alpha
+            if filters(alpha)
             else norse.LIFBoxCell(norse.LIFBoxParameters(**membrane), dt=dt)
         )
-        return [linear_of(population, 1.0 - lif.beta), cell]
+        return [linear_of(population, gain), cell]
     if population.bias is not None:
         raise UserError(f"{where}: Norse's recurrent layers have no bias: use bias=False, or snnTorch")
     n, n_in = population.weight.shape
@@ -154,8 +166,8 @@ def _modules(
             n_in,
             n,
             norse.LIFParameters(**membrane, **current),
-            input_weights=nn.Parameter(population.weight / (1.0 - lif.beta)),
-            recurrent_weights=nn.Parameter(population.recurrent / (1.0 - lif.beta)),
+            input_weights=nn.Parameter(population.weight / per_row(gain)),
+            recurrent_weights=nn.Parameter(population.recurrent / per_row(gain)),
             autapses=True,
             dt=dt,
         )
@@ -188,25 +200,29 @@ def _population(
 ) -> Population:
     p, dt = module.p, _step(module)
     beta = _decay(dt, p.tau_mem_inv, f"{where}: tau_mem_inv")
-    alpha = _decay(dt, p.tau_syn_inv, f"{where}: tau_syn_inv") if hasattr(p, "tau_syn_inv") else 0.0
+    alpha = _decay(dt, p.tau_syn_inv, f"{where}: tau_syn_inv") if hasattr(p, "tau_syn_inv") else Decay(0.0)
+    gain = 1.0 - beta.value
     if scalar(p.v_leak, f"{where}: v_leak") != 0.0:
         raise UserError(f"{where}: v_leak is not 0: subtract it from v_th, v_reset and itself")
     if linear is None:
-        weight, bias, recurrent = module.input_weights, None, module.recurrent_weights.detach() * (1.0 - beta)
+        weight, bias = module.input_weights, None
+        recurrent = module.recurrent_weights.detach() * per_row(gain)
     else:
         (weight, bias), recurrent = weights_of(linear), None
-    weight = weight.detach() * (1.0 - beta)
-    bias = None if bias is None else bias * (1.0 - beta)
+    weight = weight.detach() * per_row(gain)
+    bias = None if bias is None else bias * gain
     if kind in _INTEGRATORS:
-        if alpha:
+        if alpha.value or isinstance(beta.value, Tensor):
             raise UserError(
-                f"{where}: a readout has no synaptic filter here: use LIBoxCell, or tau_syn_inv = 1/dt"
+                f"{where}: a readout has no synaptic filter and one decay here: use LIBoxCell, "
+                "or tau_syn_inv = 1/dt"
             )
-        return Population(weight, bias, None, None, beta)
-    lif = LIF(
-        tau_mem=time_constant(beta, dt),
-        tau_syn=0.0 if alpha == 0.0 else time_constant(alpha, dt),
-        dt=dt,
+        return Population(weight, bias, None, None, beta.value)
+    lif, constants = neurons_of(
+        alpha,
+        beta,
+        dt,
+        weight,
         v_threshold=scalar(p.v_th, f"{where}: v_th"),
         reset="hard",
         reset_gradient="detached" if kind in _RECURRENT else "attached",
@@ -218,7 +234,7 @@ def _population(
         raise UserError(
             f"{where}: it subtracts the threshold before the membrane decays: use reset_method=reset_value"
         )
-    return Population(weight, bias, recurrent, lif)
+    return Population(weight, bias, recurrent, lif, constants=constants)
 
 
 def _step(module: Any) -> float:
@@ -237,14 +253,18 @@ def _recognised(p: Any, where: str, threshold: Callable[[Tensor, str, Any], Tens
     return shape
 
 
-def _decay(dt: float, inverse: Any, what: str) -> float:
+def _decay(dt: float, inverse: Any, what: str) -> Decay:
     """1 − dt/τ as Norse computes it, with what rounding leaves of a zero removed."""
-    scalar(inverse, what)  # one number, not trained
+    read = read_decay(inverse, what)  # its gradient, if any, is lost in what follows
+    if read.learnt:
+        raise UserError(f"{what} is trained: freeze it with requires_grad_(False)")
     rate = dt * torch.as_tensor(inverse).detach()
-    precision = torch.finfo(rate.dtype).eps
-    decay = 1.0 - scalar(rate, what)
-    if abs(decay) <= 4 * precision:
-        return 0.0
-    if not 0.0 < decay < 1.0:
-        raise UserError(f"{what} · dt must be in (0, 1], got {1.0 - decay:g}: the decay is 1 minus it")
+    precision = 4 * torch.finfo(rate.dtype).eps
+    decay = read_decay(1.0 - rate.double(), what).map(lambda x: torch.where(x.abs() <= precision, 0.0, x))
+    low, high = (float(x) for x in torch.as_tensor(decay.value).aminmax())
+    if low < 0.0 or high >= 1.0 or (low == 0.0 and high > 0.0):
+        raise UserError(
+            f"{what} · dt must be in (0, 1], and below 1 for all neurons or none: "
+            f"got {1 - high:g} to {1 - low:g}"
+        )
     return decay

@@ -20,16 +20,17 @@ from neurofdfa.convert.chain import (
     Population,
     linear_of,
     network_of,
+    neurons_of,
     peer_module,
     populations,
+    read_decay,
     recognise,
     scalar,
-    time_constant,
     weights_of,
 )
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network
-from neurofdfa.neuron import LIF, Reset, ResetGradient, surrogate_spike
+from neurofdfa.neuron import Reset, ResetGradient, filters, surrogate_spike
 from neurofdfa.surrogate import Surrogate
 
 _NEURONS = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
@@ -38,8 +39,9 @@ _NEURONS = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
 def to_snntorch(network: Network, *, same_gradient: bool = True) -> nn.Sequential:
     """An `nn.Sequential` of the network's weights (copied) and snnTorch's neurons with `init_hidden=True`.
 
-    Call `snntorch.utils.reset(chain)`, then the chain once per step: it returns the last layer's spikes and
-    membrane (and, between the two, the current where there is one). ψ is the network's own surrogate.
+    Call `reset_mem()` of every neuron (`snntorch.utils.reset` leaves RSynaptic's spikes), then the chain once
+    per step: it returns the last layer's spikes and membrane (between them a Synaptic's current). ψ is the
+    network's own surrogate.
     same_gradient: refuse what would run the same and learn differently under BPTT, because snnTorch
     differentiates the reset otherwise. Dropout and the learning of rounded weights are not part of the chain.
 
@@ -92,20 +94,23 @@ def from_snntorch(
 
 
 def _neuron(snn: Any, population: Population, where: str, *, last: bool, same_gradient: bool) -> nn.Module:
-    def number(value: float) -> Tensor:
+    def number(value: float | Tensor) -> Tensor:
+        if isinstance(value, Tensor):
+            return value.detach().to(population.weight).clone()
         return population.weight.new_tensor(value)
 
     options: dict[str, Any] = {"init_hidden": True, "output": last}
     lif = population.neuron
     if lif is None:
         return snn.Leaky(number(population.kappa), reset_mechanism="none", **options)
-    recurrent = population.recurrent is not None
-    if lif.reset == "hard" and recurrent and lif.alpha:
+    recurrent, dynamics = population.recurrent is not None, population.dynamics
+    filtered = filters(dynamics.alpha)
+    if lif.reset == "hard" and recurrent and filtered:
         raise UserError(
             f"{where}: snnTorch's RSynaptic has no reset that clears the membrane alone: use reset='soft', "
             "or tau_syn=0, or Norse"
         )
-    plain = not recurrent and not lif.alpha
+    plain = not recurrent and not filtered
     delayed = lif.reset == "soft" or (plain and lif.reset_gradient == "detached")
     theirs: ResetGradient = "detached" if delayed else "attached"
     if same_gradient and lif.reset_gradient != theirs:
@@ -114,17 +119,20 @@ def _neuron(snn: Any, population: Population, where: str, *, last: bool, same_gr
             f"'{lif.reset_gradient}': change reset_gradient, or pass same_gradient=False for inference"
         )
     options |= {
-        "beta": number(lif.beta),
+        "beta": number(dynamics.beta),
         "threshold": number(lif.v_threshold),
         "spike_grad": surrogate_spike(lif),
         "reset_mechanism": "subtract" if lif.reset == "soft" else "zero",
         "reset_delay": delayed,
     }
-    if lif.alpha:
-        options["alpha"] = number(lif.alpha)
+    if filtered:
+        options["alpha"] = number(dynamics.alpha)
+    if population.constants is not None and population.constants.learn:
+        options |= {"learn_beta": population.constants.membrane is not None}
+        options |= {"learn_alpha": population.constants.synapse is not None} if filtered else {}
     if population.recurrent is None:
-        return (snn.Synaptic if lif.alpha else snn.Leaky)(**options)
-    neuron = (snn.RSynaptic if lif.alpha else snn.RLeaky)(linear_features=len(population.weight), **options)
+        return (snn.Synaptic if filtered else snn.Leaky)(**options)
+    neuron = (snn.RSynaptic if filtered else snn.RLeaky)(linear_features=len(population.weight), **options)
     neuron.to(population.weight)
     with torch.no_grad():
         neuron.recurrent.weight.copy_(population.recurrent)
@@ -138,13 +146,15 @@ def _population(
 ) -> Population:
     weight, bias = weights_of(linear)
     _refuse_extras(neuron, where)
-    beta = min(max(scalar(neuron.beta, f"{where}: beta"), 0.0), 1.0)
-    alpha = min(max(scalar(getattr(neuron, "alpha", 0.0), f"{where}: alpha"), 0.0), 1.0)
     if neuron.reset_mechanism == "none":
         if type(neuron) is not snn.Leaky:
             raise UserError(f"{where}: a readout that never resets is converted from Leaky alone")
-        return Population(weight, bias, None, None, beta)
-    if max(alpha, beta) == 1.0:
+        return Population(weight, bias, None, None, min(max(scalar(neuron.beta, f"{where}: beta"), 0.0), 1.0))
+    alpha, beta = (
+        read_decay(getattr(neuron, name, 0.0), f"{where}: {name}").map(lambda x: x.clamp(0.0, 1.0))
+        for name in ("alpha", "beta")
+    )
+    if any(float(torch.as_tensor(x.value).max()) == 1.0 for x in (alpha, beta)):
         raise UserError(f"{where}: a decay of 1 never forgets: use one below it, such as 0.9999")
     reset, gradient = _reset(snn, neuron, where)
     shape = surrogate if surrogate is not None else recognise(neuron.spike_grad)
@@ -153,10 +163,11 @@ def _population(
             f"{where}: its spike_grad is none of fast_sigmoid, atan and sigmoid: "
             "pass surrogate=, the ψ to learn with"
         )
-    lif = LIF(
-        tau_mem=time_constant(beta, dt),
-        tau_syn=0.0 if alpha == 0.0 else time_constant(alpha, dt),
-        dt=dt,
+    lif, constants = neurons_of(
+        alpha,
+        beta,
+        dt,
+        weight,
         v_threshold=scalar(neuron.threshold, f"{where}: threshold"),
         reset=reset,
         reset_gradient=gradient,
@@ -168,7 +179,7 @@ def _population(
             raise UserError(f"{where}: its recurrence is not all to all: use linear_features=")
         recurrent = neuron.recurrent.weight.detach()
         bias = _with(bias, weights_of(neuron.recurrent)[1])
-    return Population(weight, bias, recurrent, lif)
+    return Population(weight, bias, recurrent, lif, constants=constants)
 
 
 def _reset(snn: Any, neuron: Any, where: str) -> tuple[Reset, ResetGradient]:

@@ -42,6 +42,8 @@ def why_not_network(network: Network) -> str | None:
     for layer in network.hidden:
         if type(layer) is not SpikingLayer:
             return f"the event engine does not know the layer {type(layer).__name__}"
+        if not layer.plain:
+            return "the event engine has no adaptive thresholds and one time constant per layer"
         if layer.n > WIDEST:
             return f"the event engine takes layers of up to {WIDEST} neurons and one has {layer.n}"
         if type(layer.neuron.surrogate) not in SURROGATE_KINDS:

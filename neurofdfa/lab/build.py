@@ -60,6 +60,8 @@ def build_network(
         reset_gradient=config.reset_gradient,
         decay_bits=config.decay_bits,
         surrogate=surrogate(config.surrogate, config.surrogate_width, config.surrogate_height),
+        adaptation=config.adaptation,
+        tau_adapt=config.tau_adapt,
     )
     return feed_forward(
         n_in,
@@ -74,6 +76,9 @@ def build_network(
         dropout=config.dropout,
         input_dropout=config.input_dropout,
         weight_bits=config.weight_bits,
+        tau_mem_spread=config.tau_mem_spread,
+        tau_syn_spread=config.tau_syn_spread,
+        learn_tau=config.learn_tau,
         generator=torch.Generator().manual_seed(seed),
     )
 

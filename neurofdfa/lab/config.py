@@ -51,6 +51,11 @@ class NetworkConfig(_Table):
     reset: Literal["hard", "soft"] = "hard"
     reset_gradient: Literal["detached", "attached"] = "detached"
     decay_bits: int | None = Field(default=12, ge=1, le=24)
+    adaptation: float = Field(default=0.0, ge=0)
+    tau_adapt: float = Field(default=0.2, gt=0)
+    tau_mem_spread: float = Field(default=0.0, ge=0, le=3)
+    tau_syn_spread: float = Field(default=0.0, ge=0, le=3)
+    learn_tau: bool = False
     surrogate: Literal["fast-sigmoid", "triangular", "arctan", "sigmoid"] = "fast-sigmoid"
     surrogate_width: float = Field(default=0.5, gt=0)
     surrogate_height: float = Field(default=1.0, gt=0)

@@ -21,7 +21,7 @@ from neurofdfa.bptt import BPTT
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.errors import UserError
-from neurofdfa.exchange import export_nir
+from neurofdfa.exchange import export_nir, why_not_nir
 from neurofdfa.files import (
     load_weights,
     read_tensors,
@@ -243,7 +243,8 @@ def _finish(
     if not team.leads:
         return Summary(**_told(team))
     _write_raster(folder / "raster.npz", network, data, test)
-    _write_nir(folder / "network.nir", network, data)
+    if why_not_nir(network) is None:
+        _write_nir(folder / "network.nir", network, data)
     keep_if_countable(folder, config, network, data)
     summary = Summary(
         rule=config.rule.name,

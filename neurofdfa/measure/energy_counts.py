@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.network import Network
+from neurofdfa.neuron import filters
 from neurofdfa.synapse import Synapse
 
 
@@ -162,7 +163,8 @@ def _layer(layer: SpikingLayer, seen: list[LayerStep]) -> LayerActivity:
     own = torch.stack([step.before.s for step in seen]) if layer.recurrent is not None else None
     found = _activity(layer.synapse, pre, layer.recurrent, own)
     spikes = float(torch.stack([step.after.s for step in seen]).sum()) / pre.shape[1]
-    return found._replace(spiking=True, stateful=3 if layer.neuron.alpha else 2, spikes=spikes)
+    stateful = 2 + filters(layer.dynamics.alpha) + bool(layer.neuron.adaptation)
+    return found._replace(spiking=True, stateful=stateful, spikes=spikes)
 
 
 def _activity(synapse: Synapse, pre: Tensor, recurrent: Synapse | None, own: Tensor | None) -> LayerActivity:

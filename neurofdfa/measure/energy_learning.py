@@ -34,7 +34,7 @@ def learning(case: Case) -> Counts:
     own = Counts()
     if traced:
         for layer, cells in zip(case.activity.hidden, case.network.hidden, strict=True):
-            own += trace_counts(case, layer, cells.neuron.alpha) + product_counts(below, layer)
+            own += trace_counts(case, layer, cells) + product_counts(below, layer)
     passes = case.rule.passes
     seen = forward(case.activity).times(passes) + own.times(passes)
     if kind == "forward-forward":  # the pass without a label teaches no hidden layer

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from neurofdfa.errors import UserError
+from neurofdfa.layer import SpikingLayer
 from neurofdfa.measure.energy_counts import Activity, Counts, LayerActivity
 from neurofdfa.network import Network
+from neurofdfa.neuron import filters
 from neurofdfa.signal import Rule
 from neurofdfa.signal.s_tllr import SpikeTiming
 from neurofdfa.signal.sltt import Instant
@@ -47,14 +49,17 @@ class Case(NamedTuple):
         return float(per_step @ per_step.new_tensor(self.learns))
 
 
-def trace_counts(case: Case, layer: LayerActivity, alpha: float) -> Counts:
+def trace_counts(case: Case, layer: LayerActivity, neurons: SpikingLayer) -> Counts:
     """Traces of one layer, every step."""
+    alpha = filters(neurons.dynamics.alpha)
     trace, kappa, steps = case.rule.trace, case.network.readout.kappa, case.activity.steps
     filtered = bool(getattr(trace, "filtered", False) and kappa)
     if isinstance(trace, PerNeuron):
-        words = layer.sources * (1 + bool(alpha) + filtered)
+        words = layer.sources * (1 + alpha + filtered)
     elif isinstance(trace, PerSynapse):
-        words = layer.synapses * (1 + filtered) + (layer.sources if alpha else 0)
+        components = 1 + filtered + bool(neurons.neuron.adaptation)
+        mixed = isinstance(neurons.dynamics.alpha, Tensor)
+        words = layer.synapses * (components + mixed) + (layer.sources if alpha and not mixed else 0)
     elif isinstance(trace, Instant):
         words = 0
     elif isinstance(trace, SpikeTiming):
@@ -79,9 +84,9 @@ def readout_counts(case: Case, passes: int) -> Counts:
     """The readout's own traces and products."""
     layer, kappa = case.activity.readout, case.network.readout.kappa
     if layer.spiking:
-        assert case.network.readout.population is not None
-        alpha = case.network.readout.population.neuron.alpha
-        return trace_counts(case, layer, alpha).times(passes) + product_counts(case, layer)
+        neurons = case.network.readout.population
+        assert neurons is not None
+        return trace_counts(case, layer, neurons).times(passes) + product_counts(case, layer)
     words = layer.sources if kappa else 0
     inputs = case.over(layer.heard if kappa else layer.events) + (case.taught * layer.n if layer.bias else 0)
     return Counts(

@@ -40,6 +40,11 @@ class ActivityForwardGradient(Rule[PushState]):
     name: ClassVar[str] = "activity-forward-gradient"
     source: ClassVar[str] = "Ren et al. 2023, section 3; Baydin et al. 2022"
 
+    @property
+    def learns_time_constants(self) -> bool:
+        """Never: the directions push weights alone."""
+        return False
+
     def init(self, network: Network, generator: torch.Generator) -> PushState:
         """Nothing but the generator."""
         return PushState(generator)

@@ -12,10 +12,11 @@ Two kernels for the noise trace:
 - "output": ẋ = ẏ, z = κ z⁻ + v, norm = Σ κ^{2τ}: correlates the integrated output, as the paper does.
 - "innovation": ẋ = ẏ − κẏ⁻, the readout's input; z filters v with the decays of the layers in between and
   norm = Σh²/Σh for that kernel h, so that B is the path's gain over time: exactly W_oᵀ for the last layer
-  and Σh W_o ψ₂ W₂ below it for soft, detached resets, a fit to h elsewhere. The last layer's estimates are
-  independent from step to step, so that their mean over T steps has 1/T of one step's variance; the output
-  kernel's share is about 1/2 with an integrator and (1+κ²)/(1−κ²)/T with a leaky readout. Paths
-  through the last layer's recurrence arrive later than h lasts: only the output kernel sees them.
+  and Σh W_o ψ₂ W₂ below it for soft, detached resets of neurons that are alike, a fit to h elsewhere. The
+  last layer's estimates are independent from step to step, so that their mean over T steps has 1/T of one
+  step's variance; the output kernel's share is about 1/2 with an integrator and (1+κ²)/(1−κ²)/T with a leaky
+  readout. Paths through the last layer's recurrence arrive later than h lasts: only the output kernel sees
+  them.
 
 Behind delays z starts when the probed spikes arrive (those of further layers count with their mean).
 
@@ -135,10 +136,10 @@ class FDFA(Rule[FDFAState]):
         if self.kernel == "output":
             return ((network.readout.kappa,),) * len(network.hidden)
         population = network.readout.population
-        above = [layer.neuron for layer in network.hidden[1:]] + ([population.neuron] if population else [])
+        above = [*network.hidden[1:], *([population] if population else [])]
+        decays = [layer.mean_decays for layer in above]
         return tuple(
-            tuple(d for lif in above[index:] for d in (lif.alpha, lif.beta))
-            for index in range(len(network.hidden))
+            tuple(d for pair in decays[index:] for d in pair) for index in range(len(network.hidden))
         )
 
     def begin(self, network: Network, state: FDFAState, share: Share) -> FDFAState:

@@ -72,6 +72,11 @@ class GuidedForwardGradient(Rule[GuidedState]):
         if self.target not in ("global", "local") or self.guess not in ("local", "random"):
             raise UserError("guided-forward-gradient takes target global or local and guess local or random")
 
+    @property
+    def learns_time_constants(self) -> bool:
+        """Never."""
+        return False
+
     def init(self, network: Network, generator: torch.Generator) -> GuidedState:
         """Random local readouts, learnt from then on."""
         return GuidedState(random_projections(network, generator, self.scale), generator)
@@ -123,6 +128,8 @@ class GuidedForwardGradient(Rule[GuidedState]):
         return state.local.projections
 
     def _blank(self, network: Network, layer: SpikingLayer, kappa: float, batch: int) -> Guess:
+        if not layer.plain:
+            raise UserError("guided-forward-gradient takes neurons that are alike and have fixed thresholds")
         zero = layer.synapse.weight.new_zeros
         synapse, recurrent = layer.synapse, layer.recurrent
         columns = synapse.n_in + 1 + (layer.n if recurrent is not None else 0)

@@ -19,7 +19,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network, NetworkStep
 from neurofdfa.team import Share
-from neurofdfa.trace import LayerGradient, PerNeuron, Trace
+from neurofdfa.trace import LayerGradient, PerNeuron, PerSynapse, Trace
 
 S = TypeVar("S")
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -84,6 +84,11 @@ class Rule(Generic[S]):
     def local_in_time(self) -> bool:
         """Whether learning runs forward in time with memory that the sequence's length does not change."""
         return True
+
+    @property
+    def learns_time_constants(self) -> bool:
+        """Whether it can learn them: it needs signals and a trace that has an eligibility for them."""
+        return isinstance(self.trace, PerSynapse)
 
     def init(self, network: Network, generator: torch.Generator) -> S:
         """State at the start of training, e.g. the feedback matrices."""

@@ -52,7 +52,7 @@ def push_step(
         drive_dot = pushes[index] + layer.synapse.linear(x_dot) if index else pushes[index]
         if layer.recurrent is not None:
             drive_dot = drive_dot + layer.recurrent.linear(tangent.layers[index].s)
-        after = lif_tangent_step(drive_dot, tangent.layers[index], seen.before, seen.psi, layer.neuron)
+        after = lif_tangent_step(drive_dot, tangent.layers[index], seen.before, seen.psi, layer.dynamics)
         layers[index] = after
         x_dot = after.s if seen.mask is None else after.s * seen.mask
         sent.append(x_dot)

@@ -53,6 +53,11 @@ class WeightForwardGradient(Rule[DirectionState]):
     source: ClassVar[str] = "Baydin et al. 2022, definition 1; Ren et al. 2023, section 3"
     shared: bool = False
 
+    @property
+    def learns_time_constants(self) -> bool:
+        """Never: the directions push weights alone."""
+        return False
+
     def init(self, network: Network, generator: torch.Generator) -> DirectionState:
         """Nothing but the generator."""
         return DirectionState(generator)

@@ -15,6 +15,7 @@ from neurofdfa.neuron import LIF
 from neurofdfa.readout import Readout
 from neurofdfa.surrogate import SURROGATES
 from neurofdfa.synapse import Dense
+from neurofdfa.time_constants import spread
 
 STEPS, BATCH = 40, 3
 
@@ -33,7 +34,9 @@ def spike_train(n: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 
 
 def draw(seed: int, *, reset: str, gradient: str, recurrent: bool, filtered: bool, **fixed: Any) -> Network:
-    """One to three layers of other widths, decays, thresholds and surrogates each; some with biases."""
+    """One to three layers of other widths, decays, thresholds and surrogates each; some with biases, every
+    fourth with a decay per neuron.
+    """
     rng = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     widths = [rng.randint(2, 9) for _ in range(rng.randint(2, 4))]
@@ -47,15 +50,21 @@ def draw(seed: int, *, reset: str, gradient: str, recurrent: bool, filtered: boo
             v_threshold=rng.uniform(0.5, 2.0),
             reset=reset,  # type: ignore[arg-type]
             reset_gradient=gradient,  # type: ignore[arg-type]
-            decay_bits=rng.choice([None, 12]),
+            decay_bits=fixed.get("bits", rng.choice([None, 12])),
             surrogate=SURROGATES[kind](width, height),
         )
 
     bias = fixed.get("bias", rng.random() < 0.5)
-    layers = [
-        SpikingLayer(Dense(a, b, bias=bias), neuron(), recurrent=Dense(b, b) if recurrent else None)
-        for a, b in pairwise(widths)
-    ]
+    mixed = fixed.get("mixed", seed % 4 == 3)
+
+    def layer(a: int, b: int) -> SpikingLayer:
+        lif, own = neuron(), Dense(b, b) if recurrent else None
+        constants = (
+            spread(b, lif, 0.5, 0.5 * filtered, fixed.get("learn", False), generator) if mixed else None
+        )
+        return SpikingLayer(Dense(a, b, bias=bias), lif, recurrent=own, time_constants=constants)
+
+    layers = [layer(a, b) for a, b in pairwise(widths)]
     kind = fixed.get("readout") or rng.choice(["integrator", "leaky", "spike-count"])
     kappa = 1.0 if kind != "leaky" else rng.uniform(0.5, 0.99)
     network = Network(layers, Readout(Dense(widths[-1], 3, bias=bias), kind, kappa, neuron())).double()
@@ -101,12 +110,9 @@ def same_weights(one: Network, other: Network) -> None:
     for name, tensor in one.named_parameters():
         torch.testing.assert_close(tensor, theirs[name], rtol=1e-12, atol=1e-13)
     for a, b in zip(one.hidden, other.hidden, strict=True):
-        torch.testing.assert_close(
-            torch.tensor([a.neuron.alpha, a.neuron.beta, a.neuron.v_threshold], dtype=torch.float64),
-            torch.tensor([b.neuron.alpha, b.neuron.beta, b.neuron.v_threshold], dtype=torch.float64),
-            rtol=1e-12,
-            atol=1e-12,
-        )
+        for name in ("alpha", "beta", "v_threshold"):
+            mine, theirs = (torch.as_tensor(getattr(x.dynamics, name), dtype=torch.float64) for x in (a, b))
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
 def trained(parameters: list[nn.Parameter]) -> list[nn.Parameter]:

@@ -87,12 +87,13 @@ def test_backpropagation_gives_the_same_gradient(seed):
     y = theirs(chain, x).y
     loss = nn.functional.cross_entropy(y.flatten(0, 1), labels.repeat(len(y)))
     got = torch.autograd.grad(loss, list(chain.parameters()))
-    gains: list[float] = []
+    gains: list[Tensor] = []
     for layer in (*network.hidden, network.readout):
-        beta = layer.neuron.beta if layer is not network.readout else readout_decay(network)
-        gains += [1.0 - beta] * len(list(layer.parameters()))
+        beta = layer.dynamics.beta if layer is not network.readout else readout_decay(network)
+        gains += [1.0 - torch.as_tensor(beta, dtype=torch.float64)] * len(list(layer.parameters()))
     for g, e, gain in zip(got, expected, gains, strict=True):
-        torch.testing.assert_close(g / gain, e, rtol=1e-8, atol=1e-10)
+        scale = gain.unsqueeze(1) if gain.dim() and g.dim() == 2 else gain
+        torch.testing.assert_close(g / scale, e, rtol=1e-8, atol=1e-10)
 
 
 def readout_decay(network: Network) -> float:
@@ -170,8 +171,10 @@ REFUSED = {
     "reset_method=reset_value": lambda: norse.LIFBoxCell(norse.LIFBoxParameters(reset_method=reset_subtract)),
     "method 'circ'": lambda: norse.LIFCell(lif(method="circ")),
     "tau_mem_inv · dt": lambda: norse.LIFCell(lif(tau_mem_inv=torch.tensor(1500.0))),
-    "tau_mem_inv is trained": lambda: norse.LIFCell(lif(tau_mem_inv=nn.Parameter(torch.tensor(100.0)))),
-    "tau_mem_inv differs": lambda: norse.LIFCell(lif(tau_mem_inv=torch.linspace(50.0, 100.0, 3))),
+    "trained: give every neuron its own": lambda: norse.LIFCell(
+        lif(tau_mem_inv=nn.Parameter(torch.tensor(100.0)))
+    ),
+    "v_th differs": lambda: norse.LIFCell(lif(v_th=torch.linspace(0.5, 1.0, 3))),
     "dt differs": lambda: norse.LIFCell(lif(), dt=2e-3),
     "LIFAdExCell.* is not converted": norse.LIFAdExCell,
     "leave out the nn.Linear": lambda: norse.LIFRecurrentCell(3, 3),
@@ -208,6 +211,17 @@ MATCHED = LIF(reset="hard", reset_gradient="attached", surrogate=FastSigmoid(1.0
 def test_what_norse_cannot_do(settings, reason):
     with pytest.raises(UserError, match=reason):
         to_norse(feed_forward(4, [5], 2, **settings))
+
+
+def test_learnt_time_constants_are_refused_and_written_as_they_are():
+    dynamics = {"reset": "hard", "gradient": "detached", "recurrent": True, "filtered": True}
+    settings = {"bias": False, "readout": "leaky", "surrogate": "fast-sigmoid", "shape": (1.0, 1.0)}
+    network = draw(2, **dynamics, **settings, mixed=True, learn=True)
+    with pytest.raises(UserError, match="do not learn their time constants"):
+        to_norse(network)
+    x = spike_train(network.n_in)
+    with torch.no_grad():
+        alike(ours(network, x), theirs(to_norse(network, same_gradient=False), x))
 
 
 def test_a_recurrent_layer_with_a_bias_is_refused():

@@ -3,17 +3,16 @@
 import pytest
 import snntorch as snn
 import torch
-from snntorch import surrogate, utils
+from snntorch import surrogate
 from torch import Tensor, nn
 
 from neurofdfa.bptt import BPTT
 from neurofdfa.convert import from_snntorch, to_snntorch
 from neurofdfa.errors import UserError
-from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
-from neurofdfa.synapse import Dense
+from neurofdfa.time_constants import slope
 from tests.convert.chains import Run, alike, draw, ours, same_weights, spike_train, trained
 
 # reset, its gradient, recurrent, synaptic filter: every combination that snnTorch has
@@ -31,8 +30,9 @@ KINDS = [
 
 def theirs(chain: nn.Sequential, x: Tensor) -> Run:
     """Drives the chain as a user of snnTorch would; membranes are read from the modules."""
-    utils.reset(chain)
     neurons = [m for m in chain if not isinstance(m, nn.Linear)]
+    for neuron in neurons:
+        neuron.reset_mem()
     spiking = [m for m in neurons if m.reset_mechanism != "none"]
     seen: dict[int, Tensor] = {}
     for index, neuron in enumerate(spiking):
@@ -173,6 +173,31 @@ def test_an_unknown_surrogate_can_be_named():
     assert from_snntorch(chain(), surrogate=Triangular()).hidden[0].neuron.surrogate == Triangular()
 
 
+@pytest.mark.parametrize("seed", [1, 3, 5, 7])
+def test_learnt_decays_stay_learnt(seed):
+    """Theirs are β itself, ours the logit of β: the gradients differ by β(1 − β)."""
+    reset, gradient, recurrent, filtered = KINDS[seed]
+    dynamics = {"reset": reset, "gradient": gradient, "recurrent": recurrent, "filtered": filtered}
+    network = draw(seed, **dynamics, mixed=True, learn=True, bits=None)
+    x, labels = spike_train(network.n_in, seed), torch.tensor([0, 2, 1])
+    chain = to_snntorch(network)
+    y = theirs(chain, x).y
+    loss = nn.functional.cross_entropy(y.flatten(0, 1), labels.repeat(len(y)))
+    expected = dict(zip(dict(network.named_parameters()), BPTT(network).gradients(x, labels), strict=True))
+    for index, layer in enumerate(network.hidden):
+        for name, decay in (("membrane", "beta"), ("synapse", "alpha")):
+            logit = getattr(layer.time_constants, name)
+            if logit is not None:
+                (got,) = torch.autograd.grad(loss, getattr(chain[2 * index + 1], decay), retain_graph=True)
+                wanted = expected[f"layers.{index}.time_constants.{name}"]
+                torch.testing.assert_close(got * slope(logit), wanted, rtol=1e-8, atol=1e-11)
+    with torch.no_grad():
+        alike(ours(network, x), theirs(chain, x))
+    back = from_snntorch(chain)
+    same_weights(network, back)
+    assert all(layer.time_constants.learn for layer in back.hidden)
+
+
 NONE = {"reset_mechanism": "none"}
 REFUSED = {
     "reset_delay=True": lambda: snn.Leaky(0.8, reset_delay=False),
@@ -187,6 +212,7 @@ REFUSED = {
     "threshold is trained": lambda: snn.Leaky(0.9, learn_threshold=True),
     "Alpha.* is not converted": lambda: snn.Alpha(0.9, 0.8),
     "Dropout.* is not converted": lambda: nn.Dropout(0.5),
+    "beta is one for all neurons": lambda: snn.Leaky(0.9, learn_beta=True),
     "threshold differs": lambda: snn.Leaky(0.9, threshold=torch.arange(1.0, 7.0)),
 }
 
@@ -233,13 +259,6 @@ def test_inference_does_not_need_the_gradient():
 
 
 def test_layers_of_other_kinds_are_refused():
-    class Other(SpikingLayer):
-        pass
-
-    network = feed_forward(4, [5], 2)
-    network.layers[0] = Other(Dense(4, 5), LIF())
-    with pytest.raises(UserError, match="layer 1 is a Other"):
-        to_snntorch(network)
     for hidden, reason in (
         (["conv 2x3x3"], "layer 1 has synapses of kind Conv2d"),
         (["pool 2", 3], "layer 1 has a pool"),
@@ -247,6 +266,8 @@ def test_layers_of_other_kinds_are_refused():
     ):
         with pytest.raises(UserError, match=f"{reason}.* not converted to snnTorch"):
             to_snntorch(feed_forward(16, hidden, 2, shape=(1, 4, 4)))
+    with pytest.raises(UserError, match="layer 1 has adaptive thresholds"):
+        to_snntorch(feed_forward(4, [5], 2, neuron=LIF(adaptation=0.1)))
 
 
 def test_without_snntorch(monkeypatch):

@@ -11,6 +11,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.impairments import Impairments
 from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
+from neurofdfa.neuron import LIF
 from neurofdfa.signal import DFA, FDFA
 from neurofdfa.trace import PerSynapse
 
@@ -35,6 +36,9 @@ def test_one_notice_when_it_falls_back() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert type(engine.learner(network, DFA(trace=PerSynapse()))) is Learner
+    adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1))
+    with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
+        assert type(engine.learner(adaptive, DFA())) is Learner
     with pytest.warns(UserWarning, match="once per sequence"):
         engine.learner(network, FDFA(), update_every=2)
     with pytest.warns(UserWarning, match="drop is set: using the reference"):

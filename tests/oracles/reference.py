@@ -30,6 +30,8 @@ class Spec(NamedTuple):
     kappa: float
     spiking_readout: bool
     hidden: int
+    adaptation: float
+    rho: float
 
 
 def spec_of(network: Network) -> Spec:
@@ -43,6 +45,8 @@ def spec_of(network: Network) -> Spec:
         network.readout.kappa,
         network.readout.kind == "spike-count",
         len(network.hidden),
+        lif.adaptation,
+        lif.rho,
     )
 
 
@@ -97,7 +101,7 @@ def simulate(
     out = "readout.population.synapse" if spec.spiking_readout else "readout.dense"
     widths = [w[f"{name}.weight"].shape[0] for name in names]
     k = w[f"{out}.weight"].shape[0]
-    cells = [[x.new_zeros(batch, n) for _ in range(3)] for n in [*widths, k]]
+    cells = [[x.new_zeros(batch, n) for _ in range(4)] for n in [*widths, k]]
     recurrent_in = [x.new_zeros(batch, n) for n in widths]
     y = x.new_zeros(batch, k)
     ys: list[Tensor] = []
@@ -105,12 +109,19 @@ def simulate(
     spike_log: list[list[Tensor]] = [[] for _ in names]
     count_log: list[Tensor] = []
 
-    def lif(cell: list[Tensor], drive: Tensor) -> list[Tensor]:
-        i, u, s = cell
+    def lif(cell: list[Tensor], drive: Tensor, layer: str = "", adaptation: float = 0.0) -> list[Tensor]:
+        i, u, s, a = cell
+        alpha, beta = (
+            torch.sigmoid(w[f"{layer}.time_constants.{name}"])
+            if f"{layer}.time_constants.{name}" in w
+            else uniform
+            for name, uniform in (("synapse", spec.alpha), ("membrane", spec.beta))
+        )
         reset = s if spec.attached else s.detach()
-        i = spec.alpha * i + drive
-        u = spec.beta * u * (1 - reset) + i if spec.hard else spec.beta * u + i - spec.theta * reset
-        return [i, u, spike(u - spec.theta)]
+        i = alpha * i + drive
+        u = beta * u * (1 - reset) + i if spec.hard else beta * u + i - spec.theta * reset
+        a = spec.rho * a + s
+        return [i, u, spike(u - (spec.theta + adaptation * a)), a]
 
     sent_to: list[list[Tensor]] = [[] for _ in [*names, out]]
 
@@ -132,7 +143,7 @@ def simulate(
             if f"layers.{index}.recurrent.weight" in w:
                 heard = recurrent_in[index].detach() if cut_recurrence else recurrent_in[index]
                 drive = drive + heard @ w[f"layers.{index}.recurrent.weight"].T
-            cells[index] = lif(cells[index], drive)
+            cells[index] = lif(cells[index], drive, f"layers.{index}", spec.adaptation)
             s = cells[index][2]
             spike_log[index].append(s)
             mask = None if masks is None else masks[index]
