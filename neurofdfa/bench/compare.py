@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -118,7 +119,7 @@ def _tasks(
             learner = EventLearner(network, FDFA(fraction=fraction), adam(STILL), threads=count)
             tasks[key] = lambda learner=learner: learner.train(x, target)
     for other in others:
-        tasks[other.name] = _inferrer(other, x) if kind == "infer" else other.trainer(x, target)
+        tasks[other.name] = _inferrer(other, x) if kind == "infer" else partial(other.learner(), x, target)
     return tasks
 
 

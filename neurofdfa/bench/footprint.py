@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -78,7 +79,7 @@ def added(name: str, rule: str, net_name: str, steps: int, batch: int, seed: int
 
 def _trainer(name: str, rule: str, network: Network, x: Tensor, target: Tensor) -> Callable[[], Any]:
     if name != OURS:
-        return peer(name, network).trainer(x, target)
+        return partial(peer(name, network).learner(), x, target)
     if rule == "bptt":
         exact = BPTT(network, adam(STILL))
         return lambda: exact.train(x, target)

@@ -43,13 +43,13 @@ class Peer(NamedTuple):
                 weight.mul_((low * high) ** 0.5 / scale)
                 scale = (low * high) ** 0.5
 
-    def trainer(self, x: Tensor, target: Tensor, lr: float = STILL) -> Callable[[], None]:
-        """One training step: forward, backward, Adam, with cross-entropy at every step."""
+    def learner(self, lr: float = STILL) -> Callable[[Tensor, Tensor], None]:
+        """Training step: forward, backward, Adam, with cross-entropy at every step."""
         optimizer = torch.optim.Adam(self.parameters, lr=lr)
-        labels = target.repeat(x.shape[0])
 
-        def step() -> None:
+        def step(x: Tensor, target: Tensor) -> None:
             optimizer.zero_grad()
+            labels = target.repeat(x.shape[0])
             loss = nn.functional.cross_entropy(self.forward(x).flatten(0, 1), labels)
             loss.backward()
             optimizer.step()

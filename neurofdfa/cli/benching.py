@@ -27,6 +27,8 @@ def register(app: typer.Typer) -> None:
     bench.command()(train)
     bench.command()(infer)
     bench.command()(memory)
+    bench.command()(curves)
+    bench.command()(epoch)
     app.add_typer(bench, name="bench")
 
 
@@ -84,6 +86,51 @@ def memory(
     say(table, quiet)
     document = _document("memory", missing, [row._asdict() for row in rows])
     _save(out, "memory", document, quiet)
+    emit(document, as_json)
+
+
+def curves(
+    rounds: Rounds = 5,
+    out: Out = Path("runs/bench"),
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time our training step against length, batch, width, depth and density."""
+    from neurofdfa.bench.curves import Point
+    from neurofdfa.bench.curves import curves as measure
+
+    points: list[Point] = []
+    for point in measure(rounds, seed=seed):
+        points.append(point)
+        say(f"{point.axis} {point.value:g}: {1e3 * point.seconds:.2f} ms", quiet)
+    document = _document("curves", [], [point._asdict() for point in points])
+    _save(out, "curves", document, quiet, report=False)
+    emit(document, as_json)
+
+
+def epoch(
+    data_root: Annotated[Path, typer.Option(help="Folder of MNIST's IDX files.")],
+    against: Against = PEERS,
+    peer_batches: Annotated[int, typer.Option(min=1, help="Batches that peers are timed on, of 469.")] = 100,
+    threads: Threads = 2,
+    out: Out = Path("runs/bench"),
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time one epoch of MNIST, 784-800-10, 16 steps, batch 128."""
+    from neurofdfa.bench.curves import mnist_epoch
+    from neurofdfa.bench.peers import sort_out
+
+    found, missing = sort_out(_words(against))
+    _name_missing(missing, quiet)
+    rows = list(mnist_epoch(data_root, found, peer_batches=peer_batches, threads=threads, seed=seed))
+    for row in rows:
+        times = f"{row.seconds / rows[0].seconds:.1f}x, " if row.peer != rows[0].peer else ""
+        say(f"{row.peer} {row.version}: {row.seconds:.1f} s ({times}{row.batches} batches timed)", quiet)
+    document = _document("epoch", missing, [row._asdict() for row in rows])
+    _save(out, "epoch", document, quiet, report=False)
     emit(document, as_json)
 
 
@@ -167,8 +214,8 @@ def _name_missing(missing: list[str], quiet: bool) -> None:
         )
 
 
-def _save(out: Path, name: str, document: dict[str, Any], quiet: bool) -> None:
-    """Write the figures, and the report of all that the folder holds."""
+def _save(out: Path, name: str, document: dict[str, Any], quiet: bool, *, report: bool = True) -> None:
+    """Write the figures, and the report of what the folder holds of training, inference and memory."""
     from neurofdfa.errors import UserError
     from neurofdfa.files import write_json
     from neurofdfa.lab.report import write
@@ -178,7 +225,7 @@ def _save(out: Path, name: str, document: dict[str, Any], quiet: bool) -> None:
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
     write_json(out / f"{name}.json", document)
-    say(f"Figures: {out / name}.json\nReport: {write(out)}", quiet)
+    say(f"Figures: {out / name}.json" + (f"\nReport: {write(out)}" if report else ""), quiet)
 
 
 def _words(text: str) -> list[str]:

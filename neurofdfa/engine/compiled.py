@@ -6,10 +6,7 @@ from typing import Any
 
 import numba
 
-from neurofdfa.engine import (
-    notice,  # pyright: ignore[reportUnusedImport]  # noqa: F401  announces compilation
-    simd,
-)
+from neurofdfa.engine.notice import announce_compiling
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
 
@@ -21,13 +18,15 @@ part: Any = _njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 def _stamp() -> str:
     """Of every source that machine code may come from: numba itself looks at one file only."""
-    digest = hashlib.sha256()
-    for name in ("adam", "compiled", "fields", "kernels", "sequence", "simd"):
-        digest.update(Path(simd.__file__).with_name(f"{name}.py").read_bytes())
+    digest, here = hashlib.sha256(), Path(__file__).parent
+    sources = [*here.glob("kernels/*.py"), *here.glob("simd/*.py"), here / "fields.py", Path(__file__)]
+    for file in sorted(sources):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 _STAMP = _stamp()
+announce_compiling()
 
 
 def jit(function: Any) -> Any:

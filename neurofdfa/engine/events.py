@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from neurofdfa.engine import fields as f
-from neurofdfa.engine import sequence
 from neurofdfa.engine.constants import fill_probes
 from neurofdfa.engine.execution import Execution, Work
+from neurofdfa.engine.kernels import sequence
+from neurofdfa.engine.measured import batch_stats
+from neurofdfa.engine.native import Events
 from neurofdfa.engine.optimizer import apply_adam, plain_adam, plain_sgd
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.support import LOSS_KINDS
-from neurofdfa.engine.tables import Shape, padded
+from neurofdfa.engine.tables import Shape
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import BatchStats, Learner, check_batch
@@ -65,8 +67,9 @@ class EventLearner(Learner):
         self.gradient = Gradients(self._learnt(), self.execution.threads)
         self.execution.constants[0] = network.readout.kappa
         if isinstance(self.loss, SpikeCountError):
-            self.execution.constants[1:] = self.loss.correct, self.loss.wrong
-        self._count = 0
+            self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
+        self.step_weight = 1.0
+        """Part of a sequence that one step is."""
 
     def _learnt(self) -> list[tuple[Tensor, bool, bool]]:
         """Tensors with gradients whether their rows are columns, and whether all panels are narrow."""
@@ -88,22 +91,24 @@ class EventLearner(Learner):
         return tensors
 
     @torch.no_grad()
-    def train(self, x: Tensor, target: Tensor) -> BatchStats:
-        """Learn from one batch of sequences. x: `[T, B, n_in]`; target: `[B]`, `[B, k]` or `[T, B, k]`."""
-        check_batch(self.network, x, target)
+    def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
+        """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Learner`."""
+        check_batch(self.network, _outline(x), target)
         share = Share(x.shape[1], self.team)
         masks = self.network.draw_masks(share.total, self.generator)
         if masks is not None:
             masks = masks.select(share.rows)
         wanted = share.rows(target, 1 if target.dim() == 3 else 0)
-        work, stats = self._pass(share.rows(x, 1), wanted, masks, share)
-        self._finish(work, stats, share)
+        part = x.rows(share.mine) if isinstance(x, Events) else share.rows(x, 1)
+        work, stats = self._pass(part, wanted, masks, share)
+        self._combine(work.shape.probed > 0, stats, share)
+        self.finish(work.shape.probed > 0, work.shape.steps)
         return stats
 
     @torch.no_grad()
-    def gradients(self, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
-        check_batch(self.network, x, target)
+        check_batch(self.network, _outline(x), target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
         self._pass(x, target, None, Share(x.shape[1]))
         known = self.gradient.of
@@ -116,16 +121,20 @@ class EventLearner(Learner):
         self.generator.set_state(kept[2])
         return result
 
-    def _pass(self, x: Tensor, target: Tensor, masks: Masks | None, share: Share) -> tuple[Work, BatchStats]:
+    def _pass(
+        self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Share
+    ) -> tuple[Work, BatchStats]:
         """Forward, errors and gradients of the samples here, as means over them."""
         execution = self.execution
         steps, batch = x.shape[:2]
-        observed = self._count_batch(share)
-        work = self._work(steps, batch, 0 if observed is None else observed.count)
-        alive = [execution.give_masks(work, masks), self._give_target(work, target)]
-        alive.append(self._give_probes(work, steps, share, observed))
+        observed = self.count_batch(share)
+        work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
+        alive = [execution.give_masks(work, masks), self.give_target(work, target)]
+        alive.append(self.give_probes(work, steps, share, observed))
         execution.bind(work, self.gradient)
-        self._bind_feedback(work)
+        self.bind_feedback(work)
+        self.step_weight = 1.0 / steps
+        execution.constants[f.SHARE] = 1.0 / (steps - first_step(self.loss.when, steps))
         rates = self.rates
         alive.append(self._run(work, x, masks, share))
         if self._saw_values(work, share):
@@ -133,11 +142,12 @@ class EventLearner(Learner):
             self.gradient.clear()
             alive.append(self._run(work, x, masks, share))
         self.gradient.collect(len(work.frames), execution.one)
-        stats = self._stats(work, share)
+        answers = steps - answer_step(self.loss.when, steps)
+        stats = batch_stats(self.network, work, execution.measures(work), share, answers)
         execution.settle(work)
         return work, stats
 
-    def _count_batch(self, share: Share) -> Share | None:
+    def count_batch(self, share: Share) -> Share | None:
         """Count the batch as the rule does; returns the samples that carry tangents."""
         if not isinstance(self.rule, FDFA):
             return None
@@ -145,7 +155,8 @@ class EventLearner(Learner):
         self.rule_state = state._replace(tangent=None, noise=(), kernels=())
         return None if state.tangent is None else self.rule.probed(share)
 
-    def _work(self, steps: int, batch: int, probed: int) -> Work:
+    def frames_for(self, steps: int, batch: int, probed: int) -> Work:
+        """What the kernels need for batches of one shape."""
         execution = self.execution
         stages: tuple[int, ...] = ()
         if isinstance(self.rule, FDFA):
@@ -166,7 +177,8 @@ class EventLearner(Learner):
                     fill_probes(frame, self.network, self.rule)
         return work
 
-    def _give_target(self, work: Work, target: Tensor) -> Tensor:
+    def give_target(self, work: Work, target: Tensor) -> Tensor:
+        """Point the tables at the target; returns the tensor that must stay alive."""
         steps, batch, k = work.shape.steps, work.shape.batch, self.network.n_out
         labels = not isinstance(self.loss, (CrossEntropy, SpikeCountError))
         shapes: dict[tuple[int, ...], int] = (
@@ -188,7 +200,7 @@ class EventLearner(Learner):
             frame.head[f.TARGET], frame.head[f.TARGET_KIND] = given.data_ptr(), kind
         return given
 
-    def _give_probes(self, work: Work, steps: int, share: Share, observed: Share | None) -> list[Tensor]:
+    def give_probes(self, work: Work, steps: int, share: Share, observed: Share | None) -> list[Tensor]:
         """Seed of the probes, or the probes themselves."""
         rule, layers = self.rule, len(self.network.hidden)
         if not isinstance(rule, FDFA) or observed is None:
@@ -209,7 +221,8 @@ class EventLearner(Learner):
                 frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
         return given
 
-    def _bind_feedback(self, work: Work) -> None:
+    def bind_feedback(self, work: Work) -> None:
+        """Write the addresses of feedback matrices and of their gradients into the tables."""
         for worker, frame in enumerate(work.frames):
             for index, (b, rows) in enumerate(zip(self._matrices, self._feedback, strict=True), 1):
                 frame.table[index, f.FEEDBACK] = rows.address
@@ -223,10 +236,9 @@ class EventLearner(Learner):
             share.team.sum_([seen])
         return bool(seen)
 
-    def _run(self, work: Work, x: Tensor, masks: Masks | None, share: Share) -> Tensor:
+    def _run(self, work: Work, x: Tensor | Events, masks: Masks | None, share: Share) -> Any:
         execution = self.execution
         alive = execution.give_input(work, x, masks)
-        execution.start(work)
         if self.rate_target.strength > 0:
             self._run_rated(work, share)
         else:
@@ -235,66 +247,45 @@ class EventLearner(Learner):
 
     def _run_rated(self, work: Work, share: Share) -> None:
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first."""
-        execution, target = self.execution, self.rate_target
-        steps, batch, chunk = work.shape.steps, work.shape.batch, int(work.frames[0].head[f.CHUNK])
-        rates = [rate.to(torch.float64).numpy().copy() for rate in self.rates]
-        execution.call(work, sequence.CLEAR, 0, 0)
+        steps, chunk = work.shape.steps, int(work.frames[0].head[f.CHUNK])
+        self.execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
-            length = min(chunk, steps - start)
+            self.run_chunk(work, start, min(chunk, steps - start), share)
 
-            for frame in work.frames:
-                for index in range(1, len(rates) + 1):
-                    frame.step_counts(index).fill(0)
-            execution.call(work, sequence.FORWARD, start, length)
-            fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
-            for index, seen in enumerate(share.mean(fired), 1):
-                n = self.network.hidden[index - 1].n
-                for t in range(length):
-                    rate = rates[index - 1]
-                    rate += (seen[t].numpy() - rate) / target.memory
-                    pull = target.strength * (rate - target.rate) / (steps * batch)
-                    for frame in work.frames:
-                        frame.extra(index)[t, :n] = pull
-            execution.call(work, sequence.LEARN_FROM, start, length)
-        self.rates = tuple(
-            torch.as_tensor(rate, dtype=old.dtype) for rate, old in zip(rates, self.rates, strict=True)
-        )
+    def run_chunk(self, work: Work, start: int, length: int, share: Share) -> None:
+        """Forward and gradients of one chunk for the whole batch, going on from the last one's state."""
+        execution, target = self.execution, self.rate_target
+        regulated = target.strength > 0
+        rates = [rate.to(torch.float64).numpy().copy() for rate in self.rates] if regulated else []
+        for frame in work.frames:
+            for index in range(1, len(rates) + 1):
+                frame.step_counts(index).fill(0)
+        execution.call(work, sequence.FORWARD, start, length)
+        fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
+        for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
+            n = self.network.hidden[index - 1].n
+            for t in range(length):
+                rate = rates[index - 1]
+                rate += (seen[t].numpy() - rate) / target.memory
+                pull = target.strength * (rate - target.rate) * self.step_weight / work.shape.batch
+                for frame in work.frames:
+                    frame.extra(index)[t, :n] = pull
+        execution.call(work, sequence.LEARN_FROM, start, length)
+        if regulated:
+            self.rates = tuple(
+                torch.as_tensor(rate, dtype=old.dtype) for rate, old in zip(rates, self.rates, strict=True)
+            )
 
     def _fired(self, work: Work, index: int, length: int) -> Tensor:
         """Share of the samples here that fired, by step and neuron of a layer."""
         counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
         return torch.from_numpy(counts[:, : self.network.hidden[index - 1].n] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
 
-    def _stats(self, work: Work, share: Share) -> BatchStats:
-        measures = self.execution.measures(work)
-        steps, batch = work.shape.steps, work.shape.batch
-        cells = [steps * batch * layer.n for layer in self.network.hidden]
-        scores = work.scores[:, : self.network.n_out]
-        rates = [float(s) / c for s, c in zip(measures.spikes, cells, strict=True)]
-        zeros = self._zero_shares(measures.zeros, steps * batch)
-        answers = steps - answer_step(self.loss.when, steps)
-        return BatchStats(
-            torch.tensor(share.weight * measures.loss, dtype=scores.dtype),
-            share.whole(scores / answers if self.network.readout.decode == "mean" else scores.clone()),
-            share.weight * torch.tensor(rates, dtype=scores.dtype),
-            share.weight * torch.tensor(zeros, dtype=scores.dtype),
-        )
-
-    def _zero_shares(self, zeros: Any, times: int) -> list[float]:
-        """Shares of ψ = 0, without the neurons that only fill up a panel (their membranes stay at 0)."""
-        shares: list[float] = []
-        for count, layer in zip(zeros, self.network.hidden, strict=True):
-            threshold = torch.tensor(-layer.neuron.v_threshold)
-            filling = (
-                (padded(layer.n) - layer.n) * times if float(layer.neuron.surrogate(threshold)) == 0 else 0
-            )
-            shares.append((float(count) - filling) / (layer.n * times))
-        return shares
-
     def _combine(self, touched: bool, stats: BatchStats, share: Share) -> None:
         """From means over the samples here to means over the batch, in one message with the stats."""
         if self.team.size == 1:
             return
+        touched = touched or self._kind == "dkp"
         weights = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         parts = [self.gradient.flat(p).mul_(share.weight) for p in weights]
         if touched:
@@ -302,10 +293,9 @@ class EventLearner(Learner):
             parts += [self.gradient.flat(b).mul_(observed.weight) for b in self._matrices]
         self.team.sum_([*parts, *stats])
 
-    def _finish(self, work: Work, stats: BatchStats, share: Share) -> None:
-        """Optimizer steps, as `Learner._update` makes them."""
-        touched = self._kind == "dkp" or work.shape.probed > 0
-        self._combine(touched, stats, share)
+    def finish(self, probed: bool, count: int) -> None:
+        """Optimizer steps, as `Learner._update` makes them; count: time steps since the last of them."""
+        touched = self._kind == "dkp" or probed
         decayed: list[Tensor] = [self.network.readout.synapse.weight]
         learnt: list[Tensor] = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         if plain_adam(self.optimizer):
@@ -318,14 +308,15 @@ class EventLearner(Learner):
             for p in learnt:
                 p.grad = None
         if touched and self.feedback_optimizer is not None:
-            self._learn_feedback_from(work)
+            self._learn_feedback_from(count)
             decayed += self.rule.trainable(self.rule_state)
         if self.rule.readout_decay:
             rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
             for tensor in decayed:
                 tensor.mul_(1.0 - rate)
 
-    def _learn_feedback_from(self, work: Work) -> None:
+    def _learn_feedback_from(self, count: int) -> None:
+        weight = self.step_weight
         assert self.feedback_optimizer is not None
         for b in self._matrices:
             gradient = self.gradient.take(b)
@@ -334,7 +325,7 @@ class EventLearner(Learner):
                 gain = 1.0
                 if self.rule.optimizer == "momentum":
                     gain = max(1.0, 1.0 / (self.rule.momentum * self.rule_state.updates))
-                gradient = torch.sub(b, gradient, alpha=1.0 / work.shape.steps).mul_(gain)
+                gradient = torch.sub(b * (count * weight), gradient, alpha=weight).mul_(gain)
             if plain_sgd(self.feedback_optimizer):
                 b.sub_(gradient, alpha=self.feedback_optimizer.param_groups[0]["lr"])
             else:
@@ -343,3 +334,8 @@ class EventLearner(Learner):
             self.feedback_optimizer.step()
             for b in self._matrices:
                 b.grad = None
+
+
+def _outline(x: Tensor | Events) -> Tensor:
+    """A tensor of the input's shape, to be checked."""
+    return x if isinstance(x, Tensor) else torch.empty(x.shape, device="meta")

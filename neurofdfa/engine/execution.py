@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurofdfa.engine import fields as f
-from neurofdfa.engine import sequence
 from neurofdfa.engine.constants import fill
+from neurofdfa.engine.kernels import sequence
+from neurofdfa.engine.native import Events
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.tables import Frame, Shape, build, cut, padded
 from neurofdfa.errors import UserError
 from neurofdfa.network import Masks, Network
 
 INPUT_KINDS = {torch.uint8: 0, torch.bool: 0, torch.float32: 1, torch.float64: 2}
-DENSE = 3
+DENSE, LISTED = 3, 4
 DENSE_FROM = 0.4
 """Share of active inputs above which products beat spike lists (measured, docs/engine.md)."""
 
@@ -68,8 +69,9 @@ class Execution:
         }
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.works: dict[Shape, Work] = {}
+        self.bound: set[Shape] = set()
         self.dense = False
-        self.constants = np.zeros(3)
+        self.constants = np.zeros(4)
 
     def fits(self) -> bool:
         """Whether the network still has the tensors that were bound (a `.to()` exchanges them)."""
@@ -87,6 +89,7 @@ class Execution:
         if shape not in self.works:
             if len(self.works) >= 4:
                 self.works.clear()
+                self.bound.clear()
             kpad = padded(self.network.n_out)
             scores = torch.zeros(shape.batch, kpad, dtype=self.dtype)
             frames = tuple(build(self.network, shape, k, self.chunk) for k in range(shape.workers))
@@ -97,7 +100,13 @@ class Execution:
         return self.works[shape]
 
     def bind(self, work: Work, gradients: Gradients | None) -> None:
-        """Write the addresses of weights and gradients into the tables."""
+        """Write addresses of weights and gradients into the tables, and copy weights that have changed."""
+        if gradients is None:
+            for kept in self.packed.values():
+                kept.refresh()
+            if work.shape in self.bound:
+                return
+            self.bound.add(work.shape)
         hidden = self.network.hidden
         synapses = [layer.synapse for layer in hidden] + [self.network.readout.synapse]
         for worker, frame in enumerate(work.frames):
@@ -116,8 +125,13 @@ class Execution:
                     if gradients is not None:
                         row[f.RECURRENT_GRADIENT] = gradients.address(layer.recurrent.weight, worker)
 
-    def give_input(self, work: Work, x: Tensor, masks: Masks | None) -> Tensor:
-        """Point the tables at the input; returns the tensor that must stay alive."""
+    def give_input(self, work: Work, x: Tensor | Events, masks: Masks | None) -> Any:
+        """Point the tables at the input; returns what must stay alive."""
+        if isinstance(x, Events):
+            for frame in work.frames:
+                frame.head[f.INPUT], frame.head[f.INPUT_KIND] = x.channels.ctypes.data, LISTED
+                frame.head[f.INPUT_STARTS] = x.starts.ctypes.data
+            return x
         if x.dim() != 3 or x.shape[2] != self.network.n_in:
             raise UserError(f"input must be [T, B, {self.network.n_in}], got {list(x.shape)}")
         if self.dense or x.dtype not in INPUT_KINDS:
@@ -163,12 +177,6 @@ class Execution:
                 row[f.GAIN_PITCH] = 0 if gain is None else gain.stride(0) * gain.element_size()
         return alive
 
-    def start(self, work: Work) -> None:
-        """Zero what is summed over a sequence."""
-        work.scores.zero_()
-        for frame in work.frames:
-            frame.clear_sums()
-
     def run(self, work: Work) -> None:
         """All sequences of a batch."""
         self.call(work, sequence.WHOLE, 0, work.shape.steps)
@@ -200,20 +208,20 @@ class Execution:
 
     def measures(self, work: Work) -> Measures:
         """Sums over all workers."""
-        flags = np.sum([frame.flags() for frame in work.frames], axis=0)
-        loss = sum(frame.loss() for frame in work.frames)
+        flags = np.sum([frame.flags for frame in work.frames], axis=0)
+        loss = sum(float(frame.loss[0]) for frame in work.frames)
         count = len(self.network.hidden)
         return Measures(loss, flags[2 : 2 + count], flags[34 : 34 + count], int(flags[65]))
 
     def saw_values(self, work: Work) -> bool:
         """Whether an input was neither 0 nor 1, so that lists of spikes do not describe it."""
-        return any(frame.flags()[0] for frame in work.frames)
+        return any(frame.flags[0] for frame in work.frames)
 
     def settle(self, work: Work) -> None:
         """Choose products or spike lists for the next batch from the density of this one."""
         if not self.dense:
             cells = work.shape.steps * work.shape.batch * self.network.n_in
-            self.dense = self.measures(work).events > DENSE_FROM * cells
+            self.dense = sum(int(frame.flags[f.INPUT_EVENTS]) for frame in work.frames) > DENSE_FROM * cells
 
 
 def _words(kept: NDArray[np.bool_], *, panels: bool) -> NDArray[np.int64]:

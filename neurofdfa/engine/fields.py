@@ -24,6 +24,8 @@ Addresses are in bytes, sizes in elements unless said otherwise.
     FIRED,  # words [slot, sample, panel]: spikes of the chunk before
     LISTS,  # bytes [slot, neuron, CAPACITY]: rows in which a neuron's spike was transmitted
     COUNTS,  # int32 [slot, WIDTH]
+    EVENTS,  # int32 [slot, CAPACITY · WIDTH + 64]: the same spikes row after row, by neuron
+    STARTS,  # int32 [slot, CAPACITY + 1]: where each row's begin
     OWN_LISTS,  # as LISTS, of what recurrent synapses hear, the last step of the chunk left out
     OWN_COUNTS,
     TRACES,  # [slot, sample, 3, WIDTH of the layer below]: stages κ, β, α of its transmitted spikes
@@ -46,8 +48,8 @@ Addresses are in bytes, sizes in elements unless said otherwise.
     RECORD,  # bytes [T, B, N] spikes to hand out, or 0
     MEMBRANE,  # [T, B, N] membranes to hand out, or 0
     ONES_ROW,  # [WIDTH] ones, the GAIN without dropout
-) = range(40)
-LAYER_FIELDS = 40
+) = range(42)
+LAYER_FIELDS = 42
 
 # the same rows, floats
 (
@@ -75,7 +77,8 @@ FLOAT_FIELDS = 10
     INPUT,  # x[t, b, channel]
     INPUT_STEP,  # bytes from step to step
     INPUT_SAMPLE,  # bytes from sample to sample
-    INPUT_KIND,  # 0: bytes, 1: float32, 2: float64, 3: dense values in the precision of the kernel
+    INPUT_KIND,  # 0: bytes, 1: float32, 2: float64, 3: dense values in the precision of the kernel,
+    # 4: int32 channels, row after row
     OUTPUTS,  # k
     KPAD,
     TARGET,
@@ -118,9 +121,14 @@ FLOAT_FIELDS = 10
     ZEROED,  # states that a sequence starts at zero
     ZEROED_BYTES,
     CHUNKS,  # room for so many chunks in ONES
-) = range(52)
-GLOBAL_FIELDS = 52
+    ZEROS,  # a row of a panel
+    INPUT_STARTS,  # int64 [B, T + 1]: where each row's events begin in INPUT, for lists
+) = range(54)
+GLOBAL_FIELDS = 54
+INPUT_EVENTS = 65
+"""Place in FLAGS."""
 
-(KAPPA, CORRECT, WRONG) = range(3)
+(KAPPA, CORRECT, WRONG, SHARE) = range(4)
+"""Constants: κ of the readout, targets of spike counts, weight of one step's loss."""
 CAPACITY = 128
 """Rows (samples × steps) that a group may hold: a row number fits one byte, a panel fits the L1 cache."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.execution import Execution, Work
+from neurofdfa.engine.native import Events
 from neurofdfa.engine.notice import fall_back
 from neurofdfa.engine.support import why_not_network
 from neurofdfa.engine.tables import Shape
@@ -24,21 +25,22 @@ class Membranes(NamedTuple):
     membranes: tuple[Tensor, ...]
 
 
-@torch.no_grad()
-def run(network: Network, x: Tensor, *, spikes: bool = True, threads: int | None = None) -> Trajectory:
+def run(
+    network: Network, x: Tensor | Events, *, spikes: bool = True, threads: int | None = None
+) -> Trajectory:
     """Inference over sequences `[T, B, n_in]` without dropout, the same numbers as `network.run(x)`.
 
-    spikes: also return every hidden layer's spikes, `[T, B, n]`; without them only y is written, which is
-    faster. threads: None for as many as torch uses. Falls back to the reference with one notice.
+    x: a tensor, or `Events`. spikes: also return every hidden layer's spikes, `[T, B, n]`; without them only
+    y is written, which is faster. threads: None for as many as torch uses. Falls back to the reference with
+    one notice.
     """
     reason = why_not_network(network)
     if reason is not None:
         fall_back(reason)
-        return network.run(x)
+        return network.run(x if isinstance(x, Tensor) else x.dense(network.readout.synapse.weight.dtype))
     return _run(network, x, threads, spikes=spikes, membranes=False).trajectory
 
 
-@torch.no_grad()
 def run_membranes(network: Network, x: Tensor) -> Membranes:
     """As `run`, with membranes; for tests and pictures. Raises `UserError` where the engine cannot run it."""
     reason = why_not_network(network)
@@ -47,8 +49,10 @@ def run_membranes(network: Network, x: Tensor) -> Membranes:
     return _run(network, x, 1, spikes=True, membranes=True)
 
 
-def _run(network: Network, x: Tensor, threads: int | None, *, spikes: bool, membranes: bool) -> Membranes:
-    if x.dim() != 3 or 0 in x.shape:
+def _run(
+    network: Network, x: Tensor | Events, threads: int | None, *, spikes: bool, membranes: bool
+) -> Membranes:
+    if len(x.shape) != 3 or 0 in x.shape or x.shape[2] != network.n_in:
         raise UserError(f"input must be [T, B, {network.n_in}] with at least one step, got {list(x.shape)}")
     execution = _execution(network, threads or torch.get_num_threads())
     steps, batch = x.shape[:2]
@@ -61,16 +65,14 @@ def _run(network: Network, x: Tensor, threads: int | None, *, spikes: bool, memb
     seen = _give(work, network, f.MEMBRANE, membranes, execution.dtype, x)
     for frame in work.frames:
         frame.head[f.RECORD_Y] = y.data_ptr()
-    execution.give_masks(work, None)
     execution.bind(work, None)
     _execute(execution, work, x)
     execution.settle(work)
     return Membranes(Trajectory(y, tuple(s.to(execution.dtype) for s in fired), None), seen)
 
 
-def _execute(execution: Execution, work: Work, x: Tensor) -> None:
+def _execute(execution: Execution, work: Work, x: Tensor | Events) -> None:
     alive = execution.give_input(work, x, None)
-    execution.start(work)
     execution.run(work)
     if not execution.dense and execution.saw_values(work):
         execution.dense = True
@@ -78,15 +80,14 @@ def _execute(execution: Execution, work: Work, x: Tensor) -> None:
 
 
 def _give(
-    work: Work, network: Network, column: int, wanted: bool, dtype: torch.dtype, x: Tensor
+    work: Work, network: Network, column: int, wanted: bool, dtype: torch.dtype, x: Tensor | Events
 ) -> tuple[Tensor, ...]:
     """Room for recordings of every hidden layer, or nothing."""
     tensors = tuple(
         torch.empty(x.shape[0], x.shape[1], layer.n, dtype=dtype) for layer in network.hidden if wanted
     )
     for frame in work.frames:
-        for index in range(len(network.hidden)):
-            frame.table[index + 1, column] = tensors[index].data_ptr() if wanted else 0
+        frame.table[1:-1, column] = [tensor.data_ptr() for tensor in tensors] if wanted else 0
     return tensors
 
 

@@ -31,5 +31,7 @@ class Compiling(event.Listener):
         """Nothing to say."""
 
 
-_numba: Any = event
-_numba.register("numba:compile", Compiling())
+def announce_compiling() -> None:
+    """From now on."""
+    numba_events: Any = event
+    numba_events.register("numba:compile", Compiling())

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurofdfa.engine.adam import adam_rows
 from neurofdfa.engine.execution import Execution
+from neurofdfa.engine.kernels.adam import adam_rows
 from neurofdfa.engine.parameters import Gradients
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurofdfa.engine.adam import collect
+from neurofdfa.engine.kernels.adam import collect
 from neurofdfa.engine.memory import Arena, Bytes, aligned
 from neurofdfa.engine.tables import padded
 from neurofdfa.grid import WeightGrid
@@ -73,15 +73,20 @@ class Packed:
     @property
     def address(self) -> int:
         """Of the up-to-date copy."""
-        if self.version() != self.seen:
-            tensor = self.tensor.detach()
-            if self.grid is not None:
-                tensor = self.grid.round(tensor)
-            rows = tensor.unsqueeze(0) if tensor.dim() == 1 else tensor.t() if self.transposed else tensor
-            for first, used, part in self.form.panels(self.copy):
-                part[:, :used] = rows[:, first : first + used]
-            self.refreshed()
+        self.refresh()
         return self.copy.data_ptr()
+
+    def refresh(self) -> None:
+        """Copy the tensor if it has changed."""
+        if self.version() == self.seen:
+            return
+        tensor = self.tensor.detach()
+        if self.grid is not None:
+            tensor = self.grid.round(tensor)
+        rows = tensor.unsqueeze(0) if tensor.dim() == 1 else tensor.t() if self.transposed else tensor
+        for first, used, part in self.form.panels(self.copy):
+            part[:, :used] = rows[:, first : first + used]
+        self.refreshed()
 
     def refreshed(self) -> None:
         """Take the copy for up to date."""

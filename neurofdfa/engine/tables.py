@@ -42,8 +42,19 @@ class Place(Protocol):
         ...
 
 
+def numbers_at(arena: Arena, address: int, shape: tuple[int, ...], kind: Any = np.float64) -> NDArray[Any]:
+    """Memory of an arena as an array."""
+    assert arena.block is not None
+    begin = address - int(arena.block.ctypes.data)
+    dtype = np.dtype(kind)
+    return arena.block[begin : begin + dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)
+
+
 class Frame(NamedTuple):
-    """One thread's tables; `arena` keeps their memory alive. groups: first and last group of the thread."""
+    """One thread's tables; `arena` keeps their memory alive. groups: first and last group of the thread.
+
+    flags: counters of the kernels, see `fields.FLAGS`. loss: mean over the batch, `[1]`.
+    """
 
     arena: Arena
     head: Ints
@@ -52,22 +63,12 @@ class Frame(NamedTuple):
     fired: int
     groups: tuple[int, int]
     size: int
+    flags: Ints
+    loss: Floats
 
     def numbers(self, address: int, shape: tuple[int, ...], kind: Any = np.float64) -> NDArray[Any]:
         """Memory of the arena as an array."""
-        block = self.arena.block
-        assert block is not None
-        begin = address - int(block.ctypes.data)
-        dtype = np.dtype(kind)
-        return block[begin : begin + dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)
-
-    def flags(self) -> Ints:
-        """Counters of the kernels, see `fields.FLAGS`."""
-        return self.numbers(int(self.head[f.FLAGS]), (66,), np.int64)
-
-    def loss(self) -> float:
-        """Loss so far, mean over the batch."""
-        return float(self.numbers(int(self.head[f.LOSS_SUM]), (1,))[0])
+        return numbers_at(self.arena, address, shape, kind)
 
     def step_counts(self, layer: int) -> NDArray[np.int32]:
         """Spikes over this worker's samples, `[step of the chunk, WIDTH]`."""
@@ -79,11 +80,6 @@ class Frame(NamedTuple):
         row = self.table[layer]
         kind = np.float64 if self.size == 8 else np.float32
         return self.numbers(int(row[f.EXTRA]), (f.CAPACITY, int(row[f.WIDTH])), kind)
-
-    def clear_sums(self) -> None:
-        """Zero counters and loss."""
-        self.flags().fill(0)
-        self.numbers(int(self.head[f.LOSS_SUM]), (1,)).fill(0)
 
 
 def padded(n: int) -> int:
@@ -140,16 +136,19 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         row[f.WIDTH] = widths[index]
         row[f.WIDE], row[f.PANELS] = panels(int(row[f.N]))
         if index <= count:
-            place(row, f.LISTS, slots * widths[index] * f.CAPACITY)
-            place(row, f.COUNTS, slots * widths[index] * 4)
+            place(row, f.EVENTS, slots * (widths[index] * f.CAPACITY + 64) * 4)
+            place(row, f.STARTS, slots * (f.CAPACITY + 1) * 4)
+            if shape.learn:
+                place(row, f.LISTS, slots * widths[index] * f.CAPACITY)
+                place(row, f.COUNTS, slots * widths[index] * 4)
     for index, layer in enumerate(layers, 1):
         _place_layer(place, table[index], layer, shape, slots, widths, index)
         kind = layer.recurrent is not None
         if kind:
             place(table[index], f.OWN_LISTS, slots * widths[index] * f.CAPACITY)
             place(table[index], f.OWN_COUNTS, slots * widths[index] * 4)
-    panel = rows * 64 * size
-    place(head, f.PANEL, panel)
+    place(head, f.PANEL, rows * 64 * size)
+    place(head, f.ZEROS, 64 * size)
     if any(layer.recurrent is not None for layer in layers):
         place(head, f.RECURRENT_DRIVE, max(widths[1:-1]) * rows * size)
     for column in (f.ERRORS,):
@@ -181,7 +180,10 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head[f.SAMPLES], head[f.SLOTS], head[f.CHUNKS] = samples, slots, chunks
     head[f.OUTPUTS], head[f.KPAD], head[f.PROBED] = k, kpad, shape.probed
     head[f.LEARN], head[f.DKP] = shape.learn, shape.feedback == "dkp"
-    frame = Frame(arena, head, table, np.zeros((count + 2, f.FLOAT_FIELDS)), start + fired, mine, size)
+    flags = numbers_at(arena, int(head[f.FLAGS]), (66,), np.int64)
+    loss = numbers_at(arena, int(head[f.LOSS_SUM]), (1,))
+    floats = np.zeros((count + 2, f.FLOAT_FIELDS))
+    frame = Frame(arena, head, table, floats, start + fired, mine, size, flags, loss)
     kind = np.float32 if size == 4 else np.float64
     for index in range(1, count + 1):
         frame.numbers(int(table[index, f.ONES_ROW]), (widths[index],), kind).fill(1)

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from neurofdfa.engine import EventLearner, adam, parameters, run, sequence, warm
+from neurofdfa.engine import EventLearner, run, warm
+from neurofdfa.engine.kernels import adam, sequence
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import adam as adam_optimizer
 from neurofdfa.network import feed_forward
@@ -14,7 +15,7 @@ from neurofdfa.signal import DKP, FDFA
 
 def test_nothing_is_left_to_compile() -> None:
     warm.warm()
-    kernels: list[Any] = [sequence.run_range, adam.adam_rows, parameters.collect]
+    kernels: list[Any] = [sequence.run_range, adam.adam_rows, adam.collect]
     before = [list(kernel.signatures) for kernel in kernels]
     assert all(any("float32" in str(signature) for signature in found) for found in before)
     for rule, threads, rate, options in (

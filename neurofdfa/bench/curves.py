@@ -1,0 +1,151 @@
+"""What a training step costs against length, batch, width, depth and density; and one epoch of MNIST."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neurofdfa.bench.nets import Net, least_work, prepare
+from neurofdfa.bench.peers import STILL, peer
+from neurofdfa.bench.rounds import ratio, time_rounds
+from neurofdfa.data.batches import batches
+from neurofdfa.data.dataset import Dataset
+from neurofdfa.data.encode import poisson
+from neurofdfa.data.idx import idx_images
+from neurofdfa.engine.events import EventLearner
+from neurofdfa.engine.inference import run
+from neurofdfa.learner import adam
+from neurofdfa.network import feed_forward, scale_to_rate
+from neurofdfa.neuron import LIF
+from neurofdfa.signal import FDFA
+
+BASE = Net(700, (256, 256), 20, 100, 0.05)
+BATCH = 32
+AXES: dict[str, tuple[float, ...]] = {
+    "steps": (1, 10, 50, 100, 200, 400, 800),
+    "batch": (1, 2, 4, 8, 16, 32, 64, 128),
+    "width": (32, 64, 128, 256, 512, 1024),
+    "depth": (1, 2, 3, 4, 6),
+    "density": (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0),
+}
+FRACTION = 1 / 8
+
+
+class Point(NamedTuple):
+    """One training step with one number changed. seconds: median and quartiles; work: thousand multiply-adds
+    on events that it takes at least.
+    """
+
+    axis: str
+    value: float
+    seconds: float
+    spread: tuple[float, float]
+    work: float
+
+
+def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) -> Iterator[Point]:
+    """Net A at batch 32 and its variations, CPU time at one thread; all points of an axis in every round."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for axis in axes:
+            tasks: dict[str, Callable[[], Any]] = {}
+            works: list[float] = []
+            for value in AXES[axis]:
+                net, batch = _varied(axis, value)
+                network, x, target = prepare(net, batch, seed)
+                rates = [float(s.mean()) for s in run(network, x).spikes]
+                works.append(least_work(net, rates, FRACTION).fdfa_events * net.steps * batch)
+                learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
+                tasks[str(value)] = partial(learner.train, x, target)
+            seconds = time_rounds(tasks, rounds, "cpu", seed)
+            for value, work in zip(AXES[axis], works, strict=True):
+                found = seconds[str(value)]
+                yield Point(axis, value, *ratio(found, [1.0] * len(found)), work)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _varied(axis: str, value: float) -> tuple[Net, int]:
+    whole = int(value)
+    if axis == "batch":
+        return BASE, whole
+    if axis == "steps":
+        return BASE._replace(steps=whole), BATCH
+    if axis == "density":
+        return BASE._replace(density=value), BATCH
+    hidden = (whole, whole) if axis == "width" else (256,) * whole
+    return BASE._replace(hidden=hidden), BATCH
+
+
+class Epoch(NamedTuple):
+    """Seconds of one epoch of 784-800-10 on MNIST's 60 000 images, wall time on all threads.
+
+    batches: how many were timed (an epoch has 469); seconds: of them, scaled to an epoch.
+    """
+
+    peer: str
+    version: str
+    batches: int
+    seconds: float
+
+
+def mnist_epoch(
+    data_root: Path,
+    against: Sequence[str],
+    *,
+    peer_batches: int = 100,
+    threads: int = 2,
+    steps: int = 16,
+    batch: int = 128,
+    seed: int = 0,
+) -> Iterator[Epoch]:
+    """Ours (FDFA, tangents on 1/8) for a whole epoch, peers (BPTT) for some batches of it, taking turns.
+
+    Spikes are drawn (Poisson, at most 0.5 per step) outside the measured time. Raises `UserError` for missing
+    files.
+    """
+    dataset = idx_images("mnist", data_root, steps, partial(poisson, max_rate=0.5))
+    generator = torch.Generator().manual_seed(seed)
+    network = feed_forward(784, [800], 10, neuron=LIF(tau_mem=5e-3), generator=generator)
+    first, _ = next(_epoch(dataset, batch, steps, seed))
+    scale_to_rate(network, first[:, :32], 0.07, rounds=10)
+    rates = [float(s.mean()) for s in run(network, first).spikes]
+    others = [peer(name, network) for name in against]
+    for other in others:
+        other.match(rates, first[:, :32])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=threads)
+    learners = {other.name: other.learner() for other in others}
+    spent: dict[str, list[float]] = {name: [] for name in ("neurofdfa", *against)}
+    try:
+        for index, (x, target) in enumerate(_epoch(dataset, batch, steps, seed)):
+            spent["neurofdfa"].append(_time(partial(learner.train, x, target)))
+            if index % max(1, 469 // peer_batches) == 0:
+                for name, learn in learners.items():
+                    spent[name].append(_time(partial(learn, x, target)))
+    finally:
+        torch.set_num_threads(before)
+    versions = {other.name: other.version for other in others}
+    whole = len(spent["neurofdfa"])
+    for name, seconds in spent.items():
+        total = sum(seconds) if len(seconds) == whole else statistics.median(seconds) * whole
+        yield Epoch(name, versions.get(name, ""), len(seconds), total)
+
+
+def _epoch(dataset: Dataset, batch: int, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    for split in (dataset.train, dataset.validation):
+        yield from batches(split, batch, dataset.encode, steps, generator)
+
+
+def _time(task: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start

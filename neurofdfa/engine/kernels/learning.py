@@ -1,0 +1,247 @@
+"""Learning signals, errors filtered against time, gradients row by row."""
+
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+from neurofdfa.engine import simd
+from neurofdfa.engine.compiled import part
+from neurofdfa.engine.fields import (
+    ALPHA,
+    BETA,
+    BIAS,
+    BIAS_GRADIENT,
+    CAPACITY,
+    CARRY,
+    CHUNK,
+    CHUNKS,
+    COUNTS,
+    DKP,
+    ERRORS,
+    EXTRA,
+    EXTRA_PITCH,
+    FEEDBACK,
+    FEEDBACK_GRADIENT,
+    FILTERED,
+    GAIN,
+    GAIN_PITCH,
+    GRADIENT,
+    INPUT,
+    INPUT_KIND,
+    INPUT_SAMPLE,
+    INPUT_STEP,
+    KAPPA,
+    KPAD,
+    LAYERS,
+    LISTS,
+    ONES,
+    OUTPUTS,
+    OWN_COUNTS,
+    OWN_LISTS,
+    OWN_TRACES,
+    PANEL,
+    PANELS,
+    PLAIN_TRACES,
+    PSI,
+    RECURRENT,
+    RECURRENT_GRADIENT,
+    SAMPLES,
+    SCALE,
+    TRACE_KAPPA,
+    TRACES,
+    WIDE,
+    WIDTH,
+    N,
+)  # fmt: skip
+from neurofdfa.engine.kernels.layout import FOUR, ONE, group_samples, panel_start, size_of
+
+
+@part
+def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, start, steps, first):
+    """Learning signal, reverse filter and weight gradients of one panel."""
+    size = size_of(one)
+    pitch = len(lanes) * 16 * size
+    samples, kpad, k = group_samples(head, group), head[KPAD], head[OUTPUTS]
+    rows, errors = samples * steps, head[PANEL]
+    broadcast = head[ERRORS] + slot * CAPACITY * kpad * size
+    simd.product(
+        lanes, one,
+        (one * 0, errors, pitch, broadcast, kpad * size, size, table[layer, FEEDBACK] + first * k * size,
+        pitch,
+         rows, k),
+    )  # fmt: skip
+    carry = head[CARRY]
+    p = floats[layer]
+    for s in range(samples):
+        sample = group * head[SAMPLES] + s
+        simd.reverse_filter(
+            lanes, one,
+            (p[TRACE_KAPPA], p[BETA], p[ALPHA], errors + s * steps * pitch, pitch,
+             table[layer, PSI] + (slot * table[layer, WIDTH] + first) * CAPACITY * size + s * steps * pitch,
+             table[layer, GAIN] + sample * table[layer, GAIN_PITCH] + first * size,
+             table[layer, EXTRA] + first * size, table[layer, EXTRA_PITCH], steps, carry + s * 4 * pitch, 0),
+        )  # fmt: skip
+    if table[layer, BIAS] != 0:
+        simd.column_sum(lanes, one, (table[layer, BIAS_GRADIENT] + first * size, errors, pitch, rows))
+    below = layer - 1
+    to = table[layer, GRADIENT] + first * table[below, N] * size
+    if below == 0 and head[INPUT_KIND] == 3:
+        for s in range(samples):
+            sample = group * head[SAMPLES] + s
+            here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
+            simd.product(
+                lanes, one,
+                (one, to, pitch, here, size, head[INPUT_STEP], errors + s * steps * pitch, pitch,
+                 table[0, N], steps),
+            )  # fmt: skip
+    else:
+        scale = floats[below, SCALE]
+        lists = table[below, LISTS] + slot * table[below, WIDTH] * CAPACITY
+        counts = table[below, COUNTS] + slot * table[below, WIDTH] * 4
+        for c in range(table[below, N]):
+            count = simd.load_i32(counts + 4 * c)
+            if count != 0:
+                simd.gather_add(
+                    lanes, one, (scale, to + c * pitch, errors, pitch, lists + c * CAPACITY, count)
+                )
+    if table[layer, RECURRENT] != 0:
+        to = table[layer, RECURRENT_GRADIENT] + first * table[layer, N] * size
+        lists = table[layer, OWN_LISTS] + slot * table[layer, WIDTH] * CAPACITY
+        counts = table[layer, OWN_COUNTS] + slot * table[layer, WIDTH] * 4
+        for c in range(table[layer, N]):
+            count = simd.load_i32(counts + 4 * c)
+            if count != 0:  # a spike is heard one step later
+                simd.gather_add(
+                    lanes, one, (one, to + c * pitch, errors + pitch, pitch, lists + c * CAPACITY, count)
+                )
+    if start > 0:
+        carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first)
+
+
+@part
+def carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first):
+    """What the traces at the start of the chunk add: one product per chunk."""
+    size = size_of(one)
+    vectors = len(lanes) * 16
+    pitch = vectors * size
+    p = floats[layer]
+    carry = head[CARRY]
+    ones = head[ONES] + (layer * head[CHUNKS] + start // head[CHUNK]) * 24
+    for s in range(samples):
+        for stage in range(3):
+            decay = p[TRACE_KAPPA] if stage == 0 else p[BETA] if stage == 1 else p[ALPHA]
+            line = carry + (s * 4 + stage) * pitch
+            for c in range(vectors):
+                value = simd.load_float(one, line + c * size)
+                if stage == 2:  # a spike still on its way to the recurrent synapses enters undecayed
+                    simd.store_float(one, line + pitch + c * size, value)
+                simd.store_float(one, line + c * size, value * decay)
+                if table[layer, BIAS] != 0:
+                    place = table[layer, BIAS_GRADIENT] + (first + c) * size
+                    more = value * decay * simd.load_f64(ones + 8 * stage)
+                    simd.store_float(one, place, simd.load_float(one, place) + more)
+    below = table[layer - 1, WIDTH]
+    for s in range(samples):
+        place = slot * head[SAMPLES] + s
+        simd.product(
+            lanes, one,
+            (one, table[layer, GRADIENT] + first * table[layer - 1, N] * size, pitch,
+             table[layer, TRACES] + place * 3 * below * size, size, below * size, carry + s * 4 * pitch,
+             pitch,
+             table[layer - 1, N], 3),
+        )  # fmt: skip
+        if table[layer, RECURRENT] != 0:
+            own, own_n = table[layer, WIDTH], table[layer, N]
+            simd.product(
+                lanes, one,
+                (one, table[layer, RECURRENT_GRADIENT] + first * own_n * size, pitch,
+                 table[layer, OWN_TRACES] + place * 4 * own * size, size, own * size, carry + s * 4 * pitch,
+                 pitch, table[layer, N], 4),
+            )  # fmt: skip
+
+
+@part
+def learn_layer(one, head, table, floats, consts, layer, begin, groups, start, steps):
+    """Gradients of a hidden layer for a block of groups."""
+    for panel in range(table[layer, PANELS]):
+        first = panel_start(layer, table, panel)
+        for slot in range(groups):
+            if panel < table[layer, WIDE]:
+                learn_panel(
+                    FOUR, one, head, table, floats, consts, layer, slot, begin + slot, start, steps, first
+                )
+            else:
+                learn_panel(
+                    ONE, one, head, table, floats, consts, layer, slot, begin + slot, start, steps, first
+                )
+
+
+@part
+def learn_outer(one, head, table, floats, consts, layer, to, slot, group, start, steps):
+    """Σ κ-filtered transmitted spikes of a layer ⊗ error: the readout's gradient, and DKP's."""
+    size, kpad = size_of(one), head[KPAD]
+    samples = group_samples(head, group)
+    carry = head[CARRY]
+    lists = table[layer, LISTS] + slot * table[layer, WIDTH] * CAPACITY
+    counts = table[layer, COUNTS] + slot * table[layer, WIDTH] * 4
+    scale = floats[layer, SCALE]
+    for first in range(0, kpad, 16):
+        source = head[FILTERED] + first * size
+        for c in range(table[layer, N]):
+            count = simd.load_i32(counts + 4 * c)
+            if count != 0:
+                simd.gather_add(
+                    ONE, one,
+                    (scale, to + (first * table[layer, N] + c * 16) * size, source, kpad * size,
+                    lists + c * CAPACITY, count),
+                )  # fmt: skip
+        if start > 0:
+            for s in range(samples):
+                place = slot * head[SAMPLES] + s
+                for c in range(16):
+                    value = simd.load_float(one, source + (s * steps * kpad + c) * size)
+                    simd.store_float(one, carry + c * size, value * consts[KAPPA])
+                simd.product(
+                    ONE, one,
+                    (one, to + first * table[layer, N] * size, 16 * size,
+                     table[layer, PLAIN_TRACES] + place * table[layer, WIDTH] * size, size, 0, carry, 0,
+                     table[layer, N], 1),
+                )  # fmt: skip
+
+
+@part
+def learn_readout_bias(one, head, table, consts, samples, start, steps):
+    """Σ of the κ-filtered errors, and what the trace of the constant 1 brings from earlier chunks."""
+    size, kpad, layer = size_of(one), head[KPAD], head[LAYERS] + 1
+    to = table[layer, BIAS_GRADIENT]
+    for first in range(0, kpad, 16):
+        source = head[FILTERED] + first * size
+        simd.column_sum(ONE, one, (to + first * size, source, kpad * size, samples * steps))
+    if start > 0:
+        seen = simd.load_f64(head[ONES] + (layer * head[CHUNKS] + start // head[CHUNK]) * 24)
+        for s in range(samples):
+            for c in range(kpad):
+                value = simd.load_float(one, head[FILTERED] + (s * steps * kpad + c) * size)
+                place = to + c * size
+                simd.store_float(one, place, simd.load_float(one, place) + value * consts[KAPPA] * seen)
+
+
+@part
+def learn_readout(one, head, table, floats, consts, slot, group, start, steps):
+    """Gradients that need the κ-filtered error: of the readout, and of DKP's feedback."""
+    size, kpad, last = size_of(one), head[KPAD], head[LAYERS]
+    samples = group_samples(head, group)
+    errors = head[ERRORS] + slot * CAPACITY * kpad * size
+    for s in range(samples):
+        for first in range(0, kpad, 16):
+            offset = (s * steps * kpad + first) * size
+            simd.backward_decay(
+                ONE, one,
+                (consts[KAPPA], head[FILTERED] + offset, errors + offset, kpad * size, steps, head[CARRY]),
+            )  # fmt: skip
+    if table[last + 1, BIAS_GRADIENT] != 0:
+        learn_readout_bias(one, head, table, consts, samples, start, steps)
+    learn_outer(one, head, table, floats, consts, last, table[last + 1, GRADIENT], slot, group, start, steps)
+    if head[DKP] != 0:
+        for layer in range(1, last + 1):
+            learn_outer(
+                one, head, table, floats, consts, layer, table[layer, FEEDBACK_GRADIENT], slot, group, start,
+                steps,
+            )  # fmt: skip

@@ -1,0 +1,117 @@
+"""Outputs, scores, losses and errors."""
+
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+import math
+
+from neurofdfa.engine import simd
+from neurofdfa.engine.compiled import part
+from neurofdfa.engine.fields import (
+    BATCH,
+    BIAS,
+    CAPACITY,
+    CARRY,
+    CORRECT,
+    ERRORS,
+    KAPPA,
+    KPAD,
+    LAYERS,
+    LEARN,
+    LOSS,
+    LOSS_FROM,
+    LOSS_SUM,
+    MEAN_SCORE,
+    OUTPUT,
+    OUTPUT_STATE,
+    OUTPUTS,
+    RECORD_Y,
+    SAMPLES,
+    SCORES,
+    SCORES_FROM,
+    SHARE,
+    TARGET,
+    TARGET_KIND,
+    WEIGHT,
+    WRONG,
+    ZEROS,
+    N,
+)  # fmt: skip
+from neurofdfa.engine.kernels.forward import sum_rows
+from neurofdfa.engine.kernels.layout import ONE, group_samples, size_of
+
+
+@part
+def forward_readout(one, head, table, floats, consts, slot, group, start, steps):
+    """Y of all rows of a group, into the scratch OUTPUT."""
+    size, kpad, layer = size_of(one), head[KPAD], head[LAYERS] + 1
+    samples = group_samples(head, group)
+    below, pitch = layer - 1, kpad * size
+    for first in range(0, kpad, 16):
+        to = head[OUTPUT] + first * size
+        base = table[layer, BIAS] + first * size if table[layer, BIAS] != 0 else head[ZEROS]
+        weight = table[layer, WEIGHT] + first * table[below, N] * size
+        sum_rows(ONE, one, table, floats, below, slot, samples * steps, to, pitch, base, weight)
+        for s in range(samples):
+            state = head[OUTPUT_STATE] + ((slot * head[SAMPLES] + s) * kpad + first) * size
+            here = to + s * steps * pitch
+            simd.forward_decay(ONE, one, (consts[KAPPA], here, here, pitch, steps, state))
+
+
+@part
+def difference(one, head, consts, to, y, sample, t, weight):
+    """E = w (y − target) for values or spike counts, returns the loss."""
+    size, k, kpad, kind = size_of(one), head[OUTPUTS], head[KPAD], head[TARGET_KIND]
+    total = one * 0
+    for c in range(kpad):
+        value = one * 0
+        if c < k:
+            if kind == 0:
+                hit = simd.load_i64(head[TARGET] + 8 * sample) == c
+                goal = consts[CORRECT] if hit else consts[WRONG]
+                value = one * (simd.load_float(one, y + c * size) - goal)
+            else:
+                line = sample if kind == 1 else t * head[BATCH] + sample
+                goal = simd.load_float(one, head[TARGET] + (line * k + c) * size)
+                value = simd.load_float(one, y + c * size) - goal
+        total += value * value
+        simd.store_float(one, to + c * size, weight * value)
+    return 0.5 * total
+
+
+@part
+def read_out(one, head, consts, slot, group, start, steps):
+    """Scores, losses and errors from y."""
+    size, k, kpad = size_of(one), head[OUTPUTS], head[KPAD]
+    samples, learn = group_samples(head, group), head[LEARN]
+    loss = 0.0
+    for s in range(samples):
+        sample = group * head[SAMPLES] + s
+        score = head[SCORES] + sample * kpad * size
+        for t in range(steps):
+            y = head[OUTPUT] + (s * steps + t) * kpad * size
+            now = start + t
+            if head[MEAN_SCORE] != 0 and now > head[SCORES_FROM]:
+                simd.add_row(ONE, one, (score, y, kpad // 16))
+            elif now == head[SCORES_FROM] or (head[MEAN_SCORE] == 0 and t == steps - 1):
+                for c in range(k):
+                    simd.store_float(one, score + c * size, simd.load_float(one, y + c * size))
+            if head[RECORD_Y] != 0:
+                line = head[RECORD_Y] + (now * head[BATCH] + sample) * k * size
+                for c in range(k):
+                    simd.store_float(one, line + c * size, simd.load_float(one, y + c * size))
+            if learn == 0:
+                continue
+            part = consts[SHARE] if now >= head[LOSS_FROM] else 0.0
+            weight = one * (part / head[BATCH])
+            to = head[ERRORS] + (slot * CAPACITY + s * steps + t) * kpad * size
+            if part == 0.0:
+                for c in range(kpad):
+                    simd.store_float(one, to + c * size, one * 0)
+            elif head[LOSS] == 0:
+                label = simd.load_i64(head[TARGET] + 8 * sample)
+                simd.softmax(ONE, one, (simd.cast(one, weight), to, y, k, kpad // 16, label, head[CARRY]))
+                total = simd.load_float(one, head[CARRY])
+                high = simd.load_float(one, head[CARRY] + size)
+                loss += part * (math.log(total) + high - simd.load_float(one, y + label * size))
+            else:
+                loss += part * difference(one, head, consts, to, y, sample, now, simd.cast(one, weight))
+    simd.store_f64(head[LOSS_SUM], simd.load_f64(head[LOSS_SUM]) + loss / head[BATCH])

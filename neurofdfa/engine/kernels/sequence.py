@@ -1,0 +1,114 @@
+"""The loop over blocks of samples and chunks of time: the one entry point."""
+
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+from neurofdfa.engine import simd
+from neurofdfa.engine.compiled import jit, part
+from neurofdfa.engine.fields import (
+    CHUNK,
+    FEEDBACK,
+    FIRED,
+    FLAGS,
+    INPUT_KIND,
+    LAYERS,
+    LEARN,
+    LOSS_SUM,
+    PANELS,
+    PROBED,
+    SAMPLES,
+    SLOTS,
+    STEPS,
+    ZEROED,
+    ZEROED_BYTES,
+)  # fmt: skip
+from neurofdfa.engine.kernels.forward import forward_layer
+from neurofdfa.engine.kernels.learning import learn_layer, learn_readout
+from neurofdfa.engine.kernels.readout import forward_readout, read_out
+from neurofdfa.engine.kernels.spikes import read_input
+from neurofdfa.engine.kernels.tangents import tangents
+from neurofdfa.engine.kernels.traces import keep_traces
+
+WHOLE, CLEAR, FORWARD, LEARN_FROM = range(4)
+
+
+@part
+def forward_block(one, head, table, floats, consts, fired, begin, groups, start, steps):
+    """One chunk of a block of groups, up to errors and tangents."""
+    last = head[LAYERS]
+    if head[INPUT_KIND] != 3:
+        for slot in range(groups):
+            read_input(one, head, table, begin + slot, slot, start, steps)
+    probing = head[PROBED] > begin * head[SAMPLES]
+    if probing:  # the tangents need the spikes that the chunk began with
+        for layer in range(1, last + 1):
+            panels = table[layer, PANELS]
+            for place in range(groups * head[SAMPLES]):
+                for panel in range(panels):
+                    word = simd.load_i64(table[layer, FIRED] + (place * panels + panel) * 8)
+                    slot = place // head[SAMPLES]
+                    s = place - slot * head[SAMPLES]
+                    offset = (slot * last + layer - 1) * head[SAMPLES] * 1024
+                    simd.store_i64(fired + offset + (s * panels + panel) * 8, word)
+    for layer in range(1, last + 1):
+        forward_layer(one, head, table, floats, layer, begin, groups, start, steps)
+    for slot in range(groups):
+        forward_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)
+        read_out(one, head, consts, slot, begin + slot, start, steps)
+        if probing:
+            words = fired + slot * last * head[SAMPLES] * 1024
+            tangents(one, head, table, floats, consts, slot, begin + slot, start, steps, words)
+
+
+@part
+def learn_block(one, head, table, floats, consts, begin, groups, start, steps):
+    """Gradients of one chunk of a block of groups."""
+    for layer in range(1, head[LAYERS] + 1):
+        if table[layer, FEEDBACK] != 0:
+            learn_layer(one, head, table, floats, consts, layer, begin, groups, start, steps)
+    for slot in range(groups):
+        learn_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)
+        if start + steps < head[STEPS]:
+            keep_traces(one, head, table, floats, slot, begin + slot, start, steps)
+
+
+@part
+def clear(head):
+    """States at the start of a sequence."""
+    for offset in range(0, head[ZEROED_BYTES], 8):
+        simd.store_i64(head[ZEROED] + offset, 0)
+
+
+@part
+def clear_sums(head):
+    """Counters and loss of a batch."""
+    for k in range(66):
+        simd.store_i64(head[FLAGS] + 8 * k, 0)
+    simd.store_f64(head[LOSS_SUM], 0.0)
+
+
+@jit
+def run_range(one, head, table, floats, consts, fired, first, last, task, start, steps):
+    """The groups first ≤ group < last, block after block, in whole sequences (task 0).
+
+    Or one part of that for all of them at once: clear the states, run a chunk forward, learn from it.
+    One entry point: machine code of several would be compiled several times over.
+    """
+    if task != FORWARD and task != LEARN_FROM:
+        clear_sums(head)
+    if task == CLEAR:
+        clear(head)
+        return
+    begin = first
+    while begin < last:
+        groups = last - begin if last - begin < head[SLOTS] else head[SLOTS]
+        if task == WHOLE:
+            clear(head)
+        now = start
+        while now < start + steps:
+            left = start + steps - now
+            length = left if left < head[CHUNK] else head[CHUNK]
+            if task != LEARN_FROM:
+                forward_block(one, head, table, floats, consts, fired, begin, groups, now, length)
+            if task == LEARN_FROM or (task == WHOLE and head[LEARN] != 0):
+                learn_block(one, head, table, floats, consts, begin, groups, now, length)
+            now += length
+        begin += groups

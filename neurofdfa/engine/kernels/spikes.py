@@ -1,0 +1,201 @@
+"""Lists of spikes: from the input, from the layers, for whoever wants them."""
+
+# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+import numba
+
+from neurofdfa.engine import simd
+from neurofdfa.engine.compiled import part
+from neurofdfa.engine.fields import (
+    BATCH,
+    CAPACITY,
+    COUNTS,
+    FLAGS,
+    INPUT,
+    INPUT_EVENTS,
+    INPUT_KIND,
+    INPUT_SAMPLE,
+    INPUT_STARTS,
+    INPUT_STEP,
+    KEEP,
+    KEEP_PITCH,
+    LEARN,
+    LISTS,
+    MEMBRANE,
+    PANELS,
+    RECORD,
+    SAMPLES,
+    SPIKES,
+    STEP_COUNTS,
+    STEPS,
+    WIDTH,
+    N,
+)  # fmt: skip
+from neurofdfa.engine.kernels.layout import events_of, group_samples, panel_start, size_of, starts_of
+
+
+@part
+def append_bits(events, count, first, bits):
+    """Append the numbers of the bits that are set; returns the new count.
+
+    Eight are written whatever their number: the branch that is left is nearly always predicted.
+    """
+    place, left = events + 4 * count, bits
+    for k in range(8):
+        simd.store_i32(place + 4 * k, first + simd.lowest(left))
+        left &= left - 1
+    k = 8
+    while left != 0:
+        simd.store_i32(place + 4 * k, first + simd.lowest(left))
+        left &= left - 1
+        k += 1
+    return count + simd.ones(bits)
+
+
+@part
+def append_row(table, layer, slot, events, begin, end, row):
+    """Enter one row's events into the lists of the neurons that they come from."""
+    lists = table[layer, LISTS] + slot * table[layer, WIDTH] * CAPACITY
+    counts = table[layer, COUNTS] + slot * table[layer, WIDTH] * 4
+    for e in range(begin, end):
+        c = simd.load_i32(events + 4 * e)
+        k = simd.load_i32(counts + 4 * c)
+        simd.store_byte(lists + c * CAPACITY + k, row)
+        simd.store_i32(counts + 4 * c, k + 1)
+
+
+@part
+def clear_counts(head, table, layer, slot):
+    """Empty the lists."""
+    if head[LEARN] != 0:
+        counts = table[layer, COUNTS] + slot * table[layer, WIDTH] * 4
+        for c in range(table[layer, WIDTH]):
+            simd.store_i32(counts + 4 * c, 0)
+
+
+@part
+def read_input(one, head, table, group, slot, start, steps):
+    """List the active input channels of every row, and per channel the rows."""
+    samples, channels = group_samples(head, group), table[0, N]
+    events, starts = events_of(table, 0, slot), starts_of(table, 0, slot)
+    clear_counts(head, table, 0, slot)
+    words, kind = (channels + 63) // 64, head[INPUT_KIND]
+    seen = 0
+    simd.store_i32(starts, 0)
+    for s in range(samples):
+        sample = group * head[SAMPLES] + s
+        here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
+        keep = table[0, KEEP]
+        if keep != 0:
+            keep += sample * table[0, KEEP_PITCH]
+        for t in range(steps):
+            row, begin = s * steps + t, seen
+            if kind == 4:
+                seen = copy_events(head, events, seen, sample, start + t, keep)
+            else:
+                for w in range(words):
+                    bits = read_bits(head, here, kind, w, channels - 64 * w)
+                    if keep != 0:
+                        bits &= simd.load_i64(keep + 8 * w)
+                    seen = append_bits(events, seen, 64 * w, bits)
+            simd.store_i32(starts + 4 * (row + 1), seen)
+            if head[LEARN] != 0:
+                append_row(table, 0, slot, events, begin, seen, row)
+            here += head[INPUT_STEP]
+    simd.store_i64(head[FLAGS] + 8 * INPUT_EVENTS, simd.load_i64(head[FLAGS] + 8 * INPUT_EVENTS) + seen)
+
+
+@part
+def read_bits(head, here, kind, word, count):
+    """Which of 64 channels are active in one row of a tensor."""
+    if kind == 0:
+        return simd.nonzero_bits(numba.uint8(1), here + 64 * word, count, head[FLAGS])
+    if kind == 1:
+        return simd.nonzero_bits(numba.float32(1), here + 256 * word, count, head[FLAGS])
+    return simd.nonzero_bits(numba.float64(1), here + 512 * word, count, head[FLAGS])
+
+
+@part
+def copy_events(head, events, count, sample, t, keep):
+    """Append one row of an input that comes as lists; returns the new count."""
+    place = head[INPUT_STARTS] + (sample * (head[STEPS] + 1) + t) * 8
+    for e in range(simd.load_i64(place), simd.load_i64(place + 8)):
+        c = simd.load_i32(head[INPUT] + 4 * e)
+        simd.store_i32(events + 4 * count, c)
+        if keep == 0 or (simd.load_i64(keep + 8 * (c // 64)) >> (c % 64)) & 1 != 0:
+            count += 1
+    return count
+
+
+@part
+def list_layer(head, table, layer, slot, group, steps):
+    """List a hidden layer's transmitted spikes by row and by neuron, and count all of them."""
+    samples = group_samples(head, group)
+    events, starts = events_of(table, layer, slot), starts_of(table, layer, slot)
+    panels = table[layer, PANELS]
+    words = table[layer, SPIKES] + slot * panels * CAPACITY * 8
+    clear_counts(head, table, layer, slot)
+    seen = fired = 0
+    simd.store_i32(starts, 0)
+    for s in range(samples):
+        keep = table[layer, KEEP]
+        if keep != 0:
+            keep += (group * head[SAMPLES] + s) * table[layer, KEEP_PITCH]
+        for t in range(steps):
+            row, begin = s * steps + t, seen
+            for panel in range(panels):
+                bits = simd.load_i64(words + (panel * CAPACITY + row) * 8)
+                if keep != 0:
+                    fired += simd.ones(bits)
+                    bits &= simd.load_i64(keep + 8 * panel)
+                seen = append_bits(events, seen, panel_start(layer, table, panel), bits)
+            simd.store_i32(starts + 4 * (row + 1), seen)
+            if head[LEARN] != 0:
+                append_row(table, layer, slot, events, begin, seen, row)
+    total = head[FLAGS] + 8 * (1 + layer)
+    fired = seen if table[layer, KEEP] == 0 else fired
+    simd.store_i64(total, simd.load_i64(total) + fired)
+
+
+@part
+def list_spikes(lists, counts, words, first, row, steps):
+    """Append a panel's spikes of `steps` steps to the lists of its neurons."""
+    for t in range(steps):
+        bits = simd.load_i64(words + 8 * t)
+        while bits != 0:
+            c = first + simd.lowest(bits)
+            bits &= bits - 1
+            k = simd.load_i32(counts + 4 * c)
+            simd.store_byte(lists + c * CAPACITY + k, row + t)
+            simd.store_i32(counts + 4 * c, k + 1)
+
+
+@part
+def count_steps(table, layer, words, first, steps):
+    """Count spikes per step and neuron, for the rate target."""
+    for t in range(steps):
+        bits = simd.load_i64(words + 8 * t)
+        line = table[layer, STEP_COUNTS] + t * table[layer, WIDTH] * 4
+        while bits != 0:
+            place = line + 4 * (first + simd.lowest(bits))
+            bits &= bits - 1
+            simd.store_i32(place, simd.load_i32(place) + 1)
+
+
+@part
+def record_panel(lanes, one, head, table, layer, sample, start, steps, first, words, membranes):
+    """Copy spikes and membranes to where the caller wants them."""
+    n, size, lane_count = table[layer, N], size_of(one), len(lanes) * 16
+    count = n - first if n - first < lane_count else lane_count
+    for t in range(steps):
+        offset = ((start + t) * head[BATCH] + sample) * n + first
+        if table[layer, RECORD] != 0:
+            bits = simd.load_i64(words + 8 * t)
+            if count == lane_count:
+                simd.bytes_of(lanes, one, (table[layer, RECORD] + offset, bits))
+            else:
+                for c in range(count):
+                    simd.store_byte(table[layer, RECORD] + offset + c, (bits >> c) & 1)
+        if table[layer, MEMBRANE] != 0:
+            for c in range(count):
+                value = simd.load_float(one, membranes + (t * lane_count + c) * size)
+                simd.store_float(one, table[layer, MEMBRANE] + (offset + c) * size, value)
