@@ -58,7 +58,7 @@ $(VENV)/.torch: constraints.txt | $(BIN)/python
 $(VENV)/.package: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo '==> Installing neurofdfa and what it needs'
 	$(PIP) -e .
-	@echo '==> Compiling the event engine (about half a minute, once)'
+	@echo '==> Compiling the event engine (about a minute, once)'
 	$(BIN)/neurofdfa doctor --compile
 	@touch $@
 

@@ -24,7 +24,7 @@ class Compiling(event.Listener):
         kernel = event.data["dispatcher"].py_func
         if "compiling" not in _told and kernel.__module__.startswith(__package__):
             _told.add("compiling")
-            print("neurofdfa: compiling the event engine, once on this machine (about half a minute)",
+            print("neurofdfa: compiling the event engine, once on this machine (about a minute)",
                   file=sys.stderr, flush=True)  # fmt: skip
 
     def on_end(self, event: Any) -> None:
