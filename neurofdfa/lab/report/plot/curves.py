@@ -107,7 +107,7 @@ def _line(axes: Axes, palette: Palette, series: Series) -> None:
 def _names(axes: Axes, palette: Palette, series: Sequence[Series]) -> None:
     """Each name beside the end of its line, moved apart where they would lie on each other."""
     frame = frame_of(axes)
-    most = int((WIDTH - frame.left - frame.width - 4) / 5.7)
+    most = max(14, int((WIDTH - frame.left - frame.width - 4) / 5.7))
     named = [(s, s.last) for s in series]
     ends = [(s, last) for s, last in named if last is not None]
     at = spread(
