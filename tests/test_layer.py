@@ -40,8 +40,8 @@ def test_tangent_step_by_hand():
     with torch.no_grad():
         heard = layer.tangent_step(3 * one, 4 * one, layer.initial_tangent(1), state, 0.5 * one)
         deaf = layer.tangent_step(3 * one, None, layer.initial_tangent(1), state, 0.5 * one)
-    assert [float(x) for x in heard] == [8.0, 8.0, 4.0]  # 2·3 + ½·4; a bias has no tangent
-    assert [float(x) for x in deaf] == [6.0, 6.0, 3.0]
+    assert [float(x) for x in heard[:3]] == [8.0, 8.0, 4.0]  # 2·3 + ½·4; a bias has no tangent
+    assert [float(x) for x in deaf[:3]] == [6.0, 6.0, 3.0]
 
 
 def test_sent_spikes_are_masked_and_first_takes_the_first_samples():
