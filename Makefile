@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 export NEUROFDFA_LAVA_HOME ?= $(CURDIR)/.venv-lava
 LAVA_STAMP := $(NEUROFDFA_LAVA_HOME)/.ready
+LAVA_DL := $(CURDIR)/.venv-lava-dl
 
 .PHONY: demo test lint format lava setup setup-test clean clean-all help
 .DELETE_ON_ERROR:
@@ -27,6 +28,7 @@ demo: $(VENV)/.package
 	$(BIN)/neurofdfa demo
 
 test: $(VENV)/.test $(LAVA_STAMP)
+	@$(MAKE) --no-print-directory $(LAVA_DL)/.installed || echo '==> lava-dl is not available; its tests are skipped'
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(TEST_ARGS)
 
 lint: $(VENV)/.test
@@ -74,9 +76,20 @@ $(LAVA_STAMP): | $(VENV)/.package
 	$(BIN)/neurofdfa lava setup
 	@touch $@
 
+# lava-dl is here to read our files with. It pins an old torch and runs with ours, which it borrows; its Python is ours,
+# so that the tests see Lava on another Python than 3.10, too.
+$(LAVA_DL)/.installed: | $(VENV)/.test
+	@echo '==> Setting up lava-dl, which reads exported files in the tests'
+	NEUROFDFA_LAVA_HOME=$(LAVA_DL) $(BIN)/python -c 'import sys; from pathlib import Path; from hardware.lava import environment; \
+		environment.setup(print, base=Path(sys._base_executable))'
+	$(LAVA_DL)/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) --no-deps --ignore-requires-python lava-dl==0.6.0
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(LAVA_DL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	@touch $@
+
 clean:
 	rm -rf runs build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-all: clean
-	rm -rf $(VENV) .venv-lava
+	rm -rf $(VENV) .venv-lava $(LAVA_DL)
