@@ -34,6 +34,8 @@ ADDITIVE = 1e-7
 """Largest mixed second difference that counts as rounding, relative to the updates."""
 GROWTH = 1.02
 """Largest ratio of peak memory, for three times the steps, that counts as constant."""
+ATTEMPTS = 3
+"""Memory grows if it does so every time: one peak can look too low when older tensors are freed meanwhile."""
 
 
 def certify(
@@ -183,7 +185,10 @@ def _time(
     early = _first_early(make, network, x, target)
     if early is not None:
         found.append(Violation("all", "future", f"inputs after step {early} moved what was learnt by then"))
-    short, long = (_peak(make, network, x, target, times) for times in (1, 3))
+    peaks = [_peaks(make, network, x, target)]
+    while peaks[-1][1] > peaks[-1][0] * GROWTH and len(peaks) < ATTEMPTS:
+        peaks.append(_peaks(make, network, x, target))
+    short, long = peaks[-1]
     if long > short * GROWTH:
         words = [round(mib * (1 << 17)) for mib in (short, long)]
         steps = x.shape[0]
@@ -212,6 +217,11 @@ def _first_early(make: Make, network: Network, x: Tensor, target: Tensor) -> int
         x.copy_(kept)
         target.copy_(kept_target)
     return None
+
+
+def _peaks(make: Make, network: Network, x: Tensor, target: Tensor) -> tuple[float, float]:
+    """Peak memory of the sequence and of one three times as long."""
+    return _peak(make, network, x, target, 1), _peak(make, network, x, target, 3)
 
 
 def _peak(make: Make, network: Network, x: Tensor, target: Tensor, times: int) -> float:

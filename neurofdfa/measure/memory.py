@@ -1,5 +1,6 @@
 """Peak memory that a piece of work adds, counted at the allocator."""
 
+import gc
 import os
 import sys
 import tracemalloc
@@ -26,6 +27,7 @@ def peak_mib(work: Callable[[], object], device: torch.device | str = "cpu") -> 
         before = torch.cuda.memory_allocated()
         work()
         return (torch.cuda.max_memory_allocated() - before) / MIB
+    gc.collect()  # what was thrown away before shall not be released, and counted, meanwhile
     tracemalloc.start()
     try:
         with _silent_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def test_import_explains_a_file(folder: Path, capsys: pytest.CaptureFixture[str]
     text = capsys.readouterr().out
     assert "1 − dt/tau" in text
     assert "golden vector reproduced" in text
-    assert "weight layer1.weight  gain·W" in text
+    assert re.search(r"weight layer1\.weight +gain·W", text)
     found = result(f"import {folder / 'network.nir'} --bits 3 --json", capsys)
     assert found["golden_ok"] is True
     rows = {(row["layer"], row["parameter"]): row for row in found["parameters"]}

@@ -22,4 +22,4 @@ def test_every_point_of_a_shipped_study_can_be_built(path: Path) -> None:
     assert len(points) >= 4
     for settings in points:
         config = RunConfig().with_settings(study.base | settings)
-        build_learner(config, build_network(config.network, 64, 10, config.seed))
+        build_learner(config, build_network(config.network, 64, 10, config.seed, shape=(1, 8, 8)))
