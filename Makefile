@@ -16,7 +16,7 @@ LAVA_DL := $(CURDIR)/.venv-lava-dl
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo    train, compare, quantise, run on Lava, write the report (about 3 minutes after set-up)'
+	@echo 'make demo    train, compare, quantise, run on Lava, write the report (a minute or two after set-up)'
 	@echo 'make test    every test, the peers and Lava included'
 	@echo 'make lint    ruff (lint, format) and pyright in strict mode'
 	@echo 'make lava    only Lava'"'"'s own environment'
