@@ -1,4 +1,4 @@
-"""`neurofdfa bench train | infer | memory`: this machine's figures beside other simulators."""
+"""`neurofdfa bench train | infer | memory | curves | epoch`: this machine beside other simulators."""
 
 from collections.abc import Sequence
 from pathlib import Path

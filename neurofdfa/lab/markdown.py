@@ -118,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", action="append", default=[], metavar="KEY")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")
     given = parser.parse_args(arguments)
+    if not (given.folder / NAME).is_file():
+        parser.error(f"{given.folder} holds no finished sweep: give its `neurofdfa ablate` command again")
     document = read_json(given.folder / NAME)
     rows = chosen(document["rows"], given.choose, len(document["seeds"]))
     print(table(rows, document["varied"]))
