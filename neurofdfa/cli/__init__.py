@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Every user error is one line on stderr and exit status 2."""
 
 import sys
+import time
 
 import typer
 import typer.main
@@ -22,6 +23,8 @@ for module in (training, studying, measuring, benching, deploying, chip, doctori
 
 
 INTERRUPTED = 130
+COURTESY = 30.0
+"""Seconds that the other processes wait for the one that tells of a mistake they all see."""
 COPIES = (
     "torchrun starts many processes of one training run, so it takes `train`; compare and ablate run "
     "side by side with --workers"
@@ -77,4 +80,6 @@ def _fail(message: str, *, alike: bool = False) -> int:
     """alike: every process that torchrun started sees the same, and one of them says so."""
     if not alike or first_here():
         print("neurofdfa: " + " ".join(message.split()), file=sys.stderr)
+    else:
+        time.sleep(COURTESY)  # torchrun ends everybody with the first who exits, the speaker too
     return 2
