@@ -17,12 +17,11 @@ from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.impairments import Impairments
 from neurofdfa.learner import adam, scale_rates
-from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_weight
-from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
-from neurofdfa.neuron import LIFState
-from neurofdfa.readout import ReadoutState
+from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_weight
+from neurofdfa.network import Masks, Network
 from neurofdfa.signal.interface import OptimizerFactory
 from neurofdfa.team import ALONE, Share, Team
+from neurofdfa.unrolled import Stretch, unroll
 
 
 class _Window(NamedTuple):
@@ -122,44 +121,22 @@ class BPTT:
         length = steps if self.window is None else min(self.window, steps)
         state = self.network.initial_state(x.shape[1])
         for start in range(0, steps, length):
-            seen: list[NetworkStep] = []
-            # a window without a loss has a gradient too: zero
-            loss = 0.0 * self.network.readout.synapse.weight.sum()
-            for t in range(start, min(start + length, steps)):
-                step = self.network.step(x[t], state, masks, differentiable=True)
-                state = step.state
-                seen.append(step)
-                weight = step_weight(self.loss, t, steps)
-                if weight:
-                    loss = loss + weight * self.loss.value(step.y, step_target(target, t)).mean()
-            yield self._measured(loss, seen, steps, share)
-            state = _detached(state)
+            seen = unroll(self.network, x[start : start + length], state, masks)
+            state = seen.state
+            yield self._measured(self._loss(seen.y, target, start, steps), seen, steps, share)
 
-    def _measured(self, loss: Tensor, seen: list[NetworkStep], steps: int, share: Share) -> _Window:
-        layers = range(len(self.network.hidden))
-        spikes = [torch.stack([step.layers[k].after.s for step in seen]) for k in layers]
+    def _loss(self, y: Tensor, target: Tensor, start: int, steps: int) -> Tensor:
+        """Of the steps from `start` on; where none of them carries an error, 0 with a gradient of 0."""
+        weights = y.new_tensor([step_weight(self.loss, start + t, steps) for t in range(len(y))])
+        wanted = target[start : start + len(y)] if target.dim() == 3 else target.expand(len(y), *target.shape)
+        values = self.loss.value(y.flatten(0, 1), wanted.flatten(0, 1)).view(y.shape[:2])
+        return (weights * values.mean(1)).sum()
+
+    def _measured(self, loss: Tensor, seen: Stretch, steps: int, share: Share) -> _Window:
         value, loss = loss.detach(), share.weight * loss
         if self.rate_target.strength > 0:
-            for fired in share.mean([s.mean((0, 1)) for s in spikes]):
-                penalty = len(seen) / steps * self.rate_target.loss(fired)
+            for fired in share.mean([s.mean((0, 1)) for s in seen.spikes]):
+                penalty = len(seen.y) / steps * self.rate_target.loss(fired)
                 value, loss = value + penalty.detach(), loss + penalty
-        with torch.no_grad():
-            silent = [
-                torch.stack([(step.layers[k].psi == 0).to(loss.dtype).mean() for step in seen])
-                for k in layers
-            ]
-            return _Window(
-                loss,
-                value,
-                torch.stack([step.y for step in seen]),
-                torch.stack([fired.mean((1, 2)).sum() for fired in spikes]),
-                torch.stack([share.sum() for share in silent]),
-            )
-
-
-def _detached(state: NetworkState) -> NetworkState:
-    layers = tuple(LIFState(*(x.detach() for x in layer)) for layer in state.layers)
-    neuron = state.readout.neuron
-    neuron = None if neuron is None else LIFState(*(x.detach() for x in neuron))
-    lines = tuple(None if line is None else line.detach() for line in state.lines)
-    return NetworkState(layers, ReadoutState(state.readout.y.detach(), neuron), lines)
+        fired = torch.stack([s.detach().mean((1, 2)).sum() for s in seen.spikes])
+        return _Window(loss, value, seen.y.detach(), fired, seen.psi_zero)

@@ -1,0 +1,35 @@
+"""Layer by layer and step by step are the same function, with the same derivative."""
+
+import pytest
+import torch
+
+from neurofdfa import unrolled
+from neurofdfa.bptt import BPTT
+from neurofdfa.homeostasis import RateTarget
+from neurofdfa.neuron import LIF
+from tests.oracles.reference import SURROGATE, relative, small_network, spike_train
+
+X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+@pytest.mark.parametrize("reset_gradient", ["detached", "attached"])
+@pytest.mark.parametrize("readout", ["integrator", "spike-count"])
+def test_both_ways_train_alike(monkeypatch, reset, reset_gradient, readout):
+    def trained(layered):
+        monkeypatch.setattr(unrolled, "layered", lambda network: layered)
+        lif = LIF(6e-3, 2e-3, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE)
+        network = small_network(lif=lif, hidden=[6, 5], bias=True, readout=readout, dropout=0.2)
+        bptt = BPTT(network, rate_target=RateTarget(strength=0.3), window=5)
+        return list(network.parameters()), [bptt.train(X, LABELS) for _ in range(3)]
+
+    (one, seen), (other, expected) = trained(layered=True), trained(layered=False)
+    assert max(relative(a, b) for a, b in zip(one, other, strict=True)) < 1e-10
+    for a, b in zip(seen, expected, strict=True):
+        assert all(torch.allclose(p, q, rtol=1e-10) for p, q in zip(a, b, strict=True))
+        assert float(a.rates.min()) > 0
+
+
+def test_loops_between_neurons_go_step_by_step():
+    assert unrolled.layered(small_network(lif=LIF()))
+    assert not unrolled.layered(small_network(lif=LIF(), recurrent=True))
