@@ -55,7 +55,7 @@ def _by_step(network: Network, x: Tensor, state: NetworkState, masks: Masks | No
 
 
 def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | None) -> Stretch:
-    sent = x if masks is None or masks.input is None else x * masks.input
+    sent = x if masks is None or masks.input is None else _masked(x, masks.input)
     spikes: list[Tensor] = []
     zeros: list[Tensor] = []
     after: list[LIFState] = []
@@ -88,8 +88,20 @@ def _run(layer: SpikingLayer, pre: Tensor, before: LIFState) -> tuple[Tensor, Te
 
 
 def _over_time(synapse: Synapse, pre: Tensor) -> Tensor:
-    """`[K, B, n_in]` → `[K, B, n_out]` as one product."""
+    """`[K, B, n_in]` → `[K, B, n_out]` as one product; of one step where all steps are the same."""
+    if _constant(pre):
+        return synapse(pre[0]).expand(len(pre), -1, -1)
     return synapse(pre.flatten(0, 1)).view(*pre.shape[:2], synapse.n_out)
+
+
+def _masked(pre: Tensor, mask: Tensor) -> Tensor:
+    """The mask `[B, n_in]` is the same at every step, and so may be what it masks."""
+    return (pre[0] * mask).expand_as(pre) if _constant(pre) else pre * mask
+
+
+def _constant(pre: Tensor) -> bool:
+    """Whether `[K, B, n]` is one step seen K times, as constant currents come from their encoder."""
+    return len(pre) > 0 and pre.stride(0) == 0
 
 
 def _zeros(psis: Tensor) -> Tensor:

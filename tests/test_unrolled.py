@@ -5,6 +5,7 @@ import torch
 
 from neurofdfa import unrolled
 from neurofdfa.bptt import BPTT
+from neurofdfa.data.encode import direct
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.neuron import LIF
 from tests.oracles.reference import SURROGATE, relative, small_network, spike_train
@@ -33,3 +34,19 @@ def test_both_ways_train_alike(monkeypatch, reset, reset_gradient, readout):
 def test_loops_between_neurons_go_step_by_step():
     assert unrolled.layered(small_network(lif=LIF()))
     assert not unrolled.layered(small_network(lif=LIF(), recurrent=True))
+
+
+def test_constant_currents_are_multiplied_once_and_train_alike():
+    def trained(x):
+        network = small_network(lif=LIF(6e-3), hidden=[6, 5], bias=True, input_dropout=0.2)
+        bptt = BPTT(network, rate_target=RateTarget(strength=0.3), window=5)
+        return list(network.parameters()), [bptt.train(x, LABELS) for _ in range(3)]
+
+    pixels = torch.rand(X.shape[1:], generator=torch.Generator().manual_seed(2))
+    currents = direct(pixels, len(X), gain=3.0, dtype=X.dtype)
+    assert currents.stride(0) == 0
+    (one, seen), (other, expected) = trained(currents), trained(currents.contiguous())
+    assert max(relative(a, b) for a, b in zip(one, other, strict=True)) < 1e-10
+    for a, b in zip(seen, expected, strict=True):
+        assert all(torch.allclose(p, q, rtol=1e-10) for p, q in zip(a, b, strict=True))
+        assert float(a.rates.min()) > 0

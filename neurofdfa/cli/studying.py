@@ -99,6 +99,7 @@ def compare(
 def ablate(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="A study: see docs/lab.md.")],
     out: Annotated[Path, typer.Option(help="Folder of the sweep; the same command goes on with it.")],
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time. Default: all cores.")] = None,
     engine: Annotated[str, typer.Option(help="local processes, or ray.")] = "local",
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
@@ -121,6 +122,7 @@ def ablate(
             retry_failed=retry_failed,
             command=this_command(),
             on_state=progress.show,
+            data_root=data_root,
         )
     if result.done:
         say(_sweep_table(result.document), quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,6 +15,8 @@ Kind = Literal["static", "spikes", "sequence"]
 Task = Literal["classification", "regression"]
 Encoder = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
 """(intensities [B, n] in 0…1, steps T, generator) → input [T, B, n]."""
+Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+"""(intensities [B, n], generator) → others of the same shape, as different as the task allows."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Dataset:
     n_in, n_out: channels in, classes (or regression outputs) out.
     steps: T of every sequence, or the number of steps that static inputs are shown.
     encode: from intensities to [T, B, n]; None when the inputs have time already.
+    augment: changes static inputs before they are encoded for training, and for training alone.
     shape: a static input's own shape (channels, height, width) or (n,), for convolutional layers.
     answer_from: first step at which the target is defined; a loss should ignore the steps before it.
     """
@@ -113,6 +117,14 @@ class Dataset:
     task: Task = "classification"
     shape: tuple[int, ...] = ()
     answer_from: int = 0
+    augment: Augmentation | None = None
+
+    @property
+    def encode_training(self) -> Encoder | None:
+        """`encode` for batches to learn from: behind `augment`, where there is one."""
+        if self.augment is None or self.encode is None:
+            return self.encode
+        return partial(_augmented, self.augment, self.encode)
 
     @property
     def test_opened(self) -> bool:
@@ -127,3 +139,9 @@ class Dataset:
     def open_test(self) -> Split:
         """Open the test split: the lab does, once, at the end of a run. Raises UserError the second time."""
         return self.sealed_test.open()
+
+
+def _augmented(
+    augment: Augmentation, encode: Encoder, intensities: torch.Tensor, steps: int, generator: torch.Generator
+) -> torch.Tensor:
+    return encode(augment(intensities, generator), steps, generator)

@@ -9,6 +9,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurofdfa.data.dataset import Dataset, Encoder, SealedSplit, Split
+from neurofdfa.data.shift import check_shift, shifted
 from neurofdfa.data.split import stratified_split
 from neurofdfa.errors import UserError
 
@@ -34,11 +36,15 @@ SOURCES = {
 }
 
 
-def idx_images(name: str, data_root: Path, steps: int, encode: Encoder, *, download: bool = False) -> Dataset:
+def idx_images(
+    name: str, data_root: Path, steps: int, encode: Encoder, *, shift: int = 0, download: bool = False
+) -> Dataset:
     """Load MNIST (`name` "mnist") or Fashion-MNIST ("fashion") from IDX files, plain or gzipped.
 
     The four files lie in data_root/name or in data_root itself. 10 000 training images (a sixth of a smaller
     set) become the validation split: fixed, stratified. Pixels stay uint8, [N, height · width].
+    shift: pixels by which training images move at most, see `neurofdfa.data.shift.shifted`; validation and
+    test images stay where they are.
     download: fetch missing files first; nothing touches the network otherwise.
     Raises UserError for missing, truncated or mismatched files.
     """
@@ -57,6 +63,8 @@ def idx_images(name: str, data_root: Path, steps: int, encode: Encoder, *, downl
     held_out = min(VALIDATION, len(train_y) // 6)
     rest, part = stratified_split(train_y.astype(np.int64), (held_out,), np.random.default_rng(SPLIT_SEED))
     height, width = train_x.shape[1:]
+    shape = (1, height, width)
+    check_shift(shift, shape)
     return Dataset(
         name=name,
         kind="static",
@@ -67,7 +75,8 @@ def idx_images(name: str, data_root: Path, steps: int, encode: Encoder, *, downl
         validation=_split(train_x[part], train_y[part]),
         sealed_test=SealedSplit(_split(test_x, test_y)),
         encode=encode,
-        shape=(1, height, width),
+        shape=shape,
+        augment=partial(shifted, shift, shape) if shift else None,
     )
 
 

@@ -56,7 +56,8 @@ def load(
         become level-crossing spikes, or with "direct" standardised currents.
     options: further settings by name: the arguments of a generated task, `delta` of level crossings (in
         standard deviations), `channels` of a .csv file whose rows are series; `window`, `pool` and `limit` of
-        events (see `neurofdfa.data.events.event_recordings`).
+        events (see `neurofdfa.data.events.event_recordings`); `shift` of MNIST and Fashion-MNIST, the
+        pixels by which training images move at most (see `neurofdfa.data.shift.shifted`).
     Raises UserError for an unknown name or option and for every file that cannot be used.
     """
     if steps is not None and steps < 1:
@@ -70,12 +71,13 @@ def load(
         return _series(name, data_root, steps, keep_values=encode == DIRECT, options=options)
     if name in FORMATS:
         return _events(name, data_root, steps, download=download, options=options)
+    if name in SOURCES:
+        shift = int(checked_options(name, {"shift": 0}, options).get("shift", 0))
+        root = _required(name, data_root)
+        return idx_images(name, root, steps or STATIC_STEPS, encode_images, shift=shift, download=download)
     checked_options(name, {}, options)
     if name == "digits":
         return digits(steps or STATIC_STEPS, encode_images)
-    if name in SOURCES:
-        root = _required(name, data_root)
-        return idx_images(name, root, steps or STATIC_STEPS, encode_images, download=download)
     if Path(name).suffix == ".npz":
         return npz_file(Path(name), steps, encode_images, default_steps=STATIC_STEPS)
     raise UserError(f"unknown data set '{name}'; choose one of {', '.join(names())}, or a .npz or .csv file")

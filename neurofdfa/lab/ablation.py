@@ -76,21 +76,23 @@ def ablate(
     retry_failed: bool = False,
     command: str = "",
     on_state: OnState | None = None,
+    data_root: Path | None = None,
 ) -> Result:
     """Run the study in `file` into `folder`, or go on with it.
 
-    on_state hears of every trial that ends, and without a trial whenever runs are about to start.
+    on_state hears of every trial that ends, and without a trial whenever runs are about to start. data_root:
+    the folder of the data set's files, in place of what the study says.
 
     Finished trials are never run again, failed ones only with `retry_failed`. A study may be extended
     between calls; trials that it no longer spans are refused. Raises `UserError`.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine '{engine}': choose one of {', '.join(ENGINES)}")
-    study = read_study(file)
+    study = _rooted(read_study(file), data_root)
     _open(folder)
     busy = f"another process works on {folder}: wait for it, or choose another --out"
     with locked(folder, busy=busy), Ledger(folder / LEDGER) as ledger:
-        _refuse_another(study, folder, ledger)
+        _refuse_another(study, folder, ledger, data_root)
         write_text(folder / STUDY, study.text)
         ledger.release(failed=retry_failed)
         run = cluster.outcomes if engine == "ray" else workers.outcomes
@@ -112,7 +114,14 @@ def _open(folder: Path) -> None:
         raise UserError(f"{folder} is neither empty nor the folder of a sweep: choose another --out")
 
 
-def _refuse_another(study: Study, folder: Path, ledger: Ledger) -> None:
+def _rooted(study: Study, data_root: Path | None) -> Study:
+    """The study with the place of its data on this machine, if that was given."""
+    if data_root is None:
+        return study
+    return replace(study, base=study.base | {"data.root": str(data_root)})
+
+
+def _refuse_another(study: Study, folder: Path, ledger: Ledger, data_root: Path | None) -> None:
     """Keep one study per folder: an extended one may go on, another one may not."""
     known = {trial.hash for trial in ledger.trials()}
     if not known:
@@ -125,7 +134,7 @@ def _refuse_another(study: Study, folder: Path, ledger: Ledger) -> None:
                 "or choose another --out"
             )
     else:
-        before = read_study(folder / STUDY)
+        before = _rooted(read_study(folder / STUDY), data_root)
         fixed = {"trials": 0, "name": ""}
         if replace(before, **fixed) != replace(study, **fixed) or before.trials > study.trials:
             raise UserError(

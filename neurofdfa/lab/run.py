@@ -148,7 +148,7 @@ def _epoch(
     seconds, loss, correct = 0.0, 0.0, 0.0
     rates = psi_zero = np.zeros(len(learner.network.hidden))
     for number, (x, target) in enumerate(
-        batches(data.train, training.batch, data.encode, data.steps, generator)
+        batches(data.train, training.batch, data.encode_training, data.steps, generator)
     ):
         learner.scale_learning_rate(
             learning_rate(training, index * per_epoch + number, training.epochs * per_epoch)
@@ -223,13 +223,8 @@ def _finish(
 ) -> Summary:
     network, best, team = learner.network, _best(done), learner.team
     feedback = _feedback_quality(config, data, learner)
-    x, target = next(
-        iter(
-            batches(
-                data.train, config.training.batch, data.encode, data.steps, torch.Generator().manual_seed(0)
-            )
-        )
-    )
+    one = torch.Generator().manual_seed(0)
+    x, target = next(batches(data.train, config.training.batch, data.encode_training, data.steps, one))
     # A fresh learner, so that nothing it keeps is missed; it trains a batch: the best weights come after it.
     share = Share(x.shape[1], team)
     x, target = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)

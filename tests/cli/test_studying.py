@@ -1,14 +1,17 @@
 """`compare` and `ablate` for people and for scripts."""
 
 import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neurofdfa.cli import run
 from neurofdfa.lab.config import load_config
+from neurofdfa.lab.record import read_epochs
 
 COMPARE = (
     "compare --data digits --seeds 2 --hidden 8 --steps 3 --encoder poisson --epochs 1 --batch 256"
@@ -26,6 +29,17 @@ name = "tiny"
 [grid]
 "training.lr" = [0.01, -1.0, 0.03]
 """
+
+
+def write_images(folder: Path, count: int) -> None:
+    """A set in MNIST's format, of noise."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        images, labels = rng.integers(0, 256, (count, 4, 4)), np.arange(count) % 10
+        for name, array in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+            header = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim, *array.shape)
+            (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 def result(line: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -62,6 +76,21 @@ def test_ablate_prints_the_contract(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert part in html
     assert run(["ablate", str(file), "--out", str(out)]) == 0
     assert "2 done, 1 failed" in " ".join(capsys.readouterr().out.split())
+
+
+def test_ablate_finds_data_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, file, out = tmp_path / "files", tmp_path / "s.toml", tmp_path / "a"
+    write_images(root, 60)
+    study = STUDY.replace("[grid]", '"data.name" = "mnist"\n[grid]\n"data.options" = [{}, { shift = 1 }]')
+    file.write_text(study.replace("[0.01, -1.0, 0.03]", "[0.01]"))
+    line = ["ablate", str(file), "--out", str(out), "--workers", "1"]
+    document = result([*line, "--data-root", str(root), "--json"], capsys)
+    assert (document["done"], document["failed"]) == (2, 0)
+    folders = list((out / "runs").iterdir())
+    assert {load_config(folder / "config.toml").data.root for folder in folders} == {str(root)}
+    still, moved = (read_epochs(folder)[0].train_loss for folder in folders)
+    assert still != moved  # shifted images are other images
+    assert str(root) not in (out / "study.toml").read_text()
 
 
 def test_ray_that_is_not_installed_is_told(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from neurofdfa.data.batches import batches, evaluation_batches
+from neurofdfa.data.dataset import Encoder
 from neurofdfa.data.encode import direct
 from neurofdfa.data.idx import IMAGES_MAGIC, LABELS_MAGIC, download_idx, idx_images, read_idx
 from neurofdfa.errors import UserError
@@ -52,6 +54,23 @@ def test_the_split_is_fixed(tmp_path: Path) -> None:
     write_set(tmp_path)
     one, two = (idx_images("mnist", tmp_path, 3, direct) for _ in range(2))
     assert torch.equal(one.validation.inputs, two.validation.inputs)
+
+
+def test_only_images_to_learn_from_are_moved(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    still, data = (idx_images("mnist", tmp_path, 2, direct, shift=most) for most in (0, 1))
+    assert still.encode_training is still.encode
+
+    def seen(encode: Encoder | None) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return next(batches(data.train, 100, encode, 2, generator, shuffle=False))[0]
+
+    moved, unmoved = seen(data.encode_training), seen(data.encode)
+    assert (moved == unmoved).all(2).all(0).float().mean() < 0.3  # one of nine shifts is none
+    for split, same in ((data.validation, still.validation), (data.open_test(), still.open_test())):
+        x, _ = next(evaluation_batches(data, split, 20))
+        assert torch.equal(x, next(evaluation_batches(still, same, 20))[0])
+        assert torch.equal(split.inputs, same.inputs)
 
 
 def damage(path: Path, change: str) -> None:

@@ -34,6 +34,7 @@ def test_a_path_leads_to_the_users_file(tmp_path: Path) -> None:
         ({"name": "digits", "encode": "morse"}, "unknown encoder 'morse'"),
         ({"name": "digits", "options": {"classes": 3}}, "no option 'classes'; it takes none"),
         ({"name": "mnist"}, "needs --data-root"),
+        ({"name": "fashion", "options": {"turn": 5}}, "no option 'turn'; it has shift"),
         ({"name": "mnist", "data_root": "/nonexistent"}, "no mnist files"),
         ({"name": "nowhere.npz"}, "no file nowhere.npz"),
         ({"name": "randman", "options": {"colours": 3}}, "no option 'colours'; it has classes, n_in"),
