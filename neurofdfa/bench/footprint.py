@@ -1,11 +1,17 @@
 """Memory that a training step adds, against the number of steps, each in a process of its own."""
 
+import ctypes
+import gc
 import json
+import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -23,10 +29,19 @@ from neurofdfa.neuron import LIF
 from neurofdfa.signal import rule_named
 
 PER_KIB = 1024
+PROCESSES = 3
+"""Processes of which the median counts."""
+WARM = 25
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0"}
+"""glibc hands freed memory back at once: what counts is what lives, not what the allocator keeps."""
+LOCK = 1 | 2 | 4
+"""MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT"""
 
 
 class Footprint(NamedTuple):
-    """bytes: growth of the peak resident memory by training steps on T time steps, the input excluded."""
+    """bytes: growth of the peak resident memory by a learner and its steps on T time steps (parameters,
+    optimizer and buffers in it, the input not); median over processes.
+    """
 
     peer: str
     rule: str
@@ -50,16 +65,26 @@ def footprints(
     tasks = [(OURS, rule) for rule in rules] + [(name, "bptt") for name in against]
     for name, rule in tasks:
         for count in steps:
-            call = f"added{(name, rule, net, count, batch, seed)}"
-            code = f"from neurofdfa.bench.footprint import added; print({call})"
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise UserError(f"measuring {name} failed: {done.stderr.strip().splitlines()[-1]}")
-            yield Footprint(name, rule, count, batch, json.loads(done.stdout.splitlines()[-1]))
+            measured = [_measure(name, rule, net, count, batch, seed) for _ in range(PROCESSES)]
+            yield Footprint(name, rule, count, batch, int(median(measured)))
+
+
+def _measure(name: str, rule: str, net: str, steps: int, batch: int, seed: int) -> int:
+    call = f"added{(name, rule, net, steps, batch, seed)}"
+    code = f"from neurofdfa.bench.footprint import added; print({call})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | GIVE_BACK
+    )
+    if done.returncode:
+        raise UserError(f"measuring {name} failed: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def added(name: str, rule: str, net_name: str, steps: int, batch: int, seed: int) -> int:
-    """Growth of this process's peak: libraries and code are loaded by a small step before."""
+    """Bytes by which two steps of a new learner raise this process's peak.
+
+    A learner before it, on a shorter sequence, has loaded libraries and code and given its memory back.
+    """
     torch.set_num_threads(1)
     net = net_named(net_name)._replace(steps=steps)
     network, x, target = prepare(net, batch, seed)
@@ -69,12 +94,40 @@ def added(name: str, rule: str, net_name: str, steps: int, batch: int, seed: int
         fresh.load_state_dict(network.state_dict())
         return _trainer(name, rule, fresh, x, target)
 
-    task(x[:2, :2].contiguous(), target[:2])()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    task(x[:WARM].contiguous(), target)()
+    gc.collect()
+    before = _start()
     step = task(x, target)
     step()
     step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * PER_KIB
+    return _peak() - before
+
+
+def _start() -> int:
+    """The resident memory now, from where the peak is counted.
+
+    Pages are locked where that is allowed: what the system takes back meanwhile would be missing in the peak.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        libc.mlockall(LOCK)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+        return _kib("VmRSS") * PER_KIB
+    return _peak()
+
+
+def _peak() -> int:
+    try:
+        return _kib("VmHWM") * PER_KIB
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PER_KIB
+
+
+def _kib(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def _trainer(name: str, rule: str, network: Network, x: Tensor, target: Tensor) -> Callable[[], Any]:
