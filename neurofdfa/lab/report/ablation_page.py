@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from neurofdfa.lab.report import words
 from neurofdfa.lab.report.costs import (
@@ -121,6 +122,8 @@ def _short(key: str) -> str:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return words.figures(value)
+    if isinstance(value, list) and value and all(isinstance(n, int) for n in cast(list[object], value)):
+        return "-".join(map(str, cast(list[object], value)))  # layer sizes
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -182,9 +185,10 @@ def _effects(record: StudyRecord, key: str) -> list[Block]:
                 height=250, margins=NAMED,
             )  # fmt: skip
             panels.append(Panel(title[0].upper() + title[1:], svg))
+    others = [_short(k) for k in _others(record, key)]
     caption = (
         f"Against {key}: mean over seeds, the bar is its 95 % interval. Lines join points that differ in "
-        "nothing else."
+        "nothing else" + (f"; they are called by {' · '.join(others)}." if len(others) > 1 else ".")
     )
     return [Figure(tuple(panels), caption)] if panels else []
 
@@ -217,8 +221,7 @@ def _plot(record: StudyRecord, key: str, pick: Pick, up: str) -> Draw | None:
         x = float(value) if numeric else float(texts.index(_text(value)))  # type: ignore[arg-type]
         point = pick(row, x)
         if point is not None:
-            others = [k for k in record.varied if k != key]
-            lines.setdefault(_name(row, others) if others else "", []).append(point)
+            lines.setdefault(_line(row, _others(record, key)), []).append(point)
     points = [point for line in lines.values() for point in line]
     if not points:
         return None
@@ -235,6 +238,18 @@ def _plot(record: StudyRecord, key: str, pick: Pick, up: str) -> Draw | None:
         for place, (name, line) in enumerate(lines.items())
     ]
     return scatter(groups, across, y, joined=_ordered(rows, key), names_right=True)
+
+
+def _others(record: StudyRecord, key: str) -> list[str]:
+    return [k for k in record.varied if k != key]
+
+
+def _line(row: StudyRow, keys: Sequence[str]) -> str:
+    """What a line is called: there is room for little, so of several settings their values alone."""
+    present = [k for k in keys if k in row.settings]
+    if len(present) < 2:
+        return _name(row, present) if keys else ""
+    return " · ".join(_text(row.settings[k]) for k in present)
 
 
 def _stroke(name: str, place: int, names: Sequence[str]) -> Stroke:
