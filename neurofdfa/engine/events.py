@@ -9,17 +9,18 @@ from torch import Tensor
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.constants import fill_probes
 from neurofdfa.engine.execution import Execution, Work
+from neurofdfa.engine.given import give_target
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.measured import batch_stats
 from neurofdfa.engine.native import Events
-from neurofdfa.engine.optimizer import apply_adam, plain_adam, plain_sgd
+from neurofdfa.engine.optimizer import OnePass, plain_adam, plain_sgd
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.support import LOSS_KINDS
 from neurofdfa.engine.tables import Shape
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import BatchStats, Learner, check_batch
-from neurofdfa.loss import CrossEntropy, Loss, SpikeCountError, answer_step, first_step
+from neurofdfa.loss import Loss, SpikeCountError, answer_step, first_step
 from neurofdfa.network import Masks, Network
 from neurofdfa.signal.dkp import DKP
 from neurofdfa.signal.fdfa import FDFA
@@ -65,6 +66,9 @@ class EventLearner(Learner):
         if isinstance(rule, ReadoutOnly):
             self._kind = "none"
         self.gradient = Gradients(self._learnt(), self.execution.threads)
+        learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
+        averaged = self._feedback if self._kind == "fdfa" else []
+        self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self.execution.constants[0] = network.readout.kappa
         if isinstance(self.loss, SpikeCountError):
             self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
@@ -129,10 +133,9 @@ class EventLearner(Learner):
         steps, batch = x.shape[:2]
         observed = self.count_batch(share)
         work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
-        alive = [execution.give_masks(work, masks), self.give_target(work, target)]
+        alive = [execution.give_masks(work, masks), give_target(work, self.loss, self.network.n_out, target)]
         alive.append(self.give_probes(work, steps, share, observed))
-        execution.bind(work, self.gradient)
-        self.bind_feedback(work)
+        self.bind(work)
         self.step_weight = 1.0 / steps
         execution.constants[f.SHARE] = 1.0 / (steps - first_step(self.loss.when, steps))
         rates = self.rates
@@ -141,11 +144,17 @@ class EventLearner(Learner):
             execution.dense, self.rates = True, rates
             self.gradient.clear()
             alive.append(self._run(work, x, masks, share))
-        self.gradient.collect(len(work.frames), execution.one)
+        self.collect(work)
         answers = steps - answer_step(self.loss.when, steps)
         stats = batch_stats(self.network, work, execution.measures(work), share, answers)
         execution.settle(work)
         return work, stats
+
+    def collect(self, work: Work) -> None:
+        """Sum the gradients of all threads."""
+        workers, one = len(work.frames), self.execution.one
+        if workers > 1:
+            self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
 
     def count_batch(self, share: Share) -> Share | None:
         """Count the batch as the rule does; returns the samples that carry tangents."""
@@ -177,29 +186,6 @@ class EventLearner(Learner):
                     fill_probes(frame, self.network, self.rule)
         return work
 
-    def give_target(self, work: Work, target: Tensor) -> Tensor:
-        """Point the tables at the target; returns the tensor that must stay alive."""
-        steps, batch, k = work.shape.steps, work.shape.batch, self.network.n_out
-        labels = not isinstance(self.loss, (CrossEntropy, SpikeCountError))
-        shapes: dict[tuple[int, ...], int] = (
-            {(batch, k): 1, (steps, batch, k): 2} if labels else {(batch,): 0}
-        )
-        kind = shapes.get(tuple(target.shape))
-        if kind is None:
-            raise UserError(
-                f"target for {type(self.loss).__name__} must be one of {[list(s) for s in shapes]}, "
-                f"got {list(target.shape)}"
-            )
-        if kind == 0:
-            given = target.to(torch.int64).contiguous()
-            if int(given.min()) < 0 or int(given.max()) >= k:
-                raise UserError(f"labels must be in 0..{k - 1}, got {int(given.min())}..{int(given.max())}")
-        else:
-            given = target.to(self.execution.dtype).contiguous()
-        for frame in work.frames:
-            frame.head[f.TARGET], frame.head[f.TARGET_KIND] = given.data_ptr(), kind
-        return given
-
     def give_probes(self, work: Work, steps: int, share: Share, observed: Share | None) -> list[Tensor]:
         """Seed of the probes, or the probes themselves."""
         rule, layers = self.rule, len(self.network.hidden)
@@ -221,13 +207,16 @@ class EventLearner(Learner):
                 frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
         return given
 
-    def bind_feedback(self, work: Work) -> None:
-        """Write the addresses of feedback matrices and of their gradients into the tables."""
+    def bind(self, work: Work) -> None:
+        """Bring all copies up to date, and tell the tables of a shape once where everything lies."""
+        for kept in self._feedback:
+            kept.refresh()
+        if not self.execution.bind(work, self.gradient):
+            return
         for worker, frame in enumerate(work.frames):
             for index, (b, rows) in enumerate(zip(self._matrices, self._feedback, strict=True), 1):
                 frame.table[index, f.FEEDBACK] = rows.address
-                if id(b) in self.gradient.of:
-                    frame.table[index, f.FEEDBACK_GRADIENT] = self.gradient.address(b, worker)
+                frame.table[index, f.FEEDBACK_GRADIENT] = self.gradient.address(b, worker)
 
     def _saw_values(self, work: Work, share: Share) -> bool:
         """Whether spike lists do not describe the input. Who exchanges rates decides together."""
@@ -297,43 +286,51 @@ class EventLearner(Learner):
         """Optimizer steps, as `Learner._update` makes them; count: time steps since the last of them."""
         touched = self._kind == "dkp" or probed
         decayed: list[Tensor] = [self.network.readout.synapse.weight]
-        learnt: list[Tensor] = [p for p in self.network.parameters() if id(p) in self.gradient.of]
-        if plain_adam(self.optimizer):
-            apply_adam(self.execution, self.optimizer, self.gradient, learnt)
-        else:
-            for p in learnt:
+        plain = plain_adam(self.optimizer)
+        if not plain:
+            for p in self._one_pass.learnt:
                 p.grad = self.gradient.take(p)
                 self.gradient.flat(p).zero_()
             self.optimizer.step()
-            for p in learnt:
+            for p in self._one_pass.learnt:
                 p.grad = None
+        average = self._average(count) if touched else None
+        self._one_pass.step(self.optimizer if plain else None, average)
         if touched and self.feedback_optimizer is not None:
-            self._learn_feedback_from(count)
+            if average is None:
+                self._learn_feedback_from(count)
             decayed += self.rule.trainable(self.rule_state)
         if self.rule.readout_decay:
             rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
             for tensor in decayed:
                 tensor.mul_(1.0 - rate)
 
+    def _average(self, count: int) -> tuple[float, float] | None:
+        """What one update keeps of FDFA's feedback and takes of Σ Ĵ, where it is a running average."""
+        if not isinstance(self.rule, FDFA) or self.feedback_optimizer is None:
+            return None
+        if not plain_sgd(self.feedback_optimizer) or not all(b.is_contiguous() for b in self._matrices):
+            return None
+        rate = self.feedback_optimizer.param_groups[0]["lr"] * self._gain() * self.step_weight
+        return 1.0 - rate * count, rate
+
+    def _gain(self) -> float:
+        """FDFA's first batches are averaged evenly."""
+        if not isinstance(self.rule, FDFA) or self.rule.optimizer != "momentum":
+            return 1.0
+        return max(1.0, 1.0 / (self.rule.momentum * self.rule_state.updates))
+
     def _learn_feedback_from(self, count: int) -> None:
-        weight = self.step_weight
         assert self.feedback_optimizer is not None
         for b in self._matrices:
-            gradient = self.gradient.take(b)
+            b.grad = self.gradient.take(b)
             self.gradient.flat(b).zero_()
             if isinstance(self.rule, FDFA):
-                gain = 1.0
-                if self.rule.optimizer == "momentum":
-                    gain = max(1.0, 1.0 / (self.rule.momentum * self.rule_state.updates))
-                gradient = torch.sub(b * (count * weight), gradient, alpha=weight).mul_(gain)
-            if plain_sgd(self.feedback_optimizer):
-                b.sub_(gradient, alpha=self.feedback_optimizer.param_groups[0]["lr"])
-            else:
-                b.grad = gradient
-        if not plain_sgd(self.feedback_optimizer):
-            self.feedback_optimizer.step()
-            for b in self._matrices:
-                b.grad = None
+                weight = self.step_weight
+                b.grad = torch.sub(b * (count * weight), b.grad, alpha=weight).mul_(self._gain())
+        self.feedback_optimizer.step()
+        for b in self._matrices:
+            b.grad = None
 
 
 def _outline(x: Tensor | Events) -> Tensor:

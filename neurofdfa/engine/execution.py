@@ -1,5 +1,6 @@
 """Bind a network to the kernels and run sequences through it, on one thread or several."""
 
+import operator
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from neurofdfa.engine.native import Events
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.tables import Frame, Shape, build, cut, padded
 from neurofdfa.errors import UserError
+from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Masks, Network
 
 INPUT_KINDS = {torch.uint8: 0, torch.bool: 0, torch.float32: 1, torch.float64: 2}
@@ -34,11 +36,17 @@ class Measures(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Frames of all workers for one shape, and the scores that they write, `[B, KPAD]`."""
+    """Frames of all workers for one shape, and the scores that they write, `[B, KPAD]`.
+
+    cells: neurons · steps · samples per hidden layer; filling: how often ψ is 0 for the neurons that only
+    fill up its panels (their membranes stay at 0).
+    """
 
     shape: Shape
     frames: tuple[Frame, ...]
     scores: Tensor
+    cells: NDArray[np.int64]
+    filling: NDArray[np.int64]
 
 
 class Execution:
@@ -48,19 +56,22 @@ class Execution:
         self.network, self.threads, self.chunk = network, threads, chunk
         self.dtype = network.readout.synapse.weight.dtype
         self.one: Any = (np.float32 if self.dtype == torch.float32 else np.float64)(1)
-        synapses = [layer.synapse for layer in network.hidden] + [network.readout.synapse]
+        self.hidden, self.n_in = network.hidden, network.n_in
+        self.parts = _parts(network)
+        self.synapses = [*(layer.synapse for layer in self.hidden), network.readout.synapse]
         self.weights = [
-            Packed(synapse.weight, transposed=True, grid=synapse.grid, narrow=index == len(network.hidden))
-            for index, synapse in enumerate(synapses)
+            Packed(synapse.weight, transposed=True, grid=synapse.grid, narrow=index == len(self.hidden))
+            for index, synapse in enumerate(self.synapses)
         ]
         self.biases = [
-            None if synapse.bias is None else Packed(synapse.bias, transposed=False) for synapse in synapses
+            None if synapse.bias is None else Packed(synapse.bias, transposed=False)
+            for synapse in self.synapses
         ]
         self.recurrent = [
             None
             if layer.recurrent is None
             else Packed(layer.recurrent.weight, transposed=True, grid=layer.recurrent.grid)
-            for layer in network.hidden
+            for layer in self.hidden
         ]
         self.packed = {
             id(kept.tensor): kept
@@ -70,15 +81,13 @@ class Execution:
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.works: dict[Shape, Work] = {}
         self.bound: set[Shape] = set()
+        self.masked: set[Shape] = set()
         self.dense = False
         self.constants = np.zeros(4)
 
     def fits(self) -> bool:
-        """Whether the network still has the tensors that were bound (a `.to()` exchanges them)."""
-        synapses = [layer.synapse for layer in self.network.hidden] + [self.network.readout.synapse]
-        return self.dtype == synapses[0].weight.dtype and all(
-            kept.tensor is synapse.weight for kept, synapse in zip(self.weights, synapses, strict=True)
-        )
+        """Whether the network still has what was bound (a `.to()` exchanges its tensors)."""
+        return all(map(operator.is_, self.parts, _parts(self.network)))
 
     def workers(self, steps: int, batch: int) -> int:
         """Threads that have at least a group of samples each."""
@@ -90,27 +99,32 @@ class Execution:
             if len(self.works) >= 4:
                 self.works.clear()
                 self.bound.clear()
+                self.masked.clear()
             kpad = padded(self.network.n_out)
             scores = torch.zeros(shape.batch, kpad, dtype=self.dtype)
             frames = tuple(build(self.network, shape, k, self.chunk) for k in range(shape.workers))
             for frame in frames:
                 fill(frame, self.network, filtered=filtered, dropout=False)
                 frame.head[f.SCORES] = scores.data_ptr()
-            self.works[shape] = Work(shape, frames, scores)
+            widths = np.array([layer.n for layer in self.hidden])
+            filling = np.array([_filling(layer) for layer in self.hidden])
+            times = shape.steps * shape.batch
+            self.works[shape] = Work(shape, frames, scores, times * widths, times * filling)
+            self._write_masks(self.works[shape], None)
         return self.works[shape]
 
-    def bind(self, work: Work, gradients: Gradients | None) -> None:
-        """Write addresses of weights and gradients into the tables, and copy weights that have changed."""
-        if gradients is None:
-            for kept in self.packed.values():
-                kept.refresh()
-            if work.shape in self.bound:
-                return
-            self.bound.add(work.shape)
-        hidden = self.network.hidden
-        synapses = [layer.synapse for layer in hidden] + [self.network.readout.synapse]
+    def bind(self, work: Work, gradients: Gradients | None) -> bool:
+        """Copy weights that have changed; write addresses into the tables of a shape that has none yet.
+
+        Returns whether it has: copies and gradients stay where they are.
+        """
+        for kept in self.packed.values():
+            kept.refresh()
+        if work.shape in self.bound:
+            return False
+        self.bound.add(work.shape)
         for worker, frame in enumerate(work.frames):
-            for index, synapse in enumerate(synapses, 1):
+            for index, synapse in enumerate(self.synapses, 1):
                 row, bias = frame.table[index], self.biases[index - 1]
                 row[f.WEIGHT] = self.weights[index - 1].address
                 row[f.BIAS] = 0 if bias is None else bias.address
@@ -118,12 +132,13 @@ class Execution:
                     row[f.GRADIENT] = gradients.address(synapse.weight, worker)
                     if synapse.bias is not None:
                         row[f.BIAS_GRADIENT] = gradients.address(synapse.bias, worker)
-            for index, (layer, own) in enumerate(zip(hidden, self.recurrent, strict=True), 1):
+            for index, own in enumerate(self.recurrent, 1):
                 row = frame.table[index]
-                if own is not None and layer.recurrent is not None:
+                if own is not None:
                     row[f.RECURRENT] = own.address
                     if gradients is not None:
-                        row[f.RECURRENT_GRADIENT] = gradients.address(layer.recurrent.weight, worker)
+                        row[f.RECURRENT_GRADIENT] = gradients.address(own.tensor, worker)
+        return True
 
     def give_input(self, work: Work, x: Tensor | Events, masks: Masks | None) -> Any:
         """Point the tables at the input; returns what must stay alive."""
@@ -132,8 +147,8 @@ class Execution:
                 frame.head[f.INPUT], frame.head[f.INPUT_KIND] = x.channels.ctypes.data, LISTED
                 frame.head[f.INPUT_STARTS] = x.starts.ctypes.data
             return x
-        if x.dim() != 3 or x.shape[2] != self.network.n_in:
-            raise UserError(f"input must be [T, B, {self.network.n_in}], got {list(x.shape)}")
+        if x.dim() != 3 or x.shape[2] != self.n_in:
+            raise UserError(f"input must be [T, B, {self.n_in}], got {list(x.shape)}")
         if self.dense or x.dtype not in INPUT_KINDS:
             x = x.to(self.dtype)
         if self.dense and masks is not None and masks.input is not None:
@@ -150,7 +165,16 @@ class Execution:
 
     def give_masks(self, work: Work, masks: Masks | None) -> list[Any]:
         """Hand dropout over; returns what must stay alive."""
-        given = (None,) * (1 + len(self.network.hidden))
+        if masks is None:
+            if work.shape in self.masked:
+                self.masked.discard(work.shape)
+                self._write_masks(work, None)
+            return []
+        self.masked.add(work.shape)
+        return self._write_masks(work, masks)
+
+    def _write_masks(self, work: Work, masks: Masks | None) -> list[Any]:
+        given = (None,) * (1 + len(self.hidden))
         if masks is not None:
             given = (masks.input, *masks.layers)
         alive: list[Any] = []
@@ -171,7 +195,7 @@ class Execution:
                         1.0 if mask is None else 1.0 / (1.0 - self.network.input_dropout)
                     )
                     continue
-                dropout = self.network.hidden[index - 1].dropout
+                dropout = self.hidden[index - 1].dropout
                 frame.floats[index, f.SCALE] = 1.0 if mask is None else 1.0 / (1.0 - dropout)
                 row[f.GAIN] = row[f.ONES_ROW] if gain is None else gain.data_ptr()
                 row[f.GAIN_PITCH] = 0 if gain is None else gain.stride(0) * gain.element_size()
@@ -198,19 +222,18 @@ class Execution:
         else:
             list(self.pool.map(task, work.frames))
 
-    def share(self, rows: int, task: Callable[[int, int], None]) -> None:
-        """Split a range of rows among the threads, if there is enough of it."""
-        if self.pool is None or rows < 64:
-            task(0, rows)
-            return
-        cuts = [rows * k // self.threads for k in range(self.threads + 1)]
-        list(self.pool.map(task, cuts[:-1], cuts[1:]))
+    def spread(self, task: Callable[[int, int], None]) -> None:
+        """Run one of so many equal shares of a task in every thread."""
+        if self.pool is None:
+            task(0, 1)
+        else:
+            list(self.pool.map(task, range(self.threads), [self.threads] * self.threads))
 
     def measures(self, work: Work) -> Measures:
         """Sums over all workers."""
-        flags = np.sum([frame.flags for frame in work.frames], axis=0)
+        flags = sum((frame.flags for frame in work.frames[1:]), work.frames[0].flags)
         loss = sum(float(frame.loss[0]) for frame in work.frames)
-        count = len(self.network.hidden)
+        count = len(self.hidden)
         return Measures(loss, flags[2 : 2 + count], flags[34 : 34 + count], int(flags[65]))
 
     def saw_values(self, work: Work) -> bool:
@@ -220,8 +243,24 @@ class Execution:
     def settle(self, work: Work) -> None:
         """Choose products or spike lists for the next batch from the density of this one."""
         if not self.dense:
-            cells = work.shape.steps * work.shape.batch * self.network.n_in
+            cells = work.shape.steps * work.shape.batch * self.n_in
             self.dense = sum(int(frame.flags[f.INPUT_EVENTS]) for frame in work.frames) > DENSE_FROM * cells
+
+
+def _parts(network: Network) -> list[Any]:
+    """What tables and copies are made from, and what they cannot express."""
+    readout = network.readout
+    parts: list[Any] = [readout.population, readout.synapse.weight, readout.synapse.delay]
+    for layer in network.hidden:
+        synapse = layer.synapse
+        parts += (synapse.weight, synapse.delay, synapse.grid, layer.neuron, layer.time_constants)
+    return parts
+
+
+def _filling(layer: SpikingLayer) -> int:
+    """How many neurons that only fill up a panel have ψ = 0."""
+    at_rest = layer.neuron.surrogate(torch.tensor(-layer.neuron.v_threshold))
+    return padded(layer.n) - layer.n if float(at_rest) == 0 else 0
 
 
 def _words(kept: NDArray[np.bool_], *, panels: bool) -> NDArray[np.int64]:

@@ -22,12 +22,12 @@ Addresses are in bytes, sizes in elements unless said otherwise.
     PSI,  # [slot, panel, row, lane]
     STATE,  # [slot, sample, panel, (i, u), lane]
     FIRED,  # words [slot, sample, panel]: spikes of the chunk before
-    LISTS,  # bytes [slot, neuron, CAPACITY]: rows in which a neuron's spike was transmitted
-    COUNTS,  # int32 [slot, WIDTH]
+    LISTS,  # bytes [slot, WIDTH · CAPACITY]: rows of the transmitted spikes, neuron after neuron
+    TALLY,  # int32 [slot, TALLY_ROOM + 2 · WIDTH]: which neuron has how many of them, see `kernels.lists`
     EVENTS,  # int32 [slot, CAPACITY · WIDTH + 64]: the same spikes row after row, by neuron
     STARTS,  # int32 [slot, CAPACITY + 1]: where each row's begin
     OWN_LISTS,  # as LISTS, of what recurrent synapses hear, the last step of the chunk left out
-    OWN_COUNTS,
+    OWN_TALLY,
     TRACES,  # [slot, sample, 3, WIDTH of the layer below]: stages κ, β, α of its transmitted spikes
     OWN_TRACES,  # [slot, sample, 4, WIDTH]: the same of its own, and the last spike
     PLAIN_TRACES,  # [slot, sample, WIDTH]: κ-filtered transmitted spikes, for readout and DKP
@@ -128,7 +128,23 @@ GLOBAL_FIELDS = 54
 INPUT_EVENTS = 65
 """Place in FLAGS."""
 
+# one row per tensor that learns
+(
+    FOLLOWS,  # 1: B ← a B + c G, 0: Adam
+    PARAMETER,  # the tensor itself
+    PANEL_COPY,  # the same in panels
+    PANEL_GRADIENT,
+    FIRST_MOMENT,  # like the tensor
+    SECOND_MOMENT,
+    ROWS,
+    COLUMNS,
+    WIDE_PANELS,
+) = range(9)
+UPDATE_FIELDS = 9
+
 (KAPPA, CORRECT, WRONG, SHARE) = range(4)
 """Constants: κ of the readout, targets of spike counts, weight of one step's loss."""
 CAPACITY = 128
 """Rows (samples × steps) that a group may hold: a row number fits one byte, a panel fits the L1 cache."""
+TALLY_ROOM = 3 * 144
+"""Numbers in a TALLY before those per neuron: three for every count from 0 to CAPACITY."""

@@ -34,11 +34,15 @@ def run(
     y is written, which is faster. threads: None for as many as torch uses. Falls back to the reference with
     one notice.
     """
-    reason = why_not_network(network)
-    if reason is not None:
-        fall_back(reason)
-        return network.run(x if isinstance(x, Tensor) else x.dense(network.readout.synapse.weight.dtype))
-    return _run(network, x, threads, spikes=spikes, membranes=False).trajectory
+    threads = threads or torch.get_num_threads()
+    execution = _kept(network, threads)
+    if execution is None:
+        reason = why_not_network(network)
+        if reason is not None:
+            fall_back(reason)
+            return network.run(x if isinstance(x, Tensor) else x.dense(network.readout.synapse.weight.dtype))
+        execution = _new(network, threads)
+    return _run(execution, x, spikes=spikes, membranes=False).trajectory
 
 
 def run_membranes(network: Network, x: Tensor) -> Membranes:
@@ -46,23 +50,21 @@ def run_membranes(network: Network, x: Tensor) -> Membranes:
     reason = why_not_network(network)
     if reason is not None:
         raise UserError(reason)
-    return _run(network, x, 1, spikes=True, membranes=True)
+    return _run(_kept(network, 1) or _new(network, 1), x, spikes=True, membranes=True)
 
 
-def _run(
-    network: Network, x: Tensor | Events, threads: int | None, *, spikes: bool, membranes: bool
-) -> Membranes:
-    if len(x.shape) != 3 or 0 in x.shape or x.shape[2] != network.n_in:
-        raise UserError(f"input must be [T, B, {network.n_in}] with at least one step, got {list(x.shape)}")
-    execution = _execution(network, threads or torch.get_num_threads())
+def _run(execution: Execution, x: Tensor | Events, *, spikes: bool, membranes: bool) -> Membranes:
+    network = execution.network
+    if len(x.shape) != 3 or 0 in x.shape or x.shape[2] != execution.n_in:
+        raise UserError(f"input must be [T, B, {execution.n_in}] with at least one step, got {list(x.shape)}")
     steps, batch = x.shape[:2]
     size = 4 if execution.dtype == torch.float32 else 8
-    layers = len(network.hidden)
+    layers = len(execution.hidden)
     shape = Shape(steps, batch, size, False, "none", 0, (0,) * layers, False, execution.workers(steps, batch))
     work = execution.work(shape)
     y = torch.empty(steps, batch, network.n_out, dtype=execution.dtype)
-    fired = _give(work, network, f.RECORD, spikes, torch.uint8, x)
-    seen = _give(work, network, f.MEMBRANE, membranes, execution.dtype, x)
+    fired = _give(work, execution, f.RECORD, spikes, torch.uint8, x)
+    seen = _give(work, execution, f.MEMBRANE, membranes, execution.dtype, x)
     for frame in work.frames:
         frame.head[f.RECORD_Y] = y.data_ptr()
     execution.bind(work, None)
@@ -80,22 +82,25 @@ def _execute(execution: Execution, work: Work, x: Tensor | Events) -> None:
 
 
 def _give(
-    work: Work, network: Network, column: int, wanted: bool, dtype: torch.dtype, x: Tensor | Events
+    work: Work, execution: Execution, column: int, wanted: bool, dtype: torch.dtype, x: Tensor | Events
 ) -> tuple[Tensor, ...]:
     """Room for recordings of every hidden layer, or nothing."""
     tensors = tuple(
-        torch.empty(x.shape[0], x.shape[1], layer.n, dtype=dtype) for layer in network.hidden if wanted
+        torch.empty(x.shape[0], x.shape[1], layer.n, dtype=dtype) for layer in execution.hidden if wanted
     )
     for frame in work.frames:
         frame.table[1:-1, column] = [tensor.data_ptr() for tensor in tensors] if wanted else 0
     return tensors
 
 
-def _execution(network: Network, threads: int) -> Execution:
-    """Kept per network, as long as its tensors are the same."""
-    kept = _executions.setdefault(network, {})
-    found = kept.get(threads)
-    if found is None or not found.fits():
-        found = kept[threads] = Execution(network, threads, None)
-        found.constants[0] = network.readout.kappa
-    return found
+def _kept(network: Network, threads: int) -> Execution | None:
+    """What ran this network before, if its tensors and neurons are still the same."""
+    found = _executions.get(network, {}).get(threads)
+    return found if found is not None and found.fits() else None
+
+
+def _new(network: Network, threads: int) -> Execution:
+    execution = Execution(network, threads, None)
+    execution.constants[0] = network.readout.kappa
+    _executions.setdefault(network, {})[threads] = execution
+    return execution

@@ -1,13 +1,16 @@
 """Optimizer steps without detours: torch's own state, one pass over memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from neurofdfa.engine import fields as f
 from neurofdfa.engine.execution import Execution
-from neurofdfa.engine.kernels.adam import adam_rows
-from neurofdfa.engine.parameters import Gradients
+from neurofdfa.engine.kernels.update import update
+from neurofdfa.engine.parameters import Gradients, Packed
 
 
 def plain_adam(optimizer: torch.optim.Optimizer) -> bool:
@@ -33,19 +36,75 @@ def _hooked(optimizer: Any) -> bool:
     return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
 
 
-def apply_adam(execution: Execution, optimizer: Any, gradients: Gradients, learnt: list[Tensor]) -> None:
-    """Adam on the parameters that learn; their gradients are left at zero."""
-    chosen = {id(p) for p in learnt}
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            if id(p) in chosen:
-                _step(execution, optimizer.state[p], group, gradients, p)
-    optimizer._opt_called = True  # what a learning-rate scheduler looks at
+class OnePass:
+    """Updates weights by Adam and feedback by its running average, all of them in one call of a kernel.
+
+    learnt: parameters; followed: copies of the feedback matrices, whose gradients have the same form.
+    """
+
+    def __init__(
+        self, execution: Execution, gradients: Gradients, learnt: Sequence[Tensor], followed: list[Packed]
+    ) -> None:
+        self.execution, self.learnt, self.followed = execution, learnt, followed
+        self.packed = [execution.packed[id(p)] for p in learnt] + followed
+        self.place = {id(p): k for k, p in enumerate(learnt)}
+        self.table = np.zeros((len(self.packed), f.UPDATE_FIELDS), np.int64)
+        self.numbers = np.zeros((len(self.packed), 6))
+        for row, packed in zip(self.table, self.packed, strict=True):
+            form = gradients.of[id(packed.tensor)][1]
+            row[f.PANEL_COPY] = packed.copy.data_ptr()
+            row[f.PANEL_GRADIENT] = gradients.address(packed.tensor, 0)
+            row[f.ROWS], row[f.COLUMNS], row[f.WIDE_PANELS] = form
+        self.table[len(learnt) :, f.FOLLOWS] = 1
+
+    def step(self, optimizer: torch.optim.Optimizer | None, average: tuple[float, float] | None) -> None:
+        """Adam on the parameters, unless another optimizer has them (None); B ← a B + c G, unless None."""
+        first = 0 if optimizer is not None else len(self.learnt)
+        last = len(self.packed) if average is not None else len(self.learnt)
+        if first == last:
+            return
+        if optimizer is not None:
+            self._prepare(optimizer)
+        if average is not None:
+            for row, packed in zip(self.table[len(self.learnt) :], self.followed, strict=True):
+                row[f.PARAMETER] = packed.tensor.data_ptr()
+            self.numbers[len(self.learnt) :, :2] = average
+        one, table, numbers = self.execution.one, self.table[first:last], self.numbers[first:last]
+        self.execution.spread(lambda share, shares: update(one, table, numbers, share, shares))
+        torch.autograd.graph.increment_version([packed.tensor for packed in self.packed[first:last]])
+        for packed in self.packed[first:last]:
+            if packed.grid is None:
+                packed.refreshed()
+
+    def _prepare(self, optimizer: Any) -> None:
+        """Count the step and write where moments lie and by how much to go."""
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                k = self.place.get(id(p))
+                if k is None:
+                    continue
+                state, row = optimizer.state[p], self.table[k]
+                _complete(state, p)
+                state["step"] += 1
+                step, (beta1, beta2) = float(state["step"]), group["betas"]
+                self.numbers[k] = (
+                    1.0 - beta1,
+                    beta2,
+                    group["lr"] / (1.0 - beta1**step),
+                    (1.0 - beta2**step) ** 0.5,
+                    group["eps"],
+                    group["weight_decay"],
+                )
+                row[f.PARAMETER] = p.data_ptr()
+                row[f.FIRST_MOMENT], row[f.SECOND_MOMENT] = (
+                    state["exp_avg"].data_ptr(),
+                    state["exp_avg_sq"].data_ptr(),
+                )
+        optimizer._opt_called = True  # what a learning-rate scheduler looks at
 
 
-def _step(
-    execution: Execution, state: dict[str, Any], group: dict[str, Any], gradients: Gradients, p: Tensor
-) -> None:
+def _complete(state: dict[str, Any], p: Tensor) -> None:
+    """Torch's own state of Adam, laid out like the parameter."""
     if not state:
         state["step"] = torch.tensor(0.0, dtype=torch.float32)
         state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
@@ -53,21 +112,3 @@ def _step(
     for name in ("exp_avg", "exp_avg_sq"):
         if state[name].stride() != p.stride():  # a checkpoint may bring another layout
             state[name] = torch.empty_like(p).copy_(state[name])
-    state["step"] += 1
-    step, (beta1, beta2) = float(state["step"]), group["betas"]
-    numbers = (
-        1.0 - beta1,
-        float(beta2),
-        float(group["lr"]) / (1.0 - beta1**step),
-        (1.0 - beta2**step) ** 0.5,
-        float(group["eps"]),
-        float(group["weight_decay"]),
-    )
-    packed, form = execution.packed[id(p)], gradients.of[id(p)][1]
-    moments = (state["exp_avg"].data_ptr(), state["exp_avg_sq"].data_ptr())
-    start = (execution.one, p.data_ptr(), packed.copy.data_ptr(), gradients.address(p, 0), *moments)
-    shape = (form.rows, form.n, form.wide)
-    execution.share(form.rows, lambda a, b: adam_rows(*start, *shape, a, b, numbers))
-    torch.autograd.graph.increment_version(p)
-    if packed.grid is None:
-        packed.refreshed()

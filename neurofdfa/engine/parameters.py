@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurofdfa.engine.kernels.adam import collect
+from neurofdfa.engine.kernels.update import collect
 from neurofdfa.engine.memory import Arena, Bytes, aligned
 from neurofdfa.engine.tables import padded
 from neurofdfa.grid import WeightGrid
@@ -131,7 +131,9 @@ class Gradients:
         for block in self.blocks:
             block.fill(0)
 
-    def collect(self, workers: int, one: Any) -> None:
-        """Sum the workers' blocks into the first one and clear the others."""
+    def collect(self, workers: int, one: Any, share: int = 0, shares: int = 1) -> None:
+        """Sum the workers' blocks into the first one and clear the others; a share of so many equal ones."""
+        lines = self.size // 128
+        begin, end = (128 * (lines * k // shares) for k in (share, share + 1))
         for block in self.blocks[1:workers]:
-            collect(one, int(self.blocks[0].ctypes.data), int(block.ctypes.data), 0, self.size)
+            collect(one, int(self.blocks[0].ctypes.data), int(block.ctypes.data), begin, end)

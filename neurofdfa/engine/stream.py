@@ -8,6 +8,7 @@ from torch import Tensor
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.events import EventLearner
 from neurofdfa.engine.execution import Execution, Work
+from neurofdfa.engine.given import give_target
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.support import why_not_network
 from neurofdfa.engine.tables import Frame, Shape
@@ -101,9 +102,9 @@ class LearnStream:
         learner, work, execution = self.learner, self.work, self.learner.execution
         start = min(self.t, self.last)  # from there on, traces of a constant and of the probes are settled
         y = _room(execution, work, x_t)
-        alive = [learner.give_target(work, target), learner.give_probes(work, 1, self.share, self.observed)]
-        execution.bind(work, learner.gradient)
-        learner.bind_feedback(work)
+        target = give_target(work, learner.loss, learner.network.n_out, target)
+        alive = [target, learner.give_probes(work, 1, self.share, self.observed)]
+        learner.bind(work)
         alive.append(execution.give_input(work, x_t.unsqueeze(0), None))
         for frame in work.frames:
             frame.head[f.RECORD_Y] = y.data_ptr() - start * y.numel() * y.element_size()
@@ -115,7 +116,7 @@ class LearnStream:
         _refuse_values(execution, work.frames)
         self.t, self.pending = self.t + 1, self.pending + 1
         if self.pending == self.update_every:
-            learner.gradient.collect(len(work.frames), execution.one)
+            learner.collect(work)
             learner.finish(work.shape.probed > 0, self.pending)
             self.pending = 0
         return y

@@ -140,13 +140,12 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
             place(row, f.STARTS, slots * (f.CAPACITY + 1) * 4)
             if shape.learn:
                 place(row, f.LISTS, slots * widths[index] * f.CAPACITY)
-                place(row, f.COUNTS, slots * widths[index] * 4)
+                place(row, f.TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
     for index, layer in enumerate(layers, 1):
         _place_layer(place, table[index], layer, shape, slots, widths, index)
-        kind = layer.recurrent is not None
-        if kind:
+        if layer.recurrent is not None:
             place(table[index], f.OWN_LISTS, slots * widths[index] * f.CAPACITY)
-            place(table[index], f.OWN_COUNTS, slots * widths[index] * 4)
+            place(table[index], f.OWN_TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
     place(head, f.PANEL, rows * 64 * size)
     place(head, f.ZEROS, 64 * size)
     if any(layer.recurrent is not None for layer in layers):

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 from neurofdfa.engine import EventLearner, run, warm
-from neurofdfa.engine.kernels import adam, sequence
+from neurofdfa.engine.kernels import sequence, update
 from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import adam as adam_optimizer
+from neurofdfa.learner import adam
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import DKP, FDFA
@@ -15,7 +15,7 @@ from neurofdfa.signal import DKP, FDFA
 
 def test_nothing_is_left_to_compile() -> None:
     warm.warm()
-    kernels: list[Any] = [sequence.run_range, adam.adam_rows, adam.collect]
+    kernels: list[Any] = [sequence.run_range, update.update, update.collect]
     before = [list(kernel.signatures) for kernel in kernels]
     assert all(any("float32" in str(signature) for signature in found) for found in before)
     for rule, threads, rate, options in (
@@ -24,7 +24,7 @@ def test_nothing_is_left_to_compile() -> None:
         (DKP(), 2, RateTarget(), {"weight_bits": 4}),
     ):
         network = feed_forward(70, [80, 100], 20, **options)
-        learner = EventLearner(network, rule, adam_optimizer(1e-3), rate_target=rate, threads=threads)
+        learner = EventLearner(network, rule, adam(1e-3), rate_target=rate, threads=threads)
         for x in (torch.rand(30, 5, 70).gt(0.9), torch.rand(30, 5, 70)):
             learner.train(x, torch.zeros(5, dtype=torch.int64))
             run(network, x)

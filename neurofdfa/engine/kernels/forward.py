@@ -28,8 +28,6 @@ from neurofdfa.engine.fields import (
     LEARN,
     LOST,
     MEMBRANE,
-    OWN_COUNTS,
-    OWN_LISTS,
     PANEL,
     PANELS,
     PSI,
@@ -51,13 +49,14 @@ from neurofdfa.engine.fields import (
 from neurofdfa.engine.kernels.layout import (
     FOUR,
     ONE,
+    deep_product,
     events_of,
     group_samples,
     panel_start,
     size_of,
     starts_of,
 )
-from neurofdfa.engine.kernels.spikes import count_steps, list_layer, list_spikes, record_panel
+from neurofdfa.engine.kernels.spikes import count_steps, list_layer, record_panel
 
 
 @part
@@ -74,11 +73,8 @@ def drive_panel(lanes, one, head, table, floats, layer, slot, group, start, step
         for s in range(samples):
             sample = group * head[SAMPLES] + s
             here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
-            simd.product(
-                lanes, one,
-                (one, to + s * steps * pitch, pitch, here, head[INPUT_STEP], size, weight, pitch, steps,
-                 table[0, N]),
-            )  # fmt: skip
+            line = to + s * steps * pitch
+            deep_product(lanes, one, one, line, pitch, here, head[INPUT_STEP], weight, steps, table[0, N])
         return
     sum_rows(lanes, one, table, floats, below, slot, samples * steps, to, pitch, base, weight)
 
@@ -130,7 +126,7 @@ def step_panel(lanes, one, head, table, floats, layer, slot, s, panel, first, dr
 
 @part
 def finish_panel(lanes, one, head, table, floats, layer, slot, group, start, steps, panel, first, drive):
-    """After a panel's membranes are known: ψ, spike lists, counts, recordings."""
+    """After a panel's membranes are known: ψ, counts, recordings."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples = group_samples(head, group)
@@ -139,14 +135,8 @@ def finish_panel(lanes, one, head, table, floats, layer, slot, group, start, ste
         psi = table[layer, PSI] + (slot * table[layer, WIDTH] + first) * CAPACITY * size
         zeros = head[FLAGS] + 8 * (33 + layer)
         shape_panel(lanes, one, table, floats, layer, psi, drive, samples * steps, zeros)
-    own = table[layer, OWN_LISTS]
     for s in range(samples):
         these = words + 8 * s * steps
-        if own != 0 and head[LEARN] != 0:
-            list_spikes(
-                own + slot * table[layer, WIDTH] * CAPACITY,
-                table[layer, OWN_COUNTS] + slot * table[layer, WIDTH] * 4, these, first, s * steps, steps - 1,
-            )  # fmt: skip
         if table[layer, STEP_COUNTS] != 0:
             count_steps(table, layer, these, first, steps)
         if table[layer, RECORD] != 0 or table[layer, MEMBRANE] != 0:
@@ -233,11 +223,6 @@ def forward_recurrent(one, head, table, floats, layer, slot, group, start, steps
 @part
 def forward_layer(one, head, table, floats, layer, begin, groups, start, steps):
     """A hidden layer for a block of groups; panels outermost, so that weights are read from the cache."""
-    if table[layer, OWN_LISTS] != 0:
-        for slot in range(groups):
-            counts = table[layer, OWN_COUNTS] + slot * table[layer, WIDTH] * 4
-            for c in range(table[layer, WIDTH]):
-                simd.store_i32(counts + 4 * c, 0)
     if table[layer, RECURRENT] != 0:
         for slot in range(groups):
             forward_recurrent(one, head, table, floats, layer, slot, begin + slot, start, steps)

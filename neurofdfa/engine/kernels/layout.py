@@ -1,4 +1,4 @@
-"""Where things lie: panels, groups, lists."""
+"""Where things lie: panels, groups, lists; and products of a panel."""
 
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.engine import simd
@@ -47,3 +47,15 @@ def events_of(table, layer, slot):
 def starts_of(table, layer, slot):
     """Where each row of them begins."""
     return table[layer, STARTS] + slot * (CAPACITY + 1) * 4
+
+
+@part
+def deep_product(lanes, one, old, c, c_pitch, a, a_row, b, rows, depth):
+    """C ← old · c + a b, c and b one panel wide, 128 rows of b at a time: they stay in the first cache."""
+    size = size_of(one)
+    pitch = len(lanes) * 16 * size
+    for k in range(0, depth, 128):
+        left = depth - k if depth - k < 128 else 128
+        factor = old if k == 0 else one
+        here, there = a + k * size, b + k * pitch
+        simd.product(lanes, one, (factor, c, c_pitch, here, a_row, size, there, pitch, rows, left))

@@ -12,7 +12,6 @@ from neurofdfa.engine.fields import (
     CARRY,
     CHUNK,
     CHUNKS,
-    COUNTS,
     DKP,
     ERRORS,
     EXTRA,
@@ -33,8 +32,8 @@ from neurofdfa.engine.fields import (
     LISTS,
     ONES,
     OUTPUTS,
-    OWN_COUNTS,
     OWN_LISTS,
+    OWN_TALLY,
     OWN_TRACES,
     PANEL,
     PANELS,
@@ -44,6 +43,7 @@ from neurofdfa.engine.fields import (
     RECURRENT_GRADIENT,
     SAMPLES,
     SCALE,
+    TALLY,
     TRACE_KAPPA,
     TRACES,
     WIDE,
@@ -51,6 +51,7 @@ from neurofdfa.engine.fields import (
     N,
 )  # fmt: skip
 from neurofdfa.engine.kernels.layout import FOUR, ONE, group_samples, panel_start, size_of
+from neurofdfa.engine.kernels.lists import sum_over_spikes
 
 
 @part
@@ -92,25 +93,16 @@ def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, sta
                  table[0, N], steps),
             )  # fmt: skip
     else:
-        scale = floats[below, SCALE]
-        lists = table[below, LISTS] + slot * table[below, WIDTH] * CAPACITY
-        counts = table[below, COUNTS] + slot * table[below, WIDTH] * 4
-        for c in range(table[below, N]):
-            count = simd.load_i32(counts + 4 * c)
-            if count != 0:
-                simd.gather_add(
-                    lanes, one, (scale, to + c * pitch, errors, pitch, lists + c * CAPACITY, count)
-                )
+        sum_over_spikes(
+            lanes, one, table, below, slot, table[below, LISTS], table[below, TALLY], rows,
+            floats[below, SCALE], to, pitch, errors, pitch,
+        )  # fmt: skip
     if table[layer, RECURRENT] != 0:
         to = table[layer, RECURRENT_GRADIENT] + first * table[layer, N] * size
-        lists = table[layer, OWN_LISTS] + slot * table[layer, WIDTH] * CAPACITY
-        counts = table[layer, OWN_COUNTS] + slot * table[layer, WIDTH] * 4
-        for c in range(table[layer, N]):
-            count = simd.load_i32(counts + 4 * c)
-            if count != 0:  # a spike is heard one step later
-                simd.gather_add(
-                    lanes, one, (one, to + c * pitch, errors + pitch, pitch, lists + c * CAPACITY, count)
-                )
+        sum_over_spikes(  # a spike is heard one step later
+            lanes, one, table, layer, slot, table[layer, OWN_LISTS], table[layer, OWN_TALLY], rows,
+            1.0, to, pitch, errors + pitch, pitch,
+        )  # fmt: skip
     if start > 0:
         carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first)
 
@@ -179,19 +171,12 @@ def learn_outer(one, head, table, floats, consts, layer, to, slot, group, start,
     size, kpad = size_of(one), head[KPAD]
     samples = group_samples(head, group)
     carry = head[CARRY]
-    lists = table[layer, LISTS] + slot * table[layer, WIDTH] * CAPACITY
-    counts = table[layer, COUNTS] + slot * table[layer, WIDTH] * 4
-    scale = floats[layer, SCALE]
     for first in range(0, kpad, 16):
         source = head[FILTERED] + first * size
-        for c in range(table[layer, N]):
-            count = simd.load_i32(counts + 4 * c)
-            if count != 0:
-                simd.gather_add(
-                    ONE, one,
-                    (scale, to + (first * table[layer, N] + c * 16) * size, source, kpad * size,
-                    lists + c * CAPACITY, count),
-                )  # fmt: skip
+        sum_over_spikes(
+            ONE, one, table, layer, slot, table[layer, LISTS], table[layer, TALLY], samples * steps,
+            floats[layer, SCALE], to + first * table[layer, N] * size, 16 * size, source, kpad * size,
+        )  # fmt: skip
         if start > 0:
             for s in range(samples):
                 place = slot * head[SAMPLES] + s

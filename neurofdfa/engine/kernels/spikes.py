@@ -8,7 +8,6 @@ from neurofdfa.engine.compiled import part
 from neurofdfa.engine.fields import (
     BATCH,
     CAPACITY,
-    COUNTS,
     FLAGS,
     INPUT,
     INPUT_EVENTS,
@@ -21,16 +20,20 @@ from neurofdfa.engine.fields import (
     LEARN,
     LISTS,
     MEMBRANE,
+    OWN_LISTS,
+    OWN_TALLY,
     PANELS,
     RECORD,
     SAMPLES,
     SPIKES,
     STEP_COUNTS,
     STEPS,
+    TALLY,
     WIDTH,
     N,
 )  # fmt: skip
 from neurofdfa.engine.kernels.layout import events_of, group_samples, panel_start, size_of, starts_of
+from neurofdfa.engine.kernels.lists import sort_by_neuron
 
 
 @part
@@ -52,32 +55,10 @@ def append_bits(events, count, first, bits):
 
 
 @part
-def append_row(table, layer, slot, events, begin, end, row):
-    """Enter one row's events into the lists of the neurons that they come from."""
-    lists = table[layer, LISTS] + slot * table[layer, WIDTH] * CAPACITY
-    counts = table[layer, COUNTS] + slot * table[layer, WIDTH] * 4
-    for e in range(begin, end):
-        c = simd.load_i32(events + 4 * e)
-        k = simd.load_i32(counts + 4 * c)
-        simd.store_byte(lists + c * CAPACITY + k, row)
-        simd.store_i32(counts + 4 * c, k + 1)
-
-
-@part
-def clear_counts(head, table, layer, slot):
-    """Empty the lists."""
-    if head[LEARN] != 0:
-        counts = table[layer, COUNTS] + slot * table[layer, WIDTH] * 4
-        for c in range(table[layer, WIDTH]):
-            simd.store_i32(counts + 4 * c, 0)
-
-
-@part
 def read_input(one, head, table, group, slot, start, steps):
     """List the active input channels of every row, and per channel the rows."""
     samples, channels = group_samples(head, group), table[0, N]
     events, starts = events_of(table, 0, slot), starts_of(table, 0, slot)
-    clear_counts(head, table, 0, slot)
     words, kind = (channels + 63) // 64, head[INPUT_KIND]
     seen = 0
     simd.store_i32(starts, 0)
@@ -88,19 +69,20 @@ def read_input(one, head, table, group, slot, start, steps):
         if keep != 0:
             keep += sample * table[0, KEEP_PITCH]
         for t in range(steps):
-            row, begin = s * steps + t, seen
+            row = s * steps + t
             if kind == 4:
                 seen = copy_events(head, events, seen, sample, start + t, keep)
             else:
                 for w in range(words):
+                    fetch_ahead(here + 2 * head[INPUT_STEP], kind, w)
                     bits = read_bits(head, here, kind, w, channels - 64 * w)
                     if keep != 0:
                         bits &= simd.load_i64(keep + 8 * w)
                     seen = append_bits(events, seen, 64 * w, bits)
             simd.store_i32(starts + 4 * (row + 1), seen)
-            if head[LEARN] != 0:
-                append_row(table, 0, slot, events, begin, seen, row)
             here += head[INPUT_STEP]
+    if head[LEARN] != 0:
+        sort_by_neuron(table, 0, slot, table[0, LISTS], table[0, TALLY], samples * steps)
     simd.store_i64(head[FLAGS] + 8 * INPUT_EVENTS, simd.load_i64(head[FLAGS] + 8 * INPUT_EVENTS) + seen)
 
 
@@ -112,6 +94,14 @@ def read_bits(head, here, kind, word, count):
     if kind == 1:
         return simd.nonzero_bits(numba.float32(1), here + 256 * word, count, head[FLAGS])
     return simd.nonzero_bits(numba.float64(1), here + 512 * word, count, head[FLAGS])
+
+
+@part
+def fetch_ahead(row, kind, word):
+    """Ask for 64 channels of a later row: a sample's rows are too far apart for the processor to guess."""
+    width = 64 if kind == 0 else 256 if kind == 1 else 512
+    for line in range(0, width, 64):
+        simd.prefetch(row + word * width + line)
 
 
 @part
@@ -129,44 +119,41 @@ def copy_events(head, events, count, sample, t, keep):
 @part
 def list_layer(head, table, layer, slot, group, steps):
     """List a hidden layer's transmitted spikes by row and by neuron, and count all of them."""
-    samples = group_samples(head, group)
-    events, starts = events_of(table, layer, slot), starts_of(table, layer, slot)
-    panels = table[layer, PANELS]
-    words = table[layer, SPIKES] + slot * panels * CAPACITY * 8
-    clear_counts(head, table, layer, slot)
-    seen = fired = 0
-    simd.store_i32(starts, 0)
-    for s in range(samples):
-        keep = table[layer, KEEP]
-        if keep != 0:
-            keep += (group * head[SAMPLES] + s) * table[layer, KEEP_PITCH]
-        for t in range(steps):
-            row, begin = s * steps + t, seen
-            for panel in range(panels):
-                bits = simd.load_i64(words + (panel * CAPACITY + row) * 8)
-                if keep != 0:
-                    fired += simd.ones(bits)
-                    bits &= simd.load_i64(keep + 8 * panel)
-                seen = append_bits(events, seen, panel_start(layer, table, panel), bits)
-            simd.store_i32(starts + 4 * (row + 1), seen)
-            if head[LEARN] != 0:
-                append_row(table, layer, slot, events, begin, seen, row)
+    rows = group_samples(head, group) * steps
+    if head[LEARN] != 0 and table[layer, OWN_LISTS] != 0:
+        list_rows(head, table, layer, slot, group, steps, steps - 1, 0)
+        sort_by_neuron(table, layer, slot, table[layer, OWN_LISTS], table[layer, OWN_TALLY], rows)
+    fired = list_rows(head, table, layer, slot, group, steps, steps, table[layer, KEEP])
+    if head[LEARN] != 0:
+        sort_by_neuron(table, layer, slot, table[layer, LISTS], table[layer, TALLY], rows)
     total = head[FLAGS] + 8 * (1 + layer)
-    fired = seen if table[layer, KEEP] == 0 else fired
     simd.store_i64(total, simd.load_i64(total) + fired)
 
 
 @part
-def list_spikes(lists, counts, words, first, row, steps):
-    """Append a panel's spikes of `steps` steps to the lists of its neurons."""
-    for t in range(steps):
-        bits = simd.load_i64(words + 8 * t)
-        while bits != 0:
-            c = first + simd.lowest(bits)
-            bits &= bits - 1
-            k = simd.load_i32(counts + 4 * c)
-            simd.store_byte(lists + c * CAPACITY + k, row + t)
-            simd.store_i32(counts + 4 * c, k + 1)
+def list_rows(head, table, layer, slot, group, steps, heard, keep):
+    """List a layer's spikes row by row, those of the first `heard` steps; returns how many there were.
+
+    keep: words of the neurons that transmit, or 0 for all.
+    """
+    events, starts = events_of(table, layer, slot), starts_of(table, layer, slot)
+    panels = table[layer, PANELS]
+    words = table[layer, SPIKES] + slot * panels * CAPACITY * 8
+    seen = fired = 0
+    simd.store_i32(starts, 0)
+    for s in range(group_samples(head, group)):
+        kept = keep + (group * head[SAMPLES] + s) * table[layer, KEEP_PITCH]
+        for t in range(steps):
+            row = s * steps + t
+            if t < heard:
+                for panel in range(panels):
+                    bits = simd.load_i64(words + (panel * CAPACITY + row) * 8)
+                    fired += simd.ones(bits)
+                    if keep != 0:
+                        bits &= simd.load_i64(kept + 8 * panel)
+                    seen = append_bits(events, seen, panel_start(layer, table, panel), bits)
+            simd.store_i32(starts + 4 * (row + 1), seen)
+    return fired
 
 
 @part

@@ -47,7 +47,7 @@ from neurofdfa.engine.fields import (
     WIDTH,
     N,
 )  # fmt: skip
-from neurofdfa.engine.kernels.layout import FOUR, ONE, group_samples, panel_start, size_of
+from neurofdfa.engine.kernels.layout import FOUR, ONE, deep_product, group_samples, panel_start, size_of
 
 
 @part
@@ -110,16 +110,14 @@ def tangent_drive(lanes, one, table, layer, first, to, source, rows):
     """to[row] ← W ẋ of one panel."""
     size = size_of(one)
     width, below = table[layer, WIDTH] * size, table[layer - 1, WIDTH] * size
-    offset, pitch = first * size, len(lanes) * 16 * size
+    offset = first * size
     if layer == 1:
         simd.fill(lanes, one, (one * 0, to + offset, width, rows))
     else:
-        simd.product(
-            lanes, one,
-            (one * 0, to + offset, width, source, below, size,
-             table[layer, WEIGHT] + first * table[layer - 1, N] * size, pitch, rows,
-             table[layer - 1, N]),
-        )  # fmt: skip
+        weight = table[layer, WEIGHT] + first * table[layer - 1, N] * size
+        deep_product(
+            lanes, one, one * 0, to + offset, width, source, below, weight, rows, table[layer - 1, N]
+        )
 
 
 @part

@@ -7,7 +7,6 @@ from neurofdfa.engine.fields import (
     ALPHA,
     BETA,
     CAPACITY,
-    COUNTS,
     FIRED,
     INPUT,
     INPUT_KIND,
@@ -15,14 +14,15 @@ from neurofdfa.engine.fields import (
     INPUT_STEP,
     LAYERS,
     LISTS,
-    OWN_COUNTS,
     OWN_LISTS,
+    OWN_TALLY,
     OWN_TRACES,
     PANELS,
     PLAIN_TRACES,
     RESPONSES,
     SAMPLES,
     SCALE,
+    TALLY,
     TRACE_KAPPA,
     TRACES,
     TRANSITIONS,
@@ -31,11 +31,12 @@ from neurofdfa.engine.fields import (
     N,
 )  # fmt: skip
 from neurofdfa.engine.kernels.layout import group_samples, panel_start, size_of
+from neurofdfa.engine.kernels.lists import order_of, tally_of
 
 
 @part
 def advance_traces(
-    one, head, table, traces, layer, below, stages, lists, counts, scale, samples, steps, late, words
+    one, head, table, traces, layer, below, stages, lists, tally, scale, samples, steps, late, words
 ):
     """Traces of one group at the end of a chunk from those at its start and the spikes in between.
 
@@ -57,15 +58,21 @@ def advance_traces(
                 value = f0 * simd.load_f64(row) + f1 * simd.load_f64(row + 8) + f2 * simd.load_f64(row + 16)
                 value += waiting * simd.load_f64(responses + (k * CAPACITY + steps - 1) * 8)
                 simd.store_float(one, base + k * width * size, value)
-        for e in range(simd.load_i32(counts + 4 * c)):
-            row = simd.load_byte(lists + c * CAPACITY + e)
-            s = row // steps
-            base = traces + (s * count_rows * width + c) * size
-            age = steps - 1 - (row - s * steps) - late
-            for k in range(stages):
-                place = base + k * width * size
-                add = scale * simd.load_f64(responses + (k * CAPACITY + age) * 8)
-                simd.store_float(one, place, simd.load_float(one, place) + add)
+    order = order_of(tally)
+    for each in range(CAPACITY + 1):
+        for _ in range(simd.load_i32(tally + 4 * each)):
+            c = simd.load_i32(order)
+            order += 4
+            for _ in range(each):
+                row = simd.load_byte(lists)
+                lists += 1
+                s = row // steps
+                base = traces + (s * count_rows * width + c) * size
+                age = steps - 1 - (row - s * steps) - late
+                for k in range(stages):
+                    place = base + k * width * size
+                    add = scale * simd.load_f64(responses + (k * CAPACITY + age) * 8)
+                    simd.store_float(one, place, simd.load_float(one, place) + add)
     if late:
         panels = table[below, PANELS]
         for s in range(samples):
@@ -105,7 +112,7 @@ def keep_traces(one, head, table, floats, slot, group, start, steps):
     for layer in range(1, last + 2):
         below = layer - 1
         lists = table[below, LISTS] + slot * table[below, WIDTH] * CAPACITY
-        counts = table[below, COUNTS] + slot * table[below, WIDTH] * 4
+        tally = tally_of(table, below, slot, table[below, TALLY])
         scale = floats[below, SCALE]
         if layer <= last and table[layer, TRACES] != 0:
             traces = table[layer, TRACES] + place * 3 * table[below, WIDTH] * size
@@ -113,18 +120,18 @@ def keep_traces(one, head, table, floats, slot, group, start, steps):
                 advance_dense(one, head, table, floats, traces, layer, group, samples, start, steps)
             else:
                 advance_traces(
-                    one, head, table, traces, layer, below, 3, lists, counts, scale, samples, steps, 0, 0
+                    one, head, table, traces, layer, below, 3, lists, tally, scale, samples, steps, 0, 0
                 )
         if layer <= last and table[layer, OWN_TRACES] != 0:
             traces = table[layer, OWN_TRACES] + place * 4 * table[layer, WIDTH] * size
             own = table[layer, OWN_LISTS] + slot * table[layer, WIDTH] * CAPACITY
-            own_counts = table[layer, OWN_COUNTS] + slot * table[layer, WIDTH] * 4
+            own_tally = tally_of(table, layer, slot, table[layer, OWN_TALLY])
             words = table[layer, FIRED] + place * table[layer, PANELS] * 8
             advance_traces(
-                one, head, table, traces, layer, layer, 3, own, own_counts, 1.0, samples, steps, 1, words
+                one, head, table, traces, layer, layer, 3, own, own_tally, 1.0, samples, steps, 1, words
             )
         if below >= 1 and table[below, PLAIN_TRACES] != 0:
             traces = table[below, PLAIN_TRACES] + place * table[below, WIDTH] * size
             advance_traces(
-                one, head, table, traces, last + 1, below, 1, lists, counts, scale, samples, steps, 0, 0
+                one, head, table, traces, last + 1, below, 1, lists, tally, scale, samples, steps, 0, 0
             )

@@ -42,17 +42,33 @@ def row_sum(
         e.store(e.mul_add(total, factor, e.load(start, v)), to, v)
 
 
-@kernel(1, 5)
-def gather_add(e: Emit, scale: Any, to: Any, source: Any, pitch: Any, rows: Any, count: Any) -> None:
-    """Add rows: to += scale · Σ source[row] over the listed rows."""
+@kernel(1, 8)
+def gather_add(
+    e: Emit,
+    scale: Any,
+    to: Any,
+    to_pitch: Any,
+    source: Any,
+    pitch: Any,
+    neurons: Any,
+    count: Any,
+    rows: Any,
+    each: Any,
+) -> None:
+    """Add rows: to[neuron] += scale · Σ source[row] for `count` int32 neurons, over `each` one-byte rows."""
     sums = e.variables([e.full(0.0)] * e.vectors)
-    with e.each_row(rows, count) as row:
-        place = e.row(source, row, pitch)
-        for v, slot in enumerate(sums):
-            e.b.store(e.b.fadd(e.b.load(slot), e.load(place, v), flags=FAST), slot)
     factor = e.splat(scale)
-    for v, slot in enumerate(sums):
-        e.store(e.mul_add(e.b.load(slot), factor, e.load(to, v)), to, v)
+    with cgutils.for_range(e.b, count) as loop:
+        neuron = e.b.load(e.pointer(e.row(neurons, loop.index, e.const(4)), I32), align=4)
+        there = e.row(to, e.b.zext(neuron, I64), to_pitch)
+        for slot in sums:
+            e.b.store(e.full(0.0), slot)
+        with e.each_row(e.row(rows, loop.index, each), each) as row:
+            place = e.row(source, row, pitch)
+            for v, slot in enumerate(sums):
+                e.b.store(e.b.fadd(e.b.load(slot), e.load(place, v), flags=FAST), slot)
+        for v, slot in enumerate(sums):
+            e.store(e.mul_add(e.b.load(slot), factor, e.load(there, v)), there, v)
 
 
 @kernel(0, 3)

@@ -182,3 +182,18 @@ def cast(context: Any, one: Any, value: Any) -> Any:
         return args[1]
 
     return one(one, one), codegen
+
+
+@intrinsic
+def prefetch(context: Any, address: Any) -> Any:
+    """Ask for a cache line that will be read; any address will do."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = ir.Constant(I32, 0), ir.Constant(I32, 3), ir.Constant(I32, 1)
+        builder.call(fetch, [builder.inttoptr(args[0], byte), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
