@@ -110,7 +110,9 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Run every setting that a TOML file spans; resumable whatever stops it."""
+    from neurofdfa.files import write_text
     from neurofdfa.lab import ablation
+    from neurofdfa.lab.markdown import sweep_tables
     from neurofdfa.lab.report import write
 
     with _SweepProgress(quiet) as progress:
@@ -135,8 +137,9 @@ def ablate(
         + f"\nLedger: {result.ledger}",
         quiet,
     )
-    report = write(out)
-    say(f"Report: {report}", quiet)
+    report, table = write(out), out / "table.md"
+    write_text(table, sweep_tables(result.document)[1] + "\n")
+    say(f"Report: {report}, as Markdown: {table}", quiet)
     emit(
         {
             "done": result.done,
@@ -279,7 +282,7 @@ def _seeds(text: str, first: int) -> list[int]:
 
 def _assignment(text: str) -> tuple[str | None, str, Any]:
     """One `[rule:]key=value`, the value as TOML, or as a plain string where it is none."""
-    from neurofdfa.lab.space import check_key
+    from neurofdfa.lab.study_file import check_key
 
     left, equals, value = text.partition("=")
     rule, colon, key = left.strip().rpartition(":")

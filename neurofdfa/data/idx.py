@@ -37,7 +37,15 @@ SOURCES = {
 
 
 def idx_images(
-    name: str, data_root: Path, steps: int, encode: Encoder, *, shift: int = 0, download: bool = False
+    name: str,
+    data_root: Path,
+    steps: int,
+    encode: Encoder,
+    *,
+    shift: int = 0,
+    train: int = 0,
+    validation: int = 0,
+    download: bool = False,
 ) -> Dataset:
     """Load MNIST (`name` "mnist") or Fashion-MNIST ("fashion") from IDX files, plain or gzipped.
 
@@ -45,8 +53,10 @@ def idx_images(
     set) become the validation split: fixed, stratified. Pixels stay uint8, [N, height · width].
     shift: pixels by which training images move at most, see `neurofdfa.data.shift.shifted`; validation and
     test images stay where they are.
+    train, validation: keep so many samples of the split, stratified, always the same ones; 0 for all. The
+    test split stays whole.
     download: fetch missing files first; nothing touches the network otherwise.
-    Raises UserError for missing, truncated or mismatched files.
+    Raises UserError for missing, truncated or mismatched files, and for more samples than there are.
     """
     folder = _folder(name, data_root)
     if folder is None:
@@ -71,8 +81,8 @@ def idx_images(
         n_in=height * width,
         n_out=CLASSES,
         steps=steps,
-        train=_split(train_x[rest], train_y[rest]),
-        validation=_split(train_x[part], train_y[part]),
+        train=_some("train", _split(train_x[rest], train_y[rest]), train),
+        validation=_some("validation", _split(train_x[part], train_y[part]), validation),
         sealed_test=SealedSplit(_split(test_x, test_y)),
         encode=encode,
         shape=shape,
@@ -168,6 +178,15 @@ def _pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     return Split(torch.tensor(flat), torch.tensor(labels.astype(np.int64)))
+
+
+def _some(name: str, split: Split, samples: int) -> Split:
+    if not 0 <= samples <= len(split):
+        raise UserError(f"{name} = {samples}, but there are {len(split)} samples: give fewer, or 0 for all")
+    if samples in (0, len(split)):
+        return split
+    _, kept = stratified_split(split.targets.numpy(), (samples,), np.random.default_rng(SPLIT_SEED))
+    return split.select(torch.as_tensor(kept))
 
 
 def _fetch(address: str, target: Path, magic: int) -> None:

@@ -56,8 +56,8 @@ def load(
         become level-crossing spikes, or with "direct" standardised currents.
     options: further settings by name: the arguments of a generated task, `delta` of level crossings (in
         standard deviations), `channels` of a .csv file whose rows are series; `window`, `pool` and `limit` of
-        events (see `neurofdfa.data.events.event_recordings`); `shift` of MNIST and Fashion-MNIST, the
-        pixels by which training images move at most (see `neurofdfa.data.shift.shifted`).
+        events (see `neurofdfa.data.events.event_recordings`); `shift`, `train` and `validation` of MNIST and
+        Fashion-MNIST (see `neurofdfa.data.idx.idx_images`).
     Raises UserError for an unknown name or option and for every file that cannot be used.
     """
     if steps is not None and steps < 1:
@@ -72,9 +72,10 @@ def load(
     if name in FORMATS:
         return _events(name, data_root, steps, download=download, options=options)
     if name in SOURCES:
-        shift = int(checked_options(name, {"shift": 0}, options).get("shift", 0))
+        given = checked_options(name, {"shift": 0, "train": 0, "validation": 0}, options)
+        whole = {key: int(value) for key, value in given.items()}
         root = _required(name, data_root)
-        return idx_images(name, root, steps or STATIC_STEPS, encode_images, shift=shift, download=download)
+        return idx_images(name, root, steps or STATIC_STEPS, encode_images, download=download, **whole)
     checked_options(name, {}, options)
     if name == "digits":
         return digits(steps or STATIC_STEPS, encode_images)

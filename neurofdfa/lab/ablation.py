@@ -11,13 +11,15 @@ from neurofdfa.errors import UserError
 from neurofdfa.files import write_json, write_text
 from neurofdfa.lab import cluster, workers
 from neurofdfa.lab.attempt import Failure, Job, Outcome, locked, one_line
+from neurofdfa.lab.choice import kept_points, planned
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.finished import versions
 from neurofdfa.lab.ledger import NAME as LEDGER
 from neurofdfa.lab.ledger import Ledger, Trial, canonical
 from neurofdfa.lab.outcome import Found, mean, measured_of, result_of, row_of
 from neurofdfa.lab.search import Searcher
-from neurofdfa.lab.space import Settings, Study, read_study
+from neurofdfa.lab.space import Settings, Study
+from neurofdfa.lab.study_file import read_study
 
 NAME = "ablation.json"
 STUDY = "study.toml"
@@ -88,7 +90,7 @@ def ablate(
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine '{engine}': choose one of {', '.join(ENGINES)}")
-    study = _rooted(read_study(file), data_root)
+    study = read_study(file).rooted(data_root)
     _open(folder)
     busy = f"another process works on {folder}: wait for it, or choose another --out"
     with locked(folder, busy=busy), Ledger(folder / LEDGER) as ledger:
@@ -97,10 +99,12 @@ def ablate(
         ledger.release(failed=retry_failed)
         run = cluster.outcomes if engine == "ray" else workers.outcomes
         sweep = _Sweep(study, folder, ledger, run, workers_at_once, command, on_state)
-        if study.search is None:
-            _run(sweep, _trials(study, study.points(), 0))
-        else:
+        if study.search is not None:
             _search(sweep)
+        elif study.chosen:
+            _choose(sweep)
+        else:
+            _run(sweep, _trials(study, study.points(), 0))
         return _result(sweep)
 
 
@@ -112,13 +116,6 @@ def _open(folder: Path) -> None:
         raise UserError(f"cannot create {folder}: {error.strerror}") from error
     if foreign:
         raise UserError(f"{folder} is neither empty nor the folder of a sweep: choose another --out")
-
-
-def _rooted(study: Study, data_root: Path | None) -> Study:
-    """The study with the place of its data on this machine, if that was given."""
-    if data_root is None:
-        return study
-    return replace(study, base=study.base | {"data.root": str(data_root)})
 
 
 def _refuse_another(study: Study, folder: Path, ledger: Ledger, data_root: Path | None) -> None:
@@ -134,7 +131,7 @@ def _refuse_another(study: Study, folder: Path, ledger: Ledger, data_root: Path 
                 "or choose another --out"
             )
     else:
-        before = _rooted(read_study(folder / STUDY), data_root)
+        before = read_study(folder / STUDY).rooted(data_root)
         fixed = {"trials": 0, "name": ""}
         if replace(before, **fixed) != replace(study, **fixed) or before.trials > study.trials:
             raise UserError(
@@ -147,7 +144,7 @@ def _trials(study: Study, points: Sequence[Settings], first: int) -> list[tuple[
     trials: dict[str, tuple[Trial, RunConfig | Failure]] = {}
     for point, settings in enumerate(points, first):
         for place, seed in enumerate(study.seeds):
-            wanted = study.base | settings | {"seed": seed}
+            wanted = study.settings(settings) | {"seed": seed}
             config = _config(wanted)
             tree = wanted if isinstance(config, Failure) else _identity(config)
             digest = hashlib.sha256(canonical(tree).encode()).hexdigest()
@@ -190,6 +187,15 @@ def _search(sweep: _Sweep) -> None:
         searcher.tell(scores)
 
 
+def _choose(sweep: _Sweep) -> None:
+    """Run every point with the first seed, and with the others those points that are best by it."""
+    study = sweep.study
+    batch = _trials(study, study.points(), 0)
+    _run(sweep, [(trial, config) for trial, config in batch if trial.seed == study.seeds[0]])
+    kept = kept_points(sweep.ledger.trials(), study)
+    _run(sweep, [(trial, config) for trial, config in batch if trial.point in kept])
+
+
 def _run(sweep: _Sweep, batch: Sequence[tuple[Trial, RunConfig | Failure]]) -> None:
     """Do what the ledger says is still to do of a batch."""
     ledger, folder = sweep.ledger, sweep.folder
@@ -223,7 +229,11 @@ def _tell(sweep: _Sweep, trial: str | None) -> None:
         return
     trials = sweep.ledger.trials()
     study = sweep.study
-    total = len(trials) if study.search is None else study.trials * len(study.seeds)
+    total = len(trials)
+    if study.search is not None:
+        total = study.trials * len(study.seeds)
+    elif study.chosen:
+        total = max(total, planned(study))
     done, failed = _count(trials, "done"), _count(trials, "failed")
     sweep.on_state(State(done, failed, total), next((t for t in trials if t.hash == trial), None))
 
@@ -235,7 +245,11 @@ def _count(trials: Sequence[Trial], status: str) -> int:
 def _result(sweep: _Sweep) -> Result:
     trials, study = sweep.ledger.trials(), sweep.study
     rows = _rows(trials)
-    whole = [row for row in rows if row["n"] == len(study.seeds)]
+    if study.chosen:
+        kept = kept_points(trials, study)
+        rows = [row | {"chosen": row["point"] in kept} for row in rows]
+    # accuracies of different tasks have no best
+    whole = [] if study.tasks else [row for row in rows if row["n"] == len(study.seeds)]
     best = max(whole, key=lambda row: (row["validation_mean"], -row["point"]), default=None)
     document: dict[str, Any] = {
         "command": sweep.command,
@@ -243,6 +257,7 @@ def _result(sweep: _Sweep) -> Result:
         "name": study.name,
         "seeds": list(study.seeds),
         "varied": list(study.varied),
+        "choose": list(study.chosen),
         "done": _count(trials, "done"),
         "failed": _count(trials, "failed"),
         "best": None if best is None else best["point"],

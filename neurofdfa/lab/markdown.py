@@ -1,13 +1,14 @@
 # pyright: reportUnknownMemberType=false
 """A sweep as a Markdown table and a picture: `python -m neurofdfa.lab.markdown DIR --choose training.lr`.
 
-`--choose training.lr` keeps, of the points that differ in that setting alone, the one with the best mean
-validation accuracy. `--against KEY` names the setting on the picture's axis, or is `energy`.
+`--choose training.lr` keeps, of the points that differ in that setting alone, the one with the best
+mean validation accuracy; a study with `[choose]` has done so already. Named tasks become columns. `--against
+KEY` names the setting on the picture's axis, or is `energy`.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,22 @@ import matplotlib
 
 from neurofdfa.files import read_json, write_whole
 from neurofdfa.lab.ablation import NAME
+from neurofdfa.lab.crosstable import Row, crosstables, lines, setting, share
 from neurofdfa.lab.report.ablation_page import ablation_picture
 from neurofdfa.lab.report.picture import Part, compose, printed
 from neurofdfa.lab.report.plot.scatter import Group, Point, Scale, scatter
 from neurofdfa.lab.report.plot.style import RC, Stroke
 from neurofdfa.lab.report.studies import read_ablation
+from neurofdfa.lab.space import TASK
 
 _COLOURS = 8
-Row = dict[str, Any]
-"""A row of ablation.json."""
 
 
 def chosen(rows: Sequence[Row], keys: Sequence[str], seeds: int) -> list[Row]:
     """Of the rows that differ in `keys` alone the best on validation data, if all `seeds` ran."""
     best: dict[str, Row] = {}
     for row in rows:
-        held = json.dumps({key: value for key, value in row["settings"].items() if key not in keys})
+        held = _held(row, keys)
         if (
             row["n"] == seeds
             and row["validation_mean"] > best.get(held, {"validation_mean": -1.0})["validation_mean"]
@@ -40,22 +41,48 @@ def chosen(rows: Sequence[Row], keys: Sequence[str], seeds: int) -> list[Row]:
     return list(best.values())
 
 
+def sweep_tables(document: Mapping[str, Any], choose: Sequence[str] = ()) -> tuple[list[Row], str]:
+    """The rows of ablation.json that count, and their Markdown. choose: as on the command line."""
+    varied, seeds = document["varied"], len(document["seeds"])
+    if choose:
+        rows, hidden = chosen(document["rows"], choose, seeds), list(choose)
+    else:
+        rows, hidden = kept(document["rows"], document.get("choose", ())), document.get("choose", [])
+    if TASK in varied:
+        return rows, crosstables(rows, varied, hidden, seeds)
+    return rows, table(rows, varied)
+
+
+def kept(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    """Of the rows that differ in `keys` alone the one that the study kept; the first one where all failed."""
+    groups: dict[str, Row] = {}
+    for place, row in enumerate(rows):
+        held = _held(row, keys) if keys else str(place)
+        if held not in groups or row.get("chosen"):
+            groups[held] = row
+    return list(groups.values())
+
+
+def _held(row: Row, keys: Sequence[str]) -> str:
+    return json.dumps({key: value for key, value in row["settings"].items() if key not in keys})
+
+
 def table(rows: Sequence[Row], varied: Sequence[str]) -> str:
     """A line per row: its settings, then means ± half of the 95 % interval; what no row has is left out."""
     columns = {
-        **{key: [_text(row["settings"].get(key, "–")) for row in rows] for key in varied},
-        "validation %": [_share(row["validation_mean"], row["validation_ci95"]) for row in rows],
-        "test %": [_share(row["mean"], row["ci95"]) for row in rows],
+        **{key: [setting(row, key) for row in rows] for key in varied},
+        "validation %": [share(row["validation_mean"], row["validation_ci95"]) for row in rows],
+        "test %": [share(row["mean"], row["ci95"]) for row in rows],
         "cosine to BPTT": [_number(row["alignment"], 1.0, 2) for row in rows],
         "cosine of B to the gain": [_number(row.get("feedback_quality"), 1.0, 2) for row in rows],
         "µJ per sample": [_number(row.get("energy"), 1e6, 2) for row in rows],
         "seconds": [_number(row.get("seconds"), 1.0, 1) for row in rows],
+        "CPU seconds": [_number(row.get("cpu_seconds"), 1.0, 1) for row in rows],
         "peak MiB": [_number(row.get("peak_mib"), 1.0, 1) for row in rows],
         "spikes per neuron and step, %": [_number(row["firing_rate"], 100.0, 1) for row in rows],
     }
     known = {name: cells for name, cells in columns.items() if any(cell != "–" for cell in cells)}
-    lines = [list(known), ["---"] * len(known), *(list(line) for line in zip(*known.values(), strict=True))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return lines([list(known), *(list(line) for line in zip(*known.values(), strict=True))])
 
 
 def picture(folder: Path, points: Sequence[int], without: Sequence[str], against: Sequence[str]) -> bytes:
@@ -96,16 +123,6 @@ def _words(row: Row, varied: Sequence[str]) -> str:
     return " ".join(str(value) for value in values)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _share(mean: float | None, ends: Sequence[float] | None) -> str:
-    if mean is None:
-        return "–"
-    return f"{100 * mean:.2f}" + ("" if ends is None else f" ± {50 * (ends[1] - ends[0]):.2f}")
-
-
 def _number(value: float | None, scale: float, digits: int) -> str:
     return "–" if value is None else f"{scale * value:.{digits}f}"
 
@@ -121,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (given.folder / NAME).is_file():
         parser.error(f"{given.folder} holds no finished sweep: give its `neurofdfa ablate` command again")
     document = read_json(given.folder / NAME)
-    rows = chosen(document["rows"], given.choose, len(document["seeds"]))
-    print(table(rows, document["varied"]))
+    rows, text = sweep_tables(document, given.choose)
+    print(text)
     if given.picture is not None:
         if given.against == ["energy"]:
             png = energy_picture(document["name"], rows, document["varied"])

@@ -41,8 +41,12 @@ def result_of(summary: Summary, folder: Path) -> dict[str, Any]:
 
 
 def measured_of(summary: Summary) -> dict[str, Any]:
-    """Seconds of training, MiB at the peak of one training step."""
-    return {"seconds": summary.seconds, "peak_mib": summary.peak_mib}
+    """Seconds of training, on the clock and of the processor, MiB at the peak of one training step."""
+    return {
+        "seconds": summary.seconds,
+        "cpu_seconds": summary.cpu_seconds,
+        "peak_mib": summary.peak_mib,
+    }
 
 
 def row_of(found: Sequence[Found], failed: Sequence[tuple[int, str]]) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def row_of(found: Sequence[Found], failed: Sequence[tuple[int, str]]) -> dict[st
         "validation_std": validation.std if validation else None,
         "validation_ci95": list(validation.ci95) if validation and validation.ci95 else None,
         "seconds": mean([run.measured["seconds"] for run in found]),
+        "cpu_seconds": mean([x for run in found if (x := run.measured.get("cpu_seconds")) is not None]),
         "peak_mib": mean([run.measured["peak_mib"] for run in found]),
         "firing_rate": mean([rate for run in found for rate in run.result["firing_rate"]]),
         "alignment": _overall(found, "alignment"),

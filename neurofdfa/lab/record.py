@@ -26,7 +26,9 @@ Measured = Annotated[float, BeforeValidator(_or_nan)]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of metrics.jsonl; lists are per hidden layer. seconds: of training alone."""
+    """One line of metrics.jsonl; lists are per hidden layer. seconds: of training alone, and cpu_seconds what
+    this process computed in them, which other programs on the machine lengthen less.
+    """
 
     epoch: int
     seconds: float
@@ -38,11 +40,13 @@ class Epoch:
     psi_zero: list[Measured]
     alignment: list[Measured] | None
     alignment_std: list[Measured] | None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome of a run. Accuracies are of the epoch chosen on validation data; seconds of training alone;
+    """The outcome of a run. Accuracies are of the epoch chosen on validation data; seconds and cpu_seconds
+    of training alone;
     peak_mib is what training holds at its peak beyond weights and input: gradients, optimizer, activity, in
     one of the `processes` that shared every batch;
     feedback_quality: see `neurofdfa.measure.feedback`, after the last epoch, where alignment is measured.
@@ -63,6 +67,7 @@ class Summary:
     versions: dict[str, str]
     feedback_quality: list[Measured] | None = None
     processes: int = 1
+    cpu_seconds: float | None = None
 
 
 _EPOCH, _SUMMARY = TypeAdapter(Epoch), TypeAdapter(Summary)

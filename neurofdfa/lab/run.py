@@ -145,7 +145,7 @@ def _epoch(
 ) -> Epoch:
     training = config.training
     per_epoch = -(-len(data.train) // training.batch)
-    seconds, loss, correct = 0.0, 0.0, 0.0
+    seconds, cpu_seconds, loss, correct = 0.0, 0.0, 0.0, 0.0
     rates = psi_zero = np.zeros(len(learner.network.hidden))
     for number, (x, target) in enumerate(
         batches(data.train, training.batch, data.encode_training, data.steps, generator)
@@ -153,9 +153,10 @@ def _epoch(
         learner.scale_learning_rate(
             learning_rate(training, index * per_epoch + number, training.epochs * per_epoch)
         )
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.process_time()
         stats = learner.train(x, target)
         seconds += time.perf_counter() - started
+        cpu_seconds += time.process_time() - computed
         share = x.shape[1] / len(data.train)
         loss += float(stats.loss) * share
         correct += correct_in(stats.scores, target)
@@ -179,6 +180,7 @@ def _epoch(
         psi_zero=[float(p) for p in psi_zero],
         alignment=None if aligned is None else list(aligned.mean),
         alignment_std=None if aligned is None else list(aligned.std),
+        cpu_seconds=cpu_seconds,
     )
 
 
@@ -257,6 +259,7 @@ def _finish(
         versions=versions(),
         feedback_quality=feedback,
         processes=team.size,
+        cpu_seconds=sum(epoch.cpu_seconds or 0.0 for epoch in done),
     )
     write_json(folder / SUMMARY, asdict(summary))
     (folder / "state.safetensors").unlink(missing_ok=True)

@@ -73,6 +73,17 @@ def test_only_images_to_learn_from_are_moved(tmp_path: Path) -> None:
         assert torch.equal(split.inputs, same.inputs)
 
 
+def test_fewer_samples_are_stratified_and_leave_the_test_split_alone(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    whole, less = (idx_images("mnist", tmp_path, 3, direct, train=n, validation=n) for n in (0, 10))
+    assert (len(less.train), len(less.validation), less.test_size) == (10, 10, 20)
+    for split, source in ((less.train, whole.train), (less.validation, whole.validation)):
+        assert split.targets.bincount().tolist() == [1] * 10
+        assert all((source.inputs == row).all(1).any() for row in split.inputs)
+    with pytest.raises(UserError, match="train = 101, but there are 100"):
+        idx_images("mnist", tmp_path, 3, direct, train=101)
+
+
 def damage(path: Path, change: str) -> None:
     content = gzip.decompress(path.read_bytes())
     damaged = {

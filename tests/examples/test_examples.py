@@ -52,3 +52,13 @@ def test_the_same_network_in_a_peer(peer: str) -> None:
     theirs, ours = accuracies(text)
     assert theirs > 80
     assert ours > 80
+
+
+def test_a_recurrent_timing_task_in_both_peers() -> None:
+    """Chance is 5 %, and an epoch of 24 updates is enough to leave it; BPTT keeps 25 steps, FDFA one."""
+    text = output("timing_recurrent.py", "1")
+    found = re.findall(r"(\w+), (BPTT|FDFA), (soft|hard) +test accuracy (\S+)%.* (\S+) MiB", text)
+    assert [(peer, reset) for peer, _, reset, *_ in found] == [
+        ("snnTorch", "soft"), ("neurofdfa", "soft"), ("Norse", "hard"), ("neurofdfa", "hard"),
+    ]  # fmt: skip
+    assert min(float(accuracy) for *_, accuracy, _ in found) > 15

@@ -14,8 +14,10 @@ from neurofdfa.errors import UserError
 from neurofdfa.lab.ablation import State, ablate, best_row
 from neurofdfa.lab.attempt import locked
 from neurofdfa.lab.ledger import Ledger, Trial
+from neurofdfa.lab.markdown import sweep_tables
 from neurofdfa.lab.record import read_summary
-from neurofdfa.lab.space import Study, read_study
+from neurofdfa.lab.space import Study
+from neurofdfa.lab.study_file import read_study
 
 BASE = """
 [base]
@@ -83,6 +85,44 @@ def test_a_grid_is_every_combination_with_cases_and_seeds(tmp_path: Path) -> Non
     assert found.varied == ("rule.name", "training.batch", "data.steps", "training.lr")
 
 
+TASKS = """
+seeds = [5, 6]
+[base]
+"training.epochs" = 1
+"training.batch" = 64
+"training.engine" = "events"
+"network.hidden" = [8]
+[tasks.short]
+"data.steps" = 2
+[tasks.long]
+"data.root" = "here"
+"data.steps" = 3
+"training.epochs" = 2
+[tasks.long.choose]
+"training.lr" = [0.05, 0.00002]
+[choose]
+"training.lr" = [0.00001, 0.05]
+[grid]
+"rule.name" = ["dfa", "nope"]
+"""
+
+
+def test_tasks_have_settings_and_choices_of_their_own(tmp_path: Path) -> None:
+    found = study(tmp_path, TASKS)
+    points = found.points()
+    assert len(points) == 8
+    assert points[0] == {"task": "short", "rule.name": "dfa", "training.lr": 0.00001}
+    assert [p["training.lr"] for p in points if p["task"] == "long"] == 2 * [0.05, 0.00002]
+    last = found.settings(points[-1])
+    assert (last["data.steps"], last["training.epochs"], last["rule.name"]) == (3, 2, "nope")
+    assert "task" not in last
+    assert last["data.root"] == "here"
+    assert {found.rooted(Path("there")).settings(point)["data.root"] for point in points} == {"there"}
+    assert found.settings(points[0])["training.epochs"] == 1
+    assert found.varied == ("task", "rule.name", "training.lr")
+    assert found.chosen == ("training.lr",)
+
+
 RANDOM = """
 [random]
 trials = {trials}
@@ -137,6 +177,11 @@ def test_more_trials_keep_the_first_ones(tmp_path: Path) -> None:
         ('[random]\ntrials = 2\n"data.steps" = {integer = [1.5, 3]}', r"integer = \[low, high\]"),
         ('[grid]\n"training.lr" = [1]\n[[cases]]\n"training.lr" = 2', "varied twice"),
         ("[search]", r"what \[random\] spans"),
+        ('[choose]\n"training.lr" = [1]\n[grid]\n"training.lr" = [2]', "'training.lr' is varied twice"),
+        ('[tasks.a]\n"training.lr" = 1\n[grid]\n"training.lr" = [2]', "'training.lr' is varied twice"),
+        ('[tasks.a]\n"training.lr" = -1', r"\[tasks.a\] training.lr: .* greater than 0"),
+        ('[tasks.a]\n"data.stepps" = 1', "did you mean data.steps"),
+        ("[tasks]\na = 1", r"'a' must be a table"),
         ("seeds = = 1", "not valid TOML"),
     ],
 )
@@ -170,7 +215,9 @@ def test_failed_trials_are_kept_with_their_reason_and_stop_nothing(tmp_path: Pat
             summary = read_summary(tmp_path / "a" / trial.folder)
             assert trial.result is not None
             assert trial.result["test_accuracy"] == summary.test_accuracy
-            assert trial.measured == {"seconds": summary.seconds, "peak_mib": summary.peak_mib}
+            assert trial.measured is not None
+            assert trial.measured == {key: getattr(summary, key) for key in trial.measured}
+            assert trial.measured["cpu_seconds"] > 0
         assert (trial.status == "failed") == (trial.reason is not None)
     assert (heard[-1].done, heard[-1].failed, heard[-1].total) == (2, 10, 12)
 
@@ -181,6 +228,30 @@ def test_the_best_point_is_chosen_on_validation_data(tmp_path: Path) -> None:
     assert best is not None
     assert best["validation_mean"] == max(row["validation_mean"] for row in result.document["rows"])
     assert best["settings"]["training.lr"] != 0.0001
+
+
+def test_the_first_seed_chooses_for_the_others(tmp_path: Path) -> None:
+    heard: list[State] = []
+    file = written(tmp_path, TASKS)
+    result = ablate(file, tmp_path / "a", workers_at_once=1, on_state=lambda s, t: heard.append(s))
+    with Ledger(result.ledger) as ledger:
+        trials = ledger.trials()
+    assert heard[0].total == 8 + 4
+    assert len(trials) == 8 + 2  # nothing to choose from where the rule is unknown
+    assert (result.done, result.failed) == (6, 4)
+    for task in ("short", "long"):
+        rows = [row for row in result.document["rows"] if row["settings"]["task"] == task][:2]
+        first = [row["runs"][0]["result"]["validation_accuracy"] for row in rows]
+        assert first[0] != first[1]
+        assert [row["chosen"] for row in rows] == [accuracy == max(first) for accuracy in first]
+        assert [[run["seed"] for run in row["runs"]] for row in rows] == [
+            [5, 6] if row["chosen"] else [5] for row in rows
+        ]
+    assert result.document["best"] is None
+    text = sweep_tables(result.document)[1]
+    assert text.count("| rule.name | short | long |") == 4
+    assert "| nope | failed | failed |" in text
+    assert ablate(file, tmp_path / "a", workers_at_once=1).fingerprint == result.fingerprint
 
 
 def test_an_extended_study_runs_what_is_new_and_another_one_is_refused(tmp_path: Path) -> None:

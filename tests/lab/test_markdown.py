@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from neurofdfa.lab.markdown import chosen, main, table
+from neurofdfa.lab.crosstable import Row
+from neurofdfa.lab.markdown import chosen, main, sweep_tables, table
 
 
 def row(point: int, lr: float, rule: str, validation: float | None, n: int = 2) -> dict[str, Any]:
@@ -34,6 +35,32 @@ def test_table() -> None:
         "| spikes per neuron and step, % |"
     )
     assert second == "| fdfa | 0.2 | 90.00 ± 1.00 | 90.00 ± 1.00 | 1.50 | 2.0 | 5.0 |"
+
+
+def test_tasks_become_columns_and_failures_are_told() -> None:
+    def found(point: int, task: str, rule: str, accuracy: float | None, n: int, **more: Any) -> Row:
+        made = row(point, 0.1, rule, accuracy, n) | {"peak_mib": 3.0, "cpu_seconds": 2.0, "failed": []} | more
+        return made | {"settings": made["settings"] | {"task": task}}
+
+    failed = [{"seed": 0, "reason": "diverged"}]
+    rows = [
+        found(0, "a", "fdfa", 0.8, 1, chosen=False),
+        found(1, "a", "fdfa", 0.9, 2, chosen=True),
+        found(2, "b", "fdfa", 0.7, 1, chosen=True, failed=failed),
+        found(3, "a", "dfa", None, 0, chosen=False, failed=failed, cpu_seconds=None),
+    ]
+    document = {"rows": rows, "varied": ["task", "rule.name", "training.lr"], "seeds": [0, 1]}
+    _, text = sweep_tables(document | {"choose": ["training.lr"]})
+    blocks = text.split("\n\n")
+    assert blocks[0] == "Test accuracy, %"
+    assert blocks[1].splitlines() == [
+        "| rule.name | a | b |",
+        "| --- | --- | --- |",
+        "| fdfa | 90.00 ± 1.00 | 70.00 ± 1.00 (1 of 2) |",
+        "| dfa | failed | – |",
+    ]
+    assert blocks[5].splitlines()[2:] == ["| fdfa | 2.0 s, 3.0 | 2.0 s, 3.0 |", "| dfa | – | – |"]
+    assert blocks[6] == "Chosen training.lr"
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

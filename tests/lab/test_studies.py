@@ -6,7 +6,7 @@ import pytest
 
 from neurofdfa.lab.build import build_learner, build_network
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.lab.space import read_study
+from neurofdfa.lab.study_file import read_study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
 
@@ -21,5 +21,5 @@ def test_every_point_of_a_shipped_study_can_be_built(path: Path) -> None:
     points = study.points()
     assert len(points) >= 4
     for settings in points:
-        config = RunConfig().with_settings(study.base | settings)
+        config = RunConfig().with_settings(study.settings(settings))
         build_learner(config, build_network(config.network, 64, 10, config.seed, shape=(1, 8, 8)))

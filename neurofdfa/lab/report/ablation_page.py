@@ -83,9 +83,9 @@ def _best(record: StudyRecord) -> StudyRow | None:
 
 def _headline(record: StudyRecord) -> str:
     best = _best(record)
-    if best is None:
-        return f"{record.title}: no point is finished"
     title = record.title[:1].upper() + record.title[1:]
+    if best is None:  # points of several tasks have no best either
+        return title if any(row.n for row in record.rows) else f"{title}: no point is finished"
     said = f"best on validation data with {_name(best, record.varied)}."
     # a study may be named by its question
     return f"{title} {said[0].upper()}{said[1:]}" if title.endswith("?") else f"{title}: {said}"

@@ -94,7 +94,7 @@ def test_a_comparison_shows_every_rule_with_both_accuracies(comparison: Path) ->
 
 def test_a_sweep_shows_every_point_the_best_and_what_failed(ablation: Path) -> None:
     html = ablation.read_text()
-    assert "best on validation data with rule bptt, steps 512, hidden [16, 16]" in html
+    assert "best on validation data with rule bptt, steps 512, hidden 16-16" in html
     for part in (
         "Effect of rule",
         "Effect of steps",
