@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from neurofdfa.data.encode import poisson
 from neurofdfa.data.idx import idx_images
 from neurofdfa.engine.events import EventLearner
 from neurofdfa.engine.inference import run
+from neurofdfa.engine.stream import LearnStream
 from neurofdfa.learner import adam
 from neurofdfa.network import feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
@@ -32,13 +34,15 @@ AXES: dict[str, tuple[float, ...]] = {
     "width": (32, 64, 128, 256, 512, 1024),
     "depth": (1, 2, 3, 4, 6),
     "density": (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0),
+    "stream": (1, 8, 64),
 }
 FRACTION = 1 / 8
 
 
 class Point(NamedTuple):
     """One training step with one number changed. seconds: median and quartiles; work: thousand multiply-adds
-    on events that it takes at least.
+    on events that it takes at least. On the axis "stream" it is one time step of a stream that learns after
+    each, by samples side by side.
     """
 
     axis: str
@@ -54,21 +58,41 @@ def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) ->
     torch.set_num_threads(1)
     try:
         for axis in axes:
-            tasks: dict[str, Callable[[], Any]] = {}
-            works: list[float] = []
-            for value in AXES[axis]:
-                net, batch = _varied(axis, value)
-                network, x, target = prepare(net, batch, seed)
-                rates = [float(s.mean()) for s in run(network, x).spikes]
-                works.append(least_work(net, rates, FRACTION).fdfa_events * net.steps * batch)
-                learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
-                tasks[str(value)] = partial(learner.train, x, target)
+            make = _stream if axis == "stream" else partial(_training, axis)
+            made = [make(value, seed) for value in AXES[axis]]
+            tasks = {str(value): task for value, (task, _) in zip(AXES[axis], made, strict=True)}
             seconds = time_rounds(tasks, rounds, "cpu", seed)
-            for value, work in zip(AXES[axis], works, strict=True):
+            for value, (_, work) in zip(AXES[axis], made, strict=True):
                 found = seconds[str(value)]
                 yield Point(axis, value, *ratio(found, [1.0] * len(found)), work)
     finally:
         torch.set_num_threads(before)
+
+
+def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], float]:
+    """A training step, and its least work."""
+    net, batch = _varied(axis, value)
+    network, x, target = prepare(net, batch, seed)
+    rates = [float(s.mean()) for s in run(network, x).spikes]
+    work = least_work(net, rates, FRACTION).fdfa_events * net.steps * batch
+    learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
+    return partial(learner.train, x, target), work
+
+
+def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
+    """One step of a stream after the other, with a readout that forgets, and a step's least work."""
+    generator, count = torch.Generator().manual_seed(seed), int(batch)
+    neuron = LIF(tau_mem=5e-3)
+    network = feed_forward(
+        BASE.n_in, BASE.hidden, BASE.n_out, neuron=neuron, readout="leaky", generator=generator
+    )
+    x = (torch.rand(BASE.steps, count, BASE.n_in, generator=generator) < BASE.density).float()
+    scale_to_rate(network, x, 0.07, rounds=10)
+    rates = [float(s.mean()) for s in run(network, x).spikes]
+    learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=1, chunk=1)
+    stream, target = LearnStream(learner, count), torch.randint(0, BASE.n_out, (count,), generator=generator)
+    steps = cycle(x)
+    return lambda: stream.step(next(steps), target), least_work(BASE, rates, FRACTION).fdfa_events * count
 
 
 def _varied(axis: str, value: float) -> tuple[Net, int]:

@@ -90,18 +90,22 @@ def memory(
 
 
 def curves(
+    axes: Annotated[str, typer.Option(help="What is varied.")] = "steps,batch,width,depth,density,stream",
     rounds: Rounds = 5,
     out: Out = Path("runs/bench"),
     seed: Seed = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Time our training step against length, batch, width, depth and density."""
-    from neurofdfa.bench.curves import Point
+    """Time our training step against length, batch, width, depth and density, and a stream's step."""
+    from neurofdfa.bench.curves import AXES, Point
     from neurofdfa.bench.curves import curves as measure
+    from neurofdfa.errors import UserError
 
+    if not _words(axes) or not set(_words(axes)) <= AXES.keys():
+        raise UserError(f"--axes takes some of {', '.join(AXES)}, got '{axes}'")
     points: list[Point] = []
-    for point in measure(rounds, seed=seed):
+    for point in measure(rounds, _words(axes), seed):
         points.append(point)
         say(f"{point.axis} {point.value:g}: {1e3 * point.seconds:.2f} ms", quiet)
     document = _document("curves", [], [point._asdict() for point in points])

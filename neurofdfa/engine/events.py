@@ -9,12 +9,12 @@ from torch import Tensor
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.constants import fill_probes
 from neurofdfa.engine.execution import Execution, Work
-from neurofdfa.engine.given import give_target
+from neurofdfa.engine.given import give_target, outline, point_at_probes
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.measured import batch_stats
 from neurofdfa.engine.native import Events
-from neurofdfa.engine.optimizer import OnePass, plain_adam, plain_sgd
-from neurofdfa.engine.parameters import Gradients, Packed
+from neurofdfa.engine.optimizer import OnePass, even, plain_adam, running_average
+from neurofdfa.engine.parameters import Gradients, Packed, learnt_by
 from neurofdfa.engine.support import LOSS_KINDS
 from neurofdfa.engine.tables import Shape
 from neurofdfa.errors import UserError
@@ -65,7 +65,7 @@ class EventLearner(Learner):
         self._kind = "dkp" if isinstance(rule, DKP) else "fdfa" if isinstance(rule, FDFA) else "broadcast"
         if isinstance(rule, ReadoutOnly):
             self._kind = "none"
-        self.gradient = Gradients(self._learnt(), self.execution.threads)
+        self.gradient = Gradients(learnt_by(self._kind, network, self._matrices), self.execution.threads)
         learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
         averaged = self._feedback if self._kind == "fdfa" else []
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
@@ -75,29 +75,10 @@ class EventLearner(Learner):
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
 
-    def _learnt(self) -> list[tuple[Tensor, bool, bool]]:
-        """Tensors with gradients whether their rows are columns, and whether all panels are narrow."""
-        tensors: list[tuple[Tensor, bool, bool]] = []
-        if self._kind != "none":
-            for layer in self.network.hidden:
-                tensors.append((layer.synapse.weight, True, False))
-                if layer.synapse.bias is not None:
-                    tensors.append((layer.synapse.bias, False, False))
-                if layer.recurrent is not None:
-                    tensors.append((layer.recurrent.weight, True, False))
-        readout = self.network.readout.synapse
-        tensors.append((readout.weight, True, True))
-        if readout.bias is not None:
-            tensors.append((readout.bias, False, True))
-        if self._kind in ("dkp", "fdfa"):
-            # DKP collects rows of neurons, FDFA rows of outputs
-            tensors += [(b, self._kind == "fdfa", self._kind == "dkp") for b in self._matrices]
-        return tensors
-
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Learner`."""
-        check_batch(self.network, _outline(x), target)
+        check_batch(self.network, outline(x), target)
         share = Share(x.shape[1], self.team)
         masks = self.network.draw_masks(share.total, self.generator)
         if masks is not None:
@@ -112,7 +93,7 @@ class EventLearner(Learner):
     @torch.no_grad()
     def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
-        check_batch(self.network, _outline(x), target)
+        check_batch(self.network, outline(x), target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
         self._pass(x, target, None, Share(x.shape[1]))
         known = self.gradient.of
@@ -188,24 +169,17 @@ class EventLearner(Learner):
 
     def give_probes(self, work: Work, steps: int, share: Share, observed: Share | None) -> list[Tensor]:
         """Seed of the probes, or the probes themselves."""
-        rule, layers = self.rule, len(self.network.hidden)
+        rule = self.rule
         if not isinstance(rule, FDFA) or observed is None:
             return []
-        given: list[Tensor] = []
         if self.probes == "reference" or rule.probe == "gaussian":
             drawn = [[rule.draw(observed, b, self.generator) for b in self._matrices] for _ in range(steps)]
-            given = [torch.stack([step[k] for step in drawn]) for k in range(layers)]
-        seed = (
-            int(torch.randint(-(2**62), 2**62, (1,), generator=self.generator, device=self.generator.device))
-            if not given
-            else 0
-        )
-        for frame in work.frames:
-            frame.head[f.SEED], frame.head[f.TOTAL] = seed, share.total
-            frame.head[f.FIRST], frame.head[f.EVERY] = share.mine.start or 0, share.team.size
-            for k in range(layers):
-                frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
-        return given
+            given = [torch.stack([step[k] for step in drawn]) for k in range(len(self._matrices))]
+            point_at_probes(work, share, 0, given)
+            return given
+        seed = torch.randint(-(2**62), 2**62, (1,), generator=self.generator, device=self.generator.device)
+        point_at_probes(work, share, int(seed), [])
+        return []
 
     def bind(self, work: Work) -> None:
         """Bring all copies up to date, and tell the tables of a shape once where everything lies."""
@@ -220,9 +194,11 @@ class EventLearner(Learner):
 
     def _saw_values(self, work: Work, share: Share) -> bool:
         """Whether spike lists do not describe the input. Who exchanges rates decides together."""
-        seen = torch.tensor(float(not self.execution.dense and self.execution.saw_values(work)))
-        if self.rate_target.strength > 0:
-            share.team.sum_([seen])
+        saw = not self.execution.dense and self.execution.saw_values(work)
+        if self.rate_target.strength == 0:
+            return saw
+        seen = torch.tensor(float(saw))
+        share.team.sum_([seen])
         return bool(seen)
 
     def _run(self, work: Work, x: Tensor | Events, masks: Masks | None, share: Share) -> Any:
@@ -294,7 +270,10 @@ class EventLearner(Learner):
             self.optimizer.step()
             for p in self._one_pass.learnt:
                 p.grad = None
-        average = self._average(count) if touched else None
+        average = None
+        if touched and isinstance(self.rule, FDFA) and self.feedback_optimizer is not None:
+            updates, b = self.rule_state.updates, self._matrices
+            average = running_average(self.rule, updates, self.feedback_optimizer, b, self.step_weight, count)
         self._one_pass.step(self.optimizer if plain else None, average)
         if touched and self.feedback_optimizer is not None:
             if average is None:
@@ -305,34 +284,14 @@ class EventLearner(Learner):
             for tensor in decayed:
                 tensor.mul_(1.0 - rate)
 
-    def _average(self, count: int) -> tuple[float, float] | None:
-        """What one update keeps of FDFA's feedback and takes of Σ Ĵ, where it is a running average."""
-        if not isinstance(self.rule, FDFA) or self.feedback_optimizer is None:
-            return None
-        if not plain_sgd(self.feedback_optimizer) or not all(b.is_contiguous() for b in self._matrices):
-            return None
-        rate = self.feedback_optimizer.param_groups[0]["lr"] * self._gain() * self.step_weight
-        return 1.0 - rate * count, rate
-
-    def _gain(self) -> float:
-        """FDFA's first batches are averaged evenly."""
-        if not isinstance(self.rule, FDFA) or self.rule.optimizer != "momentum":
-            return 1.0
-        return max(1.0, 1.0 / (self.rule.momentum * self.rule_state.updates))
-
     def _learn_feedback_from(self, count: int) -> None:
         assert self.feedback_optimizer is not None
         for b in self._matrices:
             b.grad = self.gradient.take(b)
             self.gradient.flat(b).zero_()
             if isinstance(self.rule, FDFA):
-                weight = self.step_weight
-                b.grad = torch.sub(b * (count * weight), b.grad, alpha=weight).mul_(self._gain())
+                gain, weight = even(self.rule, self.rule_state.updates), self.step_weight
+                b.grad = torch.sub(b * (count * weight), b.grad, alpha=weight).mul_(gain)
         self.feedback_optimizer.step()
         for b in self._matrices:
             b.grad = None
-
-
-def _outline(x: Tensor | Events) -> Tensor:
-    """A tensor of the input's shape, to be checked."""
-    return x if isinstance(x, Tensor) else torch.empty(x.shape, device="meta")

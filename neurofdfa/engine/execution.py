@@ -15,7 +15,7 @@ from neurofdfa.engine.constants import fill
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.native import Events
 from neurofdfa.engine.parameters import Gradients, Packed
-from neurofdfa.engine.tables import Frame, Shape, build, cut, padded
+from neurofdfa.engine.tables import Frame, Shape, build, padded
 from neurofdfa.errors import UserError
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Masks, Network
@@ -274,6 +274,3 @@ def _words(kept: NDArray[np.bool_], *, panels: bool) -> NDArray[np.int64]:
     wide = padded(n) // 64
     narrow = words[:, wide:].view(np.uint16).astype(np.int64)[:, : (padded(n) - 64 * wide) // 16]
     return np.ascontiguousarray(np.concatenate([words[:, :wide], narrow], axis=1))
-
-
-__all__ = ["Execution", "Measures", "Work", "cut"]

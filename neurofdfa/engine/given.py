@@ -1,12 +1,16 @@
-"""What a batch brings besides its input: targets and probes."""
+"""What a batch brings: its outline, targets and probes."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.execution import Work
+from neurofdfa.engine.native import Events
 from neurofdfa.errors import UserError
 from neurofdfa.loss import CrossEntropy, Loss, SpikeCountError
+from neurofdfa.team import Share
 
 
 def give_target(work: Work, loss: Loss, k: int, target: Tensor) -> Tensor:
@@ -30,3 +34,17 @@ def give_target(work: Work, loss: Loss, k: int, target: Tensor) -> Tensor:
     for frame in work.frames:
         frame.head[f.TARGET], frame.head[f.TARGET_KIND] = given.data_ptr(), kind
     return given
+
+
+def point_at_probes(work: Work, share: Share, seed: int, given: Sequence[Tensor]) -> None:
+    """Point the tables at the probes of every layer, `[T, probed, n]`, or tell the seed to draw them from."""
+    for frame in work.frames:
+        frame.head[f.SEED], frame.head[f.TOTAL] = seed, share.total
+        frame.head[f.FIRST], frame.head[f.EVERY] = share.mine.start or 0, share.team.size
+        for k in range(len(frame.table) - 2):
+            frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
+
+
+def outline(x: Tensor | Events) -> Tensor:
+    """A tensor of the input's shape, to be checked."""
+    return x if isinstance(x, Tensor) else torch.empty(x.shape, device="meta")

@@ -11,6 +11,7 @@ from neurofdfa.engine import fields as f
 from neurofdfa.engine.execution import Execution
 from neurofdfa.engine.kernels.update import update
 from neurofdfa.engine.parameters import Gradients, Packed
+from neurofdfa.signal.fdfa import FDFA
 
 
 def plain_adam(optimizer: torch.optim.Optimizer) -> bool:
@@ -34,6 +35,29 @@ def plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
 
 def _hooked(optimizer: Any) -> bool:
     return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+
+
+def even(rule: FDFA, updates: int) -> float:
+    """What FDFA's first estimates weigh more, so that they are averaged evenly."""
+    return max(1.0, 1.0 / (rule.momentum * updates)) if rule.optimizer == "momentum" else 1.0
+
+
+def running_average(
+    rule: FDFA,
+    updates: int,
+    optimizer: torch.optim.Optimizer,
+    matrices: Sequence[Tensor],
+    weight: float,
+    count: int,
+) -> tuple[float, float] | None:
+    """How much one update keeps of FDFA's feedback and takes of Σ Ĵ, or None where it is no plain average.
+
+    weight: of one step; count: steps since the last update.
+    """
+    if not plain_sgd(optimizer) or not all(b.is_contiguous() for b in matrices):
+        return None
+    rate = optimizer.param_groups[0]["lr"] * even(rule, updates) * weight
+    return 1.0 - rate * count, rate
 
 
 class OnePass:

@@ -4,7 +4,7 @@ A panel holds 64 neurons (the last ones 16), row after row, so that what a loop 
 of a wide matrix are a power of two apart, and all of one panel would fight for the same cache sets.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from neurofdfa.engine.kernels.update import collect
 from neurofdfa.engine.memory import Arena, Bytes, aligned
 from neurofdfa.engine.tables import padded
 from neurofdfa.grid import WeightGrid
+from neurofdfa.network import Network
 
 
 class Form(NamedTuple):
@@ -137,3 +138,25 @@ class Gradients:
         begin, end = (128 * (lines * k // shares) for k in (share, share + 1))
         for block in self.blocks[1:workers]:
             collect(one, int(self.blocks[0].ctypes.data), int(block.ctypes.data), begin, end)
+
+
+def learnt_by(kind: str, network: Network, matrices: Sequence[Tensor]) -> list[tuple[Tensor, bool, bool]]:
+    """Tensors with gradients, whether their rows are columns, and whether all panels are narrow.
+
+    kind: of the feedback, "none", "broadcast", "dkp" or "fdfa".
+    """
+    tensors: list[tuple[Tensor, bool, bool]] = []
+    for layer in network.hidden if kind != "none" else ():
+        tensors.append((layer.synapse.weight, True, False))
+        if layer.synapse.bias is not None:
+            tensors.append((layer.synapse.bias, False, False))
+        if layer.recurrent is not None:
+            tensors.append((layer.recurrent.weight, True, False))
+    readout = network.readout.synapse
+    tensors.append((readout.weight, True, True))
+    if readout.bias is not None:
+        tensors.append((readout.bias, False, True))
+    if kind in ("dkp", "fdfa"):
+        # DKP collects rows of neurons, FDFA rows of outputs
+        tensors += [(b, kind == "fdfa", kind == "dkp") for b in matrices]
+    return tensors

@@ -71,8 +71,24 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"{rows[k]['bytes'] / 2**20:.1f}" in html for k in (0, 1))
 
 
+def test_curves_of_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--axes", "stream", "--rounds", "1", "--out", str(tmp_path), "--json"]
+    assert run(["bench", "curves", *arguments]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert json.loads((tmp_path / "curves.json").read_text()) == document
+    rows = document["rows"]
+    assert [(row["axis"], row["value"]) for row in rows] == [("stream", 1), ("stream", 8), ("stream", 64)]
+    assert rows[1]["work"] == pytest.approx(8 * rows[0]["work"], rel=0.3)
+
+
 @pytest.mark.parametrize(
-    "arguments", [["train", "--nets", "Q"], ["train", "--batches", "x"], ["infer", "--against", "nest"]]
+    "arguments",
+    [
+        ["train", "--nets", "Q"],
+        ["train", "--batches", "x"],
+        ["infer", "--against", "nest"],
+        ["curves", "--axes", "colour"],
+    ],
 )
 def test_bad_arguments(arguments: list[str], tmp_path: Path) -> None:
     assert run(["bench", *arguments, "--out", str(tmp_path)]) == 2
