@@ -46,6 +46,13 @@ CASES: dict[str, dict[str, Any]] = {
     "dropout": {"rule": FDFA(fraction=0.6), "net": {"dropout": 0.3, "input_dropout": 0.2}, "chunk": 6},
     "dropout, recurrent, dkp": {"rule": DKP(), "net": {"dropout": 0.3, "recurrent": True}, "chunk": 6},
     "rate target": {"rule": FDFA(), "rate": RateTarget(strength=0.5), "chunk": 6, "threads": 2},
+    "rate target, threads with unequal numbers of samples": {
+        "rule": FDFA(fraction=3 / 8),
+        "rate": RateTarget(strength=0.5),
+        "batch": 8,
+        "steps": 70,
+        "threads": 2,
+    },
     "spike count": {"rule": DFA(), "loss": SpikeCountError()},
     "last step only": {"rule": DFA(), "loss": CrossEntropy("last"), "chunk": 6},
     "answer window": {
