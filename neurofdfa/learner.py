@@ -19,7 +19,7 @@ from neurofdfa.loss import CrossEntropy, Loss, answer_step, step_target, step_we
 from neurofdfa.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.signal.interface import Broadcast, OptimizerFactory, Rule, Signals
 from neurofdfa.team import ALONE, Share, Team
-from neurofdfa.trace import LayerGradient, Stages, cascade, cascade_state
+from neurofdfa.trace import LayerGradient, Stages, cascade, cascade_state, located
 
 
 def adam(lr: float = 2e-3) -> OptimizerFactory:
@@ -92,6 +92,7 @@ class Learner:
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self.team = team
         self.rule_state: Any = rule.init(network, self.generator)
+        self.traces = tuple(located(rule.trace, network, index) for index in range(len(network.hidden)))
         self.rates = self.rate_target.init(network)
         self.impairments = impairments if impairments is not None else Impairments()
         self.impairments.check(rule, self.rule_state, network, self.loss, team)
@@ -166,7 +167,10 @@ class Learner:
             share=share,
             network=network.initial_state(rows),
             masks=masks,
-            traces=tuple(self.rule.trace.init(layer, kappa, rows) for layer in network.hidden),
+            traces=tuple(
+                trace.init(layer, kappa, rows)
+                for trace, layer in zip(self.traces, network.hidden, strict=True)
+            ),
             readout_trace=(
                 (
                     cascade_state((kappa,), zero(rows, readout.synapse.n_in)),
@@ -219,7 +223,7 @@ class Learner:
         """One step of network, traces and signals; adds to the gradients."""
         now = self._sequence
         assert now is not None
-        network, trace, kappa = self.network, self.rule.trace, self.network.readout.kappa
+        network, kappa = self.network, self.network.readout.kappa
         step = network.step(self.rule.present(network, x_t, target, self.rule_state), now.network, now.masks)
         weight = step_weight(self.loss, now.t, now.steps)
         counted = step if self.rule.passes == 1 else step.first(now.share.count)
@@ -228,7 +232,9 @@ class Learner:
             error = torch.cat([error, error.new_zeros(step.y.shape[0] - now.share.count, error.shape[1])])
         stepped = tuple(
             trace.step(layer, kappa, seen, state)
-            for layer, seen, state in zip(network.hidden, step.layers, now.traces, strict=True)
+            for trace, layer, seen, state in zip(
+                self.traces, network.hidden, step.layers, now.traces, strict=True
+            )
         )
         traces = self.impairments.traces(stepped, self.generator)
         broadcast = Broadcast(now.t, now.steps, weight, error, target)
@@ -271,7 +277,7 @@ class Learner:
                 pull = self.rate_target.signal(self.rates[index]) / now.steps
                 signal = pull.expand_as(seen.psi) if signal is None else signal + pull
             if signal is not None:
-                add_layer(layer, self.rule.trace.gradient(layer, signal, seen, traces[index]), per_sample)
+                add_layer(layer, self.traces[index].gradient(layer, signal, seen, traces[index]), per_sample)
 
     def _learn_readout(self, step: NetworkStep, error: Tensor, now: _Sequence) -> Any:
         """The readout's own exact gradient: e times its inputs (spikes, and 1 for the bias) filtered by κ."""

@@ -13,12 +13,17 @@ with d = ∂u/∂u⁻ through the neuron alone and κ the decay of the readout. 
   reset; it neglects resets otherwise) and lets κ filter ε instead of ψε (exact for κ = 0). It cannot follow
   decays that differ between neurons, or thresholds that adapt, and refuses such layers.
 
+With `downstream` the decays of the layers above filter it once more, each with a gain of 1: what a spike of a
+low layer does to the output is spread over time by every membrane on its way, and an error that comes now is
+about spikes of then.
+
 Filters are linear: where weights are shared or inputs pooled, both may happen behind the trace.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +33,9 @@ from neurofdfa.errors import UserError
 from neurofdfa.layer import LayerStep, SpikingLayer
 from neurofdfa.synapse import Synapse
 from neurofdfa.time_constants import TimeConstants, membrane_source, slope
+
+if TYPE_CHECKING:
+    from neurofdfa.network import Network
 
 
 class LayerGradient(NamedTuple):
@@ -92,6 +100,15 @@ class Trace(Protocol[S]):
         ...
 
 
+def located(trace: Any, network: "Network", index: int) -> Any:
+    """The trace of hidden layer `index`: one that is filtered downstream needs to know what lies above."""
+    if not getattr(trace, "downstream", False):
+        return trace
+    population = network.readout.population
+    above = [*network.hidden[index + 1 :], *([population] if population else [])]
+    return replace(trace, path=tuple(d for layer in above for d in layer.mean_decays if d))
+
+
 class PerNeuronState(NamedTuple):
     """Filter stages of the pre-synaptic spikes, of the constant 1 (bias) and of the own spikes."""
 
@@ -103,13 +120,17 @@ class PerNeuronState(NamedTuple):
 
 @dataclass(frozen=True)
 class PerNeuron:
-    """One trace per pre-synaptic neuron. filtered: let the readout's κ filter it too."""
+    """One trace per pre-synaptic neuron. filtered: let the readout's κ filter it too. downstream: and the
+    decays of the layers above, which `located` writes into path.
+    """
 
     filtered: bool = True
+    downstream: bool = False
+    path: tuple[float, ...] = ()
 
     def decays(self, layer: SpikingLayer, kappa: float) -> tuple[float, ...]:
         """Decays of the cascade from a pre-synaptic spike to its trace."""
-        return (layer.neuron.alpha, layer.neuron.beta, *((kappa,) if self.filtered else ()))
+        return (layer.neuron.alpha, layer.neuron.beta, *((kappa,) if self.filtered else ()), *self.path)
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerNeuronState:
         """Zero traces, `[B, n_in]`, `[1, 1]` and `[B, n]`; raises `UserError` for neurons that need more."""
@@ -140,7 +161,9 @@ class PerNeuron:
         own_out, own = (
             cascade(decays, seen.before.s, state.own) if layer.recurrent is not None else (None, state.own)
         )
-        return PerNeuronState(pre, bias, own, (pre_out, bias_out, own_out))
+        gain = _gain(self.path)
+        out = (pre_out * gain, bias_out * gain, None if own_out is None else own_out * gain)
+        return PerNeuronState(pre, bias, own, out if self.path else (pre_out, bias_out, own_out))
 
     def gradient(
         self, layer: SpikingLayer, signal: Tensor, seen: LayerStep, state: PerNeuronState
@@ -151,11 +174,18 @@ class PerNeuron:
 
 class SynapseTraces(NamedTuple):
     """Of one group of synapses, of m inputs per site: p `[B, sites, m]`, or with a synaptic decay per neuron
-    `[B, channels, sites, m]`, and eligibilities `[B, channels, sites, m]`.
+    `[B, channels, sites, m]`, and eligibilities `[B, channels, sites, m]`;
+    stages: of the filters behind them.
     """
 
     p: Tensor
     eligibility: Eligibility
+    stages: Stages = ()
+
+    @property
+    def felt(self) -> Tensor:
+        """What a learning signal meets, but for the gain of the stages."""
+        return self.stages[-1] if self.stages else self.eligibility.filtered
 
 
 class DecayTraces(NamedTuple):
@@ -179,20 +209,26 @@ class PerSynapseState(NamedTuple):
 
 @dataclass(frozen=True)
 class PerSynapse:
-    """One trace per synapse, exact for every neuron. filtered: let the readout's κ filter it too."""
+    """One trace per synapse, exact for every neuron. filtered: let the readout's κ filter it too. downstream:
+    and the decays of the layers above, which `located` writes into path.
+    """
 
     filtered: bool = True
+    downstream: bool = False
+    path: tuple[float, ...] = ()
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerSynapseState:
-        """Zero traces."""
+        """Zero traces; raises `UserError` where time constants are learnt with `downstream`."""
         synapse, recurrent = layer.synapse, layer.recurrent
+        if self.path and _learnt(layer) is not None:
+            raise UserError("the traces of time constants that are learnt are not filtered downstream")
         mixed = isinstance(layer.dynamics.alpha, Tensor)
         none = synapse.weight.new_zeros(batch, layer.n)
 
         def traces(group: Synapse, sites: int, inputs: int) -> SynapseTraces:
             zero = group.weight.new_zeros(batch, group.channels, group.sites, inputs)
             p = zero if mixed else group.weight.new_zeros(batch, sites, inputs)
-            return SynapseTraces(p, blank(zero, layer.neuron))
+            return SynapseTraces(p, blank(zero, layer.neuron), cascade_state(self.path, zero))
 
         return PerSynapseState(
             traces(synapse, synapse.sites, synapse.fan_in),
@@ -219,7 +255,8 @@ class PerSynapse:
             else:
                 p = lif.alpha * before.p + heard
             source = p if isinstance(lif.alpha, Tensor) else p.unsqueeze(1)
-            return SynapseTraces(p, advance(source, before.eligibility, through.shaped(shaped)))
+            now = advance(source, before.eligibility, through.shaped(shaped))
+            return SynapseTraces(p, now, cascade(self.path, now.filtered, before.stages)[1])
 
         synapse, recurrent = layer.synapse, layer.recurrent
         one = seen.pre.new_ones(seen.pre.shape[0], 1, 1)
@@ -246,9 +283,9 @@ class PerSynapse:
         """Σ_b λ_b ē_b, summed over the sites that share a weight. signal: λ, `[B, n]`."""
 
         def total(group: Synapse, traces: SynapseTraces) -> Tensor:
-            return torch.einsum("bcs,bcsi->ci", group.by_channel(signal), traces.eligibility.filtered)
+            return torch.einsum("bcs,bcsi->ci", group.by_channel(signal) * gain, traces.felt)
 
-        synapse, recurrent = layer.synapse, layer.recurrent
+        synapse, recurrent, gain = layer.synapse, layer.recurrent, _gain(self.path)
         gradient = LayerGradient(
             total(synapse, state.pre).view_as(synapse.weight),
             None if state.bias is None else total(synapse, state.bias).squeeze(1),
@@ -266,6 +303,11 @@ class PerSynapse:
         return gradient._replace(
             membrane=of(learnt.membrane, state.decays.beta), synapse=of(learnt.synapse, state.decays.alpha)
         )
+
+
+def _gain(path: Sequence[float]) -> float:
+    """Makes filters in series pass a constant as it is."""
+    return math.prod(1.0 - d for d in path)
 
 
 def _learnt(layer: SpikingLayer) -> TimeConstants | None:

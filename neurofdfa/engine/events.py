@@ -16,6 +16,7 @@ from neurofdfa.engine.native import Events
 from neurofdfa.engine.optimizer import OnePass, even, plain_adam, running_average
 from neurofdfa.engine.parameters import Gradients, Packed, learnt_by
 from neurofdfa.engine.support import LOSS_KINDS
+from neurofdfa.engine.relevance import filter_back, give_relevance, seen_errors
 from neurofdfa.engine.tables import Shape
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
@@ -27,6 +28,7 @@ from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import OptimizerFactory, Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
 from neurofdfa.team import ALONE, Share, Team
+from neurofdfa.trace import PerSynapse
 
 Probes = Literal["counter", "reference"]
 
@@ -74,11 +76,18 @@ class EventLearner(Learner):
             self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
+        self.whole_trace = isinstance(rule.trace, PerSynapse)
+        """A trace per synapse; sequences longer than a chunk run the reference."""
+        self._longest = min(chunk or f.CAPACITY, f.CAPACITY)
+        self._counted: Tensor | None = None
+        """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
 
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Learner`."""
         check_batch(self.network, outline(x), target)
+        if self.whole_trace and x.shape[0] > self._longest:
+            return super().train(self._dense(x), target)
         share = Share(x.shape[1], self.team)
         masks = self.network.draw_masks(share.total, self.generator)
         if masks is not None:
@@ -94,6 +103,8 @@ class EventLearner(Learner):
     def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
         check_batch(self.network, outline(x), target)
+        if self.whole_trace and x.shape[0] > self._longest:
+            return super().gradients(self._dense(x), target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
         self._pass(x, target, None, Share(x.shape[1]))
         known = self.gradient.of
@@ -126,6 +137,7 @@ class EventLearner(Learner):
             self.gradient.clear()
             alive.append(self._run(work, x, masks, share))
         self.collect(work)
+        self._take_seen(work)
         answers = steps - answer_step(self.loss.when, steps)
         stats = batch_stats(self.network, work, execution.measures(work), share, answers)
         execution.settle(work)
@@ -136,6 +148,9 @@ class EventLearner(Learner):
         workers, one = len(work.frames), self.execution.one
         if workers > 1:
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
+
+    def _dense(self, x: Tensor | Events) -> Tensor:
+        return x.dense(self.execution.dtype) if isinstance(x, Events) else x
 
     def count_batch(self, share: Share) -> Share | None:
         """Count the batch as the rule does; returns the samples that carry tangents."""
@@ -157,12 +172,15 @@ class EventLearner(Learner):
             execution.workers(steps, batch),
         )  # fmt: skip
         fresh = shape not in execution.works
-        work = execution.work(shape, filtered=getattr(self.rule.trace, "filtered", False))
+        filtered = getattr(self.rule.trace, "filtered", False) and not self.whole_trace
+        work = execution.work(shape, filtered=filtered)
         if fresh:
             for frame in work.frames:
                 frame.head[f.LOSS] = LOSS_KINDS[type(self.loss)]
                 frame.head[f.LOSS_FROM] = first_step(self.loss.when, steps)
                 frame.head[f.SCORES_FROM] = answer_step(self.loss.when, steps)
+                frame.head[f.WHOLE_TRACE] = self.whole_trace
+                frame.head[f.DOWNSTREAM] = getattr(self.rule.trace, "downstream", False)
                 if probed and isinstance(self.rule, FDFA):
                     fill_probes(frame, self.network, self.rule)
         return work
@@ -172,6 +190,7 @@ class EventLearner(Learner):
         rule = self.rule
         if not isinstance(rule, FDFA) or observed is None:
             return []
+        give_relevance(work, self.rule_state.relevance)
         if self.probes == "reference" or rule.probe == "gaussian":
             drawn = [[rule.draw(observed, b, self.generator) for b in self._matrices] for _ in range(steps)]
             given = [torch.stack([step[k] for step in drawn]) for k in range(len(self._matrices))]
@@ -180,6 +199,14 @@ class EventLearner(Learner):
         seed = torch.randint(-(2**62), 2**62, (1,), generator=self.generator, device=self.generator.device)
         point_at_probes(work, share, int(seed), [])
         return []
+
+    def _take_seen(self, work: Work) -> None:
+        """What the probed samples' errors were, for the weights of this batch and for the relevance."""
+        self._counted = None
+        relevance = getattr(self.rule_state, "relevance", None)
+        if relevance is not None and work.shape.probed:
+            seen, self._counted = seen_errors(work, relevance)
+            self.rule_state = self.rule_state._replace(seen=self.rule_state.seen + seen / work.shape.steps)
 
     def bind(self, work: Work) -> None:
         """Bring all copies up to date, and tell the tables of a shape once where everything lies."""
@@ -235,6 +262,10 @@ class EventLearner(Learner):
                 pull = target.strength * (rate - target.rate) * self.step_weight / work.shape.batch
                 for frame in work.frames:
                     frame.extra(index)[t, :n] = pull
+            if self.whole_trace:
+                kappa = self.network.readout.kappa
+                for frame in work.frames:
+                    filter_back(frame.extra(index)[:length, :n], kappa, self.traces[index - 1].path)
         execution.call(work, sequence.LEARN_FROM, start, length)
         if regulated:
             self.rates = tuple(
@@ -256,6 +287,7 @@ class EventLearner(Learner):
         if touched:
             observed = self.rule.probed(share) if isinstance(self.rule, FDFA) else share
             parts += [self.gradient.flat(b).mul_(observed.weight) for b in self._matrices]
+            parts += [] if self._counted is None else [self._counted.mul_(observed.weight)]
         self.team.sum_([*parts, *stats])
 
     def finish(self, probed: bool, count: int) -> None:
@@ -271,7 +303,7 @@ class EventLearner(Learner):
             for p in self._one_pass.learnt:
                 p.grad = None
         average = None
-        if touched and isinstance(self.rule, FDFA) and self.feedback_optimizer is not None:
+        if touched and isinstance(self.rule, FDFA) and self.feedback_optimizer and self._counted is None:
             updates, b = self.rule_state.updates, self._matrices
             average = running_average(self.rule, updates, self.feedback_optimizer, b, self.step_weight, count)
         self._one_pass.step(self.optimizer if plain else None, average)
@@ -291,7 +323,8 @@ class EventLearner(Learner):
             self.gradient.flat(b).zero_()
             if isinstance(self.rule, FDFA):
                 gain, weight = even(self.rule, self.rule_state.updates), self.step_weight
-                b.grad = torch.sub(b * (count * weight), b.grad, alpha=weight).mul_(gain)
+                counted = count if self._counted is None else self._counted
+                b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight).mul_(gain)
         self.feedback_optimizer.step()
         for b in self._matrices:
             b.grad = None

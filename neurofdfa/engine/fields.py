@@ -123,8 +123,14 @@ FLOAT_FIELDS = 10
     CHUNKS,  # room for so many chunks in ONES
     ZEROS,  # a row of a panel
     INPUT_STARTS,  # int64 [B, T + 1]: where each row's events begin in INPUT, for lists
-) = range(54)
-GLOBAL_FIELDS = 54
+    BY_ERROR,  # 1: estimates of the feedback count by the error of their output
+    RELEVANCE,  # float64 [KPAD]: weight of an estimate per squared error, negative: 1 whatever the error
+    SEEN,  # float64 [KPAD]: Σ of the squared errors of the probed samples
+    WHOLE_TRACE,  # 1: a trace per synapse; needs the whole sequence in one chunk
+    DOWNSTREAM,  # 1: which the decays of the layers above filter, too
+    FILTERED_ERRORS,  # [slot, row, KPAD]: errors as they reach a layer's spikes
+) = range(60)
+GLOBAL_FIELDS = 60
 INPUT_EVENTS = 65
 """Place in FLAGS."""
 

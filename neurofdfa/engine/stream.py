@@ -83,6 +83,8 @@ class LearnStream:
             raise UserError("a stream has no sequences to draw dropout for: set dropout to 0")
         if learner.loss.when != "every-step":
             raise UserError("a stream has no last step and no window: take a loss at every step")
+        if learner.whole_trace or getattr(learner.rule, "weighting", "uniform") != "uniform":
+            raise UserError("a stream has traces per neuron and a feedback that all steps count alike for")
         if learner.team.size > 1:
             raise UserError("a stream is learnt by one process")
         self.learner, self.batch, self.update_every = learner, batch, update_every

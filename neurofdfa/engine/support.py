@@ -16,7 +16,7 @@ from neurofdfa.signal.interface import Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
 from neurofdfa.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
 from neurofdfa.synapse import Dense
-from neurofdfa.trace import PerNeuron
+from neurofdfa.trace import PerNeuron, PerSynapse
 
 SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
 LOSS_KINDS: dict[type[Any], int] = {CrossEntropy: 0, MeanSquaredError: 1, SpikeCountError: 2}
@@ -64,8 +64,8 @@ def why_not_rule(
         return f"the event engine does not execute the rule '{rule.name}'"
     if impairments is not None and impairments.active:
         return f"the event engine impairs nothing and {impairments.active[0]} is set"
-    if type(rule.trace) is not PerNeuron:
-        return f"the event engine does not execute the trace {type(rule.trace).__name__}"
+    if reason := _why_not_trace(network, rule.trace):
+        return reason
     if type(loss) not in LOSS_KINDS:
         return f"the event engine does not know the loss {type(loss).__name__}"
     if update_every is not None:
@@ -80,3 +80,18 @@ def why_not_rule(
     if type(rule) is ReadoutOnly and rate_target is not None and rate_target.strength > 0:
         return "the event engine has no rate target without a learning signal"
     return why_not_network(network)
+
+
+def _why_not_trace(network: Network, trace: Any) -> str | None:
+    if type(trace) is PerNeuron:
+        if trace.downstream:
+            return "the event engine filters downstream traces per synapse alone, not those per neuron"
+    elif type(trace) is not PerSynapse:
+        return f"the event engine does not execute the trace {type(trace).__name__}"
+    elif not trace.filtered or any(
+        x.neuron.reset != "soft" or x.neuron.reset_gradient == "attached" for x in network.hidden
+    ):
+        return (
+            "the event engine has a trace per synapse, filtered by the readout, for soft detached resets only"
+        )
+    return None

@@ -172,13 +172,15 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     place(head, f.ZEROS, 64 * size)
     if any(layer.recurrent is not None for layer in layers):
         place(head, f.RECURRENT_DRIVE, max(widths[1:-1]) * rows * size)
-    for column in (f.ERRORS,):
+    for column in (f.ERRORS, f.FILTERED_ERRORS):
         place(head, column, slots * f.CAPACITY * kpad * size)
     for column in (f.OUTPUT, f.FILTERED, f.OBSERVED, f.WEIGHTED):
         place(head, column, rows * kpad * size)
     place(head, f.CARRY, samples * 4 * 64 * size)
     place(head, f.FLAGS, 8 * 66)
     place(head, f.LOSS_SUM, 8)
+    place(head, f.RELEVANCE, kpad * 8)
+    place(head, f.SEEN, kpad * 8)
     place(head, f.RESPONSES, (count + 2) * 3 * f.CAPACITY * 8)
     place(head, f.TRANSITIONS, (count + 2) * 9 * 8)
     place(head, f.ONES, (count + 2) * chunks * 24)

@@ -12,7 +12,7 @@ from neurofdfa.neuron import filters
 from neurofdfa.signal import Rule
 from neurofdfa.signal.s_tllr import SpikeTiming
 from neurofdfa.signal.sltt import Instant
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.trace import PerNeuron, PerSynapse, located
 
 
 class Case(NamedTuple):
@@ -55,9 +55,9 @@ def trace_counts(case: Case, layer: LayerActivity, neurons: SpikingLayer) -> Cou
     trace, kappa, steps = case.rule.trace, case.network.readout.kappa, case.activity.steps
     filtered = bool(getattr(trace, "filtered", False) and kappa)
     if isinstance(trace, PerNeuron):
-        words = layer.sources * (1 + alpha + filtered)
+        words = layer.sources * (1 + alpha + filtered + _stages_above(case, neurons))
     elif isinstance(trace, PerSynapse):
-        components = 1 + filtered + bool(neurons.neuron.adaptation)
+        components = 1 + filtered + bool(neurons.neuron.adaptation) + _stages_above(case, neurons)
         mixed = isinstance(neurons.dynamics.alpha, Tensor)
         words = layer.synapses * (components + mixed) + (layer.sources if alpha and not mixed else 0)
     elif isinstance(trace, Instant):
@@ -67,6 +67,12 @@ def trace_counts(case: Case, layer: LayerActivity, neurons: SpikingLayer) -> Cou
     else:
         raise UserError(f"no energy ledger for the trace {type(trace).__name__}")
     return Counts(trace_updates=steps * words, memory={"traces": words})
+
+
+def _stages_above(case: Case, neurons: SpikingLayer) -> int:
+    """Filters of a trace that is filtered downstream."""
+    places = [place for place, layer in enumerate(case.network.hidden) if layer is neurons]
+    return sum(len(getattr(located(case.rule.trace, case.network, k), "path", ())) for k in places)
 
 
 def product_counts(case: Case, layer: LayerActivity) -> Counts:

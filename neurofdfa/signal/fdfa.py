@@ -20,6 +20,11 @@ Two kernels for the noise trace:
 
 Behind delays z starts when the probed spikes arrive (those of further layers count with their mean).
 
+With weighting "error", column c of B averages its estimates with weights e_c², over samples and steps: B is
+then what explains ẋ where an error is to be sent back, B_c = ⟨e_c² J_c⟩ / ⟨e_c²⟩, the diagonal part of the
+regression ⟨Jᵀe eᵀ⟩⟨e eᵀ⟩⁻¹ that is the best B of all. Paths differ between samples, and with several
+spiking layers above, those of samples that are learnt already are not those that an error meets.
+
 With a row of B per channel, all S positions of a channel carry the same v: ẋ vᵀ / S is then the mean of
 their Jacobians, with at most the variance of the mean of separate estimates, as (Σ_s J_s)² ≤ S Σ_s J_s².
 """
@@ -71,7 +76,8 @@ class FDFAState(NamedTuple):
     """matrices: B per layer, `[rows, k]`. updates: refreshes so far. generator: of the probes.
 
     tangent, noise, kernels, waits: of the current sequence, None when it is not probed. observed: its probed
-    samples.
+    samples. relevance: running mean of e², `[k]`, 0 until it is known; seen: mean over the steps and probed
+    samples of the last sequence. None where all count alike.
     """
 
     matrices: tuple[Tensor, ...]
@@ -83,6 +89,8 @@ class FDFAState(NamedTuple):
     kernels: tuple["KernelPulse", ...] = ()
     waits: tuple["Wait | None", ...] = ()
     observed: Share = Share(1)
+    relevance: Tensor | None = None
+    seen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ class FDFA(Rule[FDFAState]):
     probe: distribution of v. fraction: share of the batch that carries tangents; every: probe each
         `every`-th batch only. kernel: see the module. recurrent_tangents: let tangents through V.
     feedback_per: a row of B per "neuron", or one that the positions of a "channel" share.
+    weighting: which estimates count, "uniform" or by "error": column c of B averages them with weights
+        e_c² / ⟨e_c²⟩, so that it is the path's gain where its error is, see the module.
     """
 
     name: ClassVar[str] = "fdfa"
@@ -109,6 +119,7 @@ class FDFA(Rule[FDFAState]):
     feedback_lr: float = 1e-3
     recurrent_tangents: bool = True
     feedback_per: FeedbackPer = "neuron"
+    weighting: Literal["uniform", "error"] = "uniform"
 
     def __post_init__(self) -> None:
         check_feedback_per(self.name, self.feedback_per)
@@ -118,6 +129,7 @@ class FDFA(Rule[FDFAState]):
             ("probe", self.probe, ("rademacher", "gaussian")),
             ("kernel", self.kernel, ("innovation", "output")),
             ("optimizer", self.optimizer, ("momentum", "adam")),
+            ("weighting", self.weighting, ("uniform", "error")),
         ):
             if value not in known:
                 raise UserError(f"fdfa's {setting} is {' or '.join(known)}, got '{value}'")
@@ -129,7 +141,10 @@ class FDFA(Rule[FDFAState]):
             weight.new_zeros(feedback_rows(layer, self.feedback_per), network.n_out)
             for layer in network.hidden
         )
-        return FDFAState(zeros, 0, 0, generator)
+        if self.weighting == "uniform":
+            return FDFAState(zeros, 0, 0, generator)
+        none = weight.new_zeros(network.n_out)
+        return FDFAState(zeros, 0, 0, generator, relevance=none, seen=none.clone())
 
     def kernels(self, network: Network) -> tuple[tuple[float, ...], ...]:
         """Decays of each layer's noise trace."""
@@ -147,6 +162,7 @@ class FDFA(Rule[FDFAState]):
         counted = state._replace(batches=state.batches + 1)
         if state.batches % self.every:
             return counted._replace(tangent=None)
+        counted = self._judged(counted)
         observed = self.probed(share)
         probed = observed.count
         kernels = self.kernels(network)
@@ -169,23 +185,46 @@ class FDFA(Rule[FDFAState]):
         hidden = broadcast_back(state.matrices, step, broadcast.error)
         if state.tangent is None:
             return Signals(hidden), state
-        estimates, state = self.estimate(network, step, broadcast.t, state)
+        weights, state = self._weights(broadcast, state)
+        estimates, state = self.estimate(network, step, broadcast.t, state, weights)
         gain = 1.0 / broadcast.steps
         if self.optimizer == "momentum":
             # averaging evenly until 1/updates falls below the momentum removes the pull of B = 0
             gain *= max(1.0, 1.0 / (self.momentum * state.updates))
         pairs = zip(state.matrices, estimates, strict=True)
-        feedback = tuple((b - j.t()) * gain for b, j in pairs)
+        mean = 1.0 if weights is None else weights.mean(0)
+        feedback = tuple((b * mean - j.t()) * gain for b, j in pairs)
         return Signals(hidden, feedback, observed=state.observed), state
 
     def probed(self, share: Share) -> Share:
         """The samples that carry tangents: the first ones of the batch."""
         return share.first(max(1, math.ceil(share.total * self.fraction)))
 
+    def _judged(self, state: FDFAState) -> FDFAState:
+        """Let what the last probed sequence has seen enter the relevance."""
+        if state.relevance is None or state.seen is None or not state.updates:
+            return state
+        (seen,) = state.observed.mean([state.seen])
+        rate = max(self.momentum, 1.0 / state.updates)
+        relevance = state.relevance + rate * (seen - state.relevance)
+        return state._replace(relevance=relevance, seen=torch.zeros_like(seen))
+
+    def _weights(self, broadcast: Broadcast, state: FDFAState) -> tuple[Tensor | None, FDFAState]:
+        """How much each output of each probed sample counts in this step, `[probed, k]`."""
+        if state.relevance is None or state.seen is None:
+            return None, state
+        power = broadcast.error[: state.observed.count].square()
+        known = state.relevance > 0
+        weights = torch.where(known, power / torch.where(known, state.relevance, 1.0), 1.0)
+        return weights, state._replace(seen=state.seen + power.mean(0) / broadcast.steps)
+
     def estimate(
-        self, network: Network, step: NetworkStep, t: int, state: FDFAState
+        self, network: Network, step: NetworkStep, t: int, state: FDFAState, weights: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], FDFAState]:
-        """Ĵ_l[t] averaged over the probed samples, `[k, rows]` per layer, and the advanced tangents."""
+        """Ĵ_l[t] averaged over the probed samples, `[k, rows]` per layer, and the advanced tangents.
+
+        weights: of every output of every sample, `[probed, k]`.
+        """
         assert state.tangent is not None
         probed = state.observed.count
         probes = tuple(self.draw(state.observed, b, state.generator) for b in state.matrices)
@@ -195,6 +234,7 @@ class FDFA(Rule[FDFAState]):
             network, step.first(probed), pushed, state.tangent, recurrent=self.recurrent_tangents
         )
         outputs = tangent.readout.y if self.kernel == "output" else tangent.readout.drive
+        outputs = outputs if weights is None else outputs * weights
         estimates: list[Tensor] = []
         noise: list[Stages] = []
         kernels: list[KernelPulse] = []
@@ -206,7 +246,8 @@ class FDFA(Rule[FDFAState]):
             z, stages = cascade(decays, v, state.noise[index])
             estimate = outputs.t() @ z * (heard / (probed * sites[index]))
             if isinstance(heard, Tensor):  # nothing has come through yet: no news of B
-                estimate = torch.where(heard > 0, estimate, state.matrices[index].t())
+                mean = 1.0 if weights is None else weights.mean(0).unsqueeze(1)
+                estimate = torch.where(heard > 0, estimate, state.matrices[index].t() * mean)
             estimates.append(estimate)
             noise.append(stages)
             kernels.append(pulse)

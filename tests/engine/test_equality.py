@@ -14,8 +14,10 @@ from neurofdfa.network import Network, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import DFA, DKP, FDFA, ReadoutOnly
 from neurofdfa.surrogate import ArcTan, Sigmoid, Triangular
+from neurofdfa.trace import PerSynapse
 
 HARD = LIF(reset="hard", tau_syn=3e-3)
+SOFT = LIF(reset="soft", tau_syn=3e-3)
 CASES: dict[str, dict[str, Any]] = {
     "dfa": {"rule": DFA()},
     "dkp": {"rule": DKP()},
@@ -74,6 +76,29 @@ CASES: dict[str, dict[str, Any]] = {
     "three odd layers": {"rule": FDFA(), "hidden": (64, 16, 33), "net": {"neuron": HARD}, "chunk": 5},
     "silent input": {"rule": FDFA(), "density": 0.0},
     "every input active": {"rule": FDFA(), "density": 1.0},
+    "weighted by error": {
+        "rule": FDFA(fraction=0.5, weighting="error", momentum=0.3),
+        "net": {"dropout": 0.3, "readout": "leaky"},
+        "chunk": 6,
+        "threads": 2,
+    },
+    "weighted by error, answer window, every second batch": {
+        "rule": FDFA(weighting="error", kernel="output", every=2, optimizer="adam"),
+        "loss": CrossEntropy(8),
+    },
+    "trace per synapse": {
+        "rule": DFA(trace=PerSynapse()),
+        "net": {"neuron": SOFT, "readout": "leaky", "recurrent": True, "bias": True},
+        "rate": RateTarget(strength=0.5),
+    },
+    "trace per synapse, too long": {"rule": DFA(trace=PerSynapse()), "net": {"neuron": SOFT}, "chunk": 6},
+    "trace filtered downstream": {
+        "rule": FDFA(trace=PerSynapse(downstream=True), weighting="error"),
+        "hidden": (40, 33, 20),
+        "net": {"neuron": SOFT, "readout": "leaky", "dropout": 0.3, "bias": True},
+        "rate": RateTarget(strength=0.5),
+        "threads": 2,
+    },
     "no filter in the trace": {"rule": "unfiltered", "net": {"readout": "leaky"}, "chunk": 6},
 }
 

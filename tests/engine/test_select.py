@@ -13,7 +13,7 @@ from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import DFA, FDFA
-from neurofdfa.trace import PerSynapse
+from neurofdfa.trace import PerNeuron, PerSynapse
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +31,14 @@ def test_events_by_default_and_reference_on_request() -> None:
 
 def test_one_notice_when_it_falls_back() -> None:
     network = feed_forward(8, [16], 3)
-    with pytest.warns(UserWarning, match="PerSynapse: using the reference"):
-        assert type(engine.learner(network, DFA(trace=PerSynapse()))) is Learner
+    hard = feed_forward(8, [16], 3, neuron=LIF(reset="hard"))
+    with pytest.warns(UserWarning, match="for soft detached resets only: using the reference"):
+        assert type(engine.learner(hard, DFA(trace=PerSynapse()))) is Learner
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert type(engine.learner(network, DFA(trace=PerSynapse()))) is Learner
+        assert type(engine.learner(hard, DFA(trace=PerSynapse()))) is Learner
+    with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
+        assert type(engine.learner(network, DFA(trace=PerNeuron(downstream=True)))) is Learner
     adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1))
     with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
         assert type(engine.learner(adaptive, DFA())) is Learner

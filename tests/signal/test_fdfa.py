@@ -88,9 +88,42 @@ def test_adam_gets_the_plain_pseudo_gradient():
     assert torch.equal(grads[0], grads[2])
 
 
+def test_weighting_by_error_averages_the_path_where_its_error_is():
+    """B_c → Σ e_c² J_c / Σ e_c² over samples and steps, with the path's gain J by hand."""
+    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft")
+    network = small_network(lif=lif, hidden=[6, 5], readout="leaky", tau_out=4e-3)
+    network.readout.synapse.weight.data *= 20.0  # errors that differ between samples
+    generator = torch.Generator().manual_seed(3)
+    rule = FDFA(momentum=0.02, weighting="error")
+    learner = Learner(network, rule, lambda p: torch.optim.SGD(p, lr=0.0), generator=generator)
+    x, labels = X[:, :4].repeat(1, 100, 1), LABELS.repeat(100)
+    for _ in range(200):
+        learner.train(x, labels)
+    beta = network.hidden[1].neuron.beta
+    w_out, w_2 = network.readout.synapse.weight.detach(), network.hidden[1].synapse.weight.detach()
+    found = {
+        "error": torch.zeros(3, 6, dtype=torch.float64),
+        "uniform": torch.zeros(3, 6, dtype=torch.float64),
+    }
+    total = {"error": torch.zeros(3, dtype=torch.float64), "uniform": torch.zeros(3, dtype=torch.float64)}
+    for t, step in enumerate(network.steps(X[:, :4])):
+        gain = sum(beta**n for n in range(t + 1))
+        path = gain * torch.einsum("cj,bj,ji->bci", w_out, step.layers[1].psi, w_2)
+        error = torch.softmax(step.y, 1) - torch.nn.functional.one_hot(LABELS, 3)
+        for name, weight in (("error", error.square()), ("uniform", torch.ones_like(error))):
+            found[name] += torch.einsum("bc,bci->ci", weight, path)
+            total[name] += weight.sum(0)
+    wanted, plain = (found[name] / total[name].unsqueeze(1) for name in ("error", "uniform"))
+    learnt = learner.rule_state.matrices[0]
+    assert relative(learnt, wanted.t()) < 0.08
+    assert relative(plain, wanted) > 0.2
+    assert relative(learner.rule_state.matrices[1], w_out.t()) < 0.08  # one path: no weight changes it
+
+
 @pytest.mark.parametrize(
     "settings",
     [
+        {"weighting": "sign"},
         {"momentum": 0.0},
         {"momentum": 1.5},
         {"momentum": float("nan")},

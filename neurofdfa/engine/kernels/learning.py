@@ -13,12 +13,14 @@ from neurofdfa.engine.fields import (
     CHUNK,
     CHUNKS,
     DKP,
+    DOWNSTREAM,
     ERRORS,
     EXTRA,
     EXTRA_PITCH,
     FEEDBACK,
     FEEDBACK_GRADIENT,
     FILTERED,
+    FILTERED_ERRORS,
     GAIN,
     GAIN_PITCH,
     GRADIENT,
@@ -46,6 +48,7 @@ from neurofdfa.engine.fields import (
     TALLY,
     TRACE_KAPPA,
     TRACES,
+    WHOLE_TRACE,
     WIDE,
     WIDTH,
     N,
@@ -55,13 +58,42 @@ from neurofdfa.engine.kernels.lists import sum_over_spikes
 
 
 @part
+def filter_errors(one, head, floats, consts, layer, slot, group, steps):
+    """Errors of a whole sequence as a trace per synapse meets them, from the last layer down.
+
+    Σ_t λ_t Σ_{τ ≤ t} f(t − τ) ψ_τ ε_τ is Σ_τ ψ_τ ε_τ B Σ_{t ≥ τ} f(t − τ) e_t: as B is the same in all steps,
+    the readout's κ and what filters downstream may act on the few errors in place of the traces.
+    """
+    size, kpad = size_of(one), head[KPAD]
+    offset = slot * CAPACITY * kpad * size
+    to, last = head[FILTERED_ERRORS] + offset, layer == head[LAYERS]
+    for s in range(group_samples(head, group)):
+        for first in range(0, kpad, 16):
+            here = to + (s * steps * kpad + first) * size
+            pitch, carry = kpad * size, head[CARRY]
+            if last:
+                source = head[ERRORS] + offset + (s * steps * kpad + first) * size
+                simd.backward_decay(ONE, one, (consts[KAPPA], here, source, pitch, steps, carry))
+            elif head[DOWNSTREAM] != 0:
+                p = floats[layer + 1]
+                simd.backward_decay(ONE, one, (p[BETA], here, here, pitch, steps, carry))
+                simd.backward_decay(ONE, one, (p[ALPHA], here, here, pitch, steps, carry))
+    if not last and head[DOWNSTREAM] != 0:
+        gain = one * ((1.0 - floats[layer + 1, BETA]) * (1.0 - floats[layer + 1, ALPHA]))
+        for k in range(group_samples(head, group) * steps * kpad):
+            place = to + k * size
+            simd.store_float(one, place, gain * simd.load_float(one, place))
+
+
+@part
 def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, start, steps, first):
     """Learning signal, reverse filter and weight gradients of one panel."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples, kpad, k = group_samples(head, group), head[KPAD], head[OUTPUTS]
     rows, errors = samples * steps, head[PANEL]
-    broadcast = head[ERRORS] + slot * CAPACITY * kpad * size
+    broadcast = head[ERRORS] if head[WHOLE_TRACE] == 0 else head[FILTERED_ERRORS]
+    broadcast += slot * CAPACITY * kpad * size
     simd.product(
         lanes, one,
         (one * 0, errors, pitch, broadcast, kpad * size, size, table[layer, FEEDBACK] + first * k * size,

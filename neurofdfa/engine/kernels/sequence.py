@@ -4,24 +4,28 @@
 from neurofdfa.engine import simd
 from neurofdfa.engine.compiled import jit, part
 from neurofdfa.engine.fields import (
+    BY_ERROR,
     CHUNK,
     FEEDBACK,
     FIRED,
     FLAGS,
     INPUT_KIND,
+    KPAD,
     LAYERS,
     LEARN,
     LOSS_SUM,
     PANELS,
     PROBED,
     SAMPLES,
+    SEEN,
     SLOTS,
     STEPS,
+    WHOLE_TRACE,
     ZEROED,
     ZEROED_BYTES,
 )  # fmt: skip
 from neurofdfa.engine.kernels.forward import forward_layer
-from neurofdfa.engine.kernels.learning import learn_layer, learn_readout
+from neurofdfa.engine.kernels.learning import filter_errors, learn_layer, learn_readout
 from neurofdfa.engine.kernels.readout import forward_readout, read_out
 from neurofdfa.engine.kernels.spikes import read_input
 from neurofdfa.engine.kernels.tangents import tangents
@@ -61,7 +65,11 @@ def forward_block(one, head, table, floats, consts, fired, begin, groups, start,
 @part
 def learn_block(one, head, table, floats, consts, begin, groups, start, steps):
     """Gradients of one chunk of a block of groups."""
-    for layer in range(1, head[LAYERS] + 1):
+    for k in range(head[LAYERS]):
+        layer = head[LAYERS] - k
+        if head[WHOLE_TRACE] != 0:
+            for slot in range(groups):
+                filter_errors(one, head, floats, consts, layer, slot, begin + slot, steps)
         if table[layer, FEEDBACK] != 0:
             learn_layer(one, head, table, floats, consts, layer, begin, groups, start, steps)
     for slot in range(groups):
@@ -83,6 +91,9 @@ def clear_sums(head):
     for k in range(66):
         simd.store_i64(head[FLAGS] + 8 * k, 0)
     simd.store_f64(head[LOSS_SUM], 0.0)
+    if head[BY_ERROR] != 0:
+        for c in range(head[KPAD]):
+            simd.store_f64(head[SEEN] + 8 * c, 0.0)
 
 
 @jit

@@ -6,7 +6,9 @@ from neurofdfa.engine.compiled import part
 from neurofdfa.engine.fields import (
     ALPHA,
     BETA,
+    BY_ERROR,
     CAPACITY,
+    ERRORS,
     EVERY,
     FEEDBACK_GRADIENT,
     FIRST,
@@ -29,8 +31,10 @@ from neurofdfa.engine.fields import (
     PROBED,
     PSI,
     RECURRENT,
+    RELEVANCE,
     SAMPLES,
     SEED,
+    SEEN,
     SPIKES,
     STAGES,
     STEPS,
@@ -218,6 +222,24 @@ def correlate(one, head, table, layer, slot, probed, start, steps):
 
 
 @part
+def weigh(one, head, slot, rows):
+    """Let observed tangents count by the squared error of their output; sum these."""
+    size, kpad = size_of(one), head[KPAD]
+    errors = head[ERRORS] + slot * CAPACITY * kpad * size
+    for c in range(head[OUTPUTS]):
+        relevance, seen = simd.load_f64(head[RELEVANCE] + 8 * c), simd.load_f64(head[SEEN] + 8 * c)
+        for row in range(rows):
+            offset = (row * kpad + c) * size
+            error = simd.load_float(one, errors + offset)
+            power = error * error
+            seen += power
+            if relevance >= 0.0:
+                place = head[OBSERVED] + offset
+                simd.store_float(one, place, one * (relevance * power * simd.load_float(one, place)))
+        simd.store_f64(head[SEEN] + 8 * c, seen)
+
+
+@part
 def tangents(one, head, table, floats, consts, slot, group, start, steps, fired):
     """Probe the first samples of the batch: forward derivatives and the estimate of every feedback."""
     size, last, kpad = size_of(one), head[LAYERS], head[KPAD]
@@ -249,5 +271,7 @@ def tangents(one, head, table, floats, consts, slot, group, start, steps, fired)
                 here = head[OBSERVED] + offset + s * steps * pitch
                 state = head[TANGENT_OUTPUT_STATE] + (slot * head[SAMPLES] + s) * pitch + offset
                 simd.forward_decay(ONE, one, (consts[KAPPA], here, here, pitch, steps, state))
+    if head[BY_ERROR] != 0:
+        weigh(one, head, slot, probed * steps)
     for layer in range(1, last + 1):
         correlate(one, head, table, layer, slot, probed, start, steps)
