@@ -15,8 +15,8 @@ from neurofdfa.engine.measured import batch_stats
 from neurofdfa.engine.native import Events
 from neurofdfa.engine.optimizer import OnePass, even, plain_adam, running_average
 from neurofdfa.engine.parameters import Gradients, Packed, learnt_by
-from neurofdfa.engine.support import LOSS_KINDS
 from neurofdfa.engine.relevance import filter_back, give_relevance, seen_errors
+from neurofdfa.engine.support import LOSS_KINDS
 from neurofdfa.engine.tables import Shape
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
