@@ -23,8 +23,10 @@ def check_batch(network: Network, x: Tensor, target: Tensor) -> None:
             f"targets {tuple(target.shape)} do not fit {steps} steps of {batch} samples and {k} outputs:"
             f" give [{batch}] labels, or values [{batch}, {k}] or [{steps}, {batch}, {k}]"
         )
-    if target.dim() == 1 and (target.is_floating_point() or target.min() < 0 or target.max() >= k):
-        raise UserError(f"with {k} outputs the targets are whole-number labels from 0 to {k - 1}")
+    if target.dim() == 1:
+        low, high = (-1, -1) if target.is_floating_point() else (int(x) for x in target.aminmax())
+        if low < 0 or high >= k:
+            raise UserError(f"with {k} outputs the targets are whole-number labels from 0 to {k - 1}")
 
 
 class BatchStats(NamedTuple):

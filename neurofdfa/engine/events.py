@@ -71,6 +71,9 @@ class EventLearner(Learner):
         learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
         averaged = self._feedback if self._kind == "fdfa" else []
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
+        self._stages: tuple[int, ...] = ()
+        if isinstance(rule, FDFA):
+            self._stages = tuple(sum(1 for d in kernel if d) for kernel in rule.kernels(network))
         self.execution.constants[0] = network.readout.kappa
         if isinstance(self.loss, SpikeCountError):
             self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
@@ -163,12 +166,9 @@ class EventLearner(Learner):
     def frames_for(self, steps: int, batch: int, probed: int) -> Work:
         """What the kernels need for batches of one shape."""
         execution = self.execution
-        stages: tuple[int, ...] = ()
-        if isinstance(self.rule, FDFA):
-            stages = tuple(sum(1 for d in kernel if d) for kernel in self.rule.kernels(self.network))
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
-            steps, batch, size, True, self._kind, probed, stages, self.rate_target.strength > 0,
+            steps, batch, size, True, self._kind, probed, self._stages, self.rate_target.strength > 0,
             execution.workers(steps, batch),
         )  # fmt: skip
         fresh = shape not in execution.works
@@ -293,7 +293,6 @@ class EventLearner(Learner):
     def finish(self, probed: bool, count: int) -> None:
         """Optimizer steps, as `Learner._update` makes them; count: time steps since the last of them."""
         touched = self._kind == "dkp" or probed
-        decayed: list[Tensor] = [self.network.readout.synapse.weight]
         plain = plain_adam(self.optimizer)
         if not plain:
             for p in self._one_pass.learnt:
@@ -307,13 +306,13 @@ class EventLearner(Learner):
             updates, b = self.rule_state.updates, self._matrices
             average = running_average(self.rule, updates, self.feedback_optimizer, b, self.step_weight, count)
         self._one_pass.step(self.optimizer if plain else None, average)
-        if touched and self.feedback_optimizer is not None:
-            if average is None:
-                self._learn_feedback_from(count)
-            decayed += self.rule.trainable(self.rule_state)
+        learns_feedback = touched and self.feedback_optimizer is not None
+        if learns_feedback and average is None:
+            self._learn_feedback_from(count)
         if self.rule.readout_decay:
             rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
-            for tensor in decayed:
+            decayed: tuple[Tensor, ...] = self.rule.trainable(self.rule_state) if learns_feedback else ()
+            for tensor in (self.network.readout.synapse.weight, *decayed):
                 tensor.mul_(1.0 - rate)
 
     def _learn_feedback_from(self, count: int) -> None:

@@ -26,7 +26,8 @@ def give_target(work: Work, loss: Loss, k: int, target: Tensor) -> Tensor:
         )
     if kind == 0:
         given = target.to(torch.int64).contiguous()
-        low, high = (int(x) for x in given.aminmax())
+        numbers = given.numpy()
+        low, high = int(numbers.min()), int(numbers.max())
         if low < 0 or high >= k:
             raise UserError(f"labels must be in 0..{k - 1}, got {low}..{high}")
     else:

@@ -109,8 +109,9 @@ class OnePass:
                     continue
                 state, row = optimizer.state[p], self.table[k]
                 _complete(state, p)
-                state["step"] += 1
-                step, (beta1, beta2) = float(state["step"]), group["betas"]
+                count, (beta1, beta2) = state["step"].numpy(), group["betas"]  # a view: cheaper to add to
+                count += 1
+                step = float(count)
                 self.numbers[k] = (
                     1.0 - beta1,
                     beta2,
