@@ -116,7 +116,7 @@ def curves(
 def epoch(
     data_root: Annotated[Path, typer.Option(help="Folder of MNIST's IDX files.")],
     against: Against = PEERS,
-    peer_batches: Annotated[int, typer.Option(min=1, help="Batches that peers are timed on, of 469.")] = 100,
+    peer_batches: Annotated[int, typer.Option(min=1, help="Batches that peers are timed on, of 470.")] = 100,
     threads: Threads = 2,
     out: Out = Path("runs/bench"),
     seed: Seed = 0,
