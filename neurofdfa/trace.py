@@ -161,9 +161,11 @@ class PerNeuron:
         own_out, own = (
             cascade(decays, seen.before.s, state.own) if layer.recurrent is not None else (None, state.own)
         )
-        gain = _gain(self.path)
-        out = (pre_out * gain, bias_out * gain, None if own_out is None else own_out * gain)
-        return PerNeuronState(pre, bias, own, out if self.path else (pre_out, bias_out, own_out))
+        if self.path:
+            gain = _gain(self.path)
+            pre_out, bias_out = pre_out * gain, bias_out * gain
+            own_out = None if own_out is None else own_out * gain
+        return PerNeuronState(pre, bias, own, (pre_out, bias_out, own_out))
 
     def gradient(
         self, layer: SpikingLayer, signal: Tensor, seen: LayerStep, state: PerNeuronState
