@@ -1,36 +1,30 @@
 """The event-driven execution of `neurofdfa.learner.Learner`: same calls, same numbers, far less work."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neurofdfa.engine import fields as f
-from neurofdfa.engine.constants import fill_probes
 from neurofdfa.engine.execution import Execution, Work
-from neurofdfa.engine.given import give_target, outline, point_at_probes
+from neurofdfa.engine.given import give_target, outline
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.measured import batch_stats
 from neurofdfa.engine.native import Events
-from neurofdfa.engine.optimizer import OnePass, even, plain_adam, running_average
-from neurofdfa.engine.parameters import Gradients, Packed, learnt_by
-from neurofdfa.engine.relevance import filter_back, give_relevance, seen_errors
+from neurofdfa.engine.optimizer import OnePass, plain_adam
+from neurofdfa.engine.parameters import Gradients, learnt_by
+from neurofdfa.engine.relevance import filter_back
 from neurofdfa.engine.support import LOSS_KINDS
 from neurofdfa.engine.tables import Shape
+from neurofdfa.engine.teaching import Probes, Teaching
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import BatchStats, Learner, check_batch
 from neurofdfa.loss import Loss, SpikeCountError, answer_step, first_step
 from neurofdfa.network import Masks, Network
-from neurofdfa.signal.dkp import DKP
-from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import OptimizerFactory, Rule
-from neurofdfa.signal.readout_only import ReadoutOnly
 from neurofdfa.team import ALONE, Share, Team
-from neurofdfa.trace import PerSynapse
-
-Probes = Literal["counter", "reference"]
 
 
 class EventLearner(Learner):
@@ -60,36 +54,24 @@ class EventLearner(Learner):
         )
         if chunk is not None and chunk < 1:
             raise UserError(f"chunk must be at least 1 step, got {chunk}")
-        self.probes: Probes = probes
         self.execution = Execution(network, threads or torch.get_num_threads(), chunk)
-        self._matrices: tuple[Tensor, ...] = () if isinstance(rule, ReadoutOnly) else self.rule_state.matrices
-        self._feedback = [Packed(b, transposed=True) for b in self._matrices]
-        self._kind = "dkp" if isinstance(rule, DKP) else "fdfa" if isinstance(rule, FDFA) else "broadcast"
-        if isinstance(rule, ReadoutOnly):
-            self._kind = "none"
-        self.gradient = Gradients(learnt_by(self._kind, network, self._matrices), self.execution.threads)
+        self.teaching = Teaching(network, rule, self.rule_state, probes)
+        matrices, averaged = self.teaching.matrices, self.teaching.averaged
+        self.gradient = Gradients(learnt_by(self.teaching.kind, network, matrices), self.execution.threads)
         learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
-        averaged = self._feedback if self._kind == "fdfa" else []
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
-        self._stages: tuple[int, ...] = ()
-        if isinstance(rule, FDFA):
-            self._stages = tuple(sum(1 for d in kernel if d) for kernel in rule.kernels(network))
         self.execution.constants[0] = network.readout.kappa
         if isinstance(self.loss, SpikeCountError):
             self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
-        self.whole_trace = isinstance(rule.trace, PerSynapse)
-        """A trace per synapse; sequences longer than a chunk run the reference."""
         self._longest = min(chunk or f.CAPACITY, f.CAPACITY)
-        self._counted: Tensor | None = None
-        """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
 
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Learner`."""
         check_batch(self.network, outline(x), target)
-        if self.whole_trace and x.shape[0] > self._longest:
+        if self.teaching.whole_trace and x.shape[0] > self._longest:
             return super().train(self._dense(x), target)
         share = Share(x.shape[1], self.team)
         masks = self.network.draw_masks(share.total, self.generator)
@@ -98,15 +80,16 @@ class EventLearner(Learner):
         wanted = share.rows(target, 1 if target.dim() == 3 else 0)
         part = x.rows(share.mine) if isinstance(x, Events) else share.rows(x, 1)
         work, stats = self._pass(part, wanted, masks, share)
-        self._combine(work.shape.probed > 0, stats, share)
-        self.finish(work.shape.probed > 0, work.shape.steps)
+        touched = self.teaching.touched(work.shape.probed > 0)
+        self._combine(touched, stats, share)
+        self.finish(touched, work.shape.steps)
         return stats
 
     @torch.no_grad()
     def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
         check_batch(self.network, outline(x), target)
-        if self.whole_trace and x.shape[0] > self._longest:
+        if self.teaching.whole_trace and x.shape[0] > self._longest:
             return super().gradients(self._dense(x), target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
         self._pass(x, target, None, Share(x.shape[1]))
@@ -126,7 +109,7 @@ class EventLearner(Learner):
         """Forward, errors and gradients of the samples here, as means over them."""
         execution = self.execution
         steps, batch = x.shape[:2]
-        observed = self.count_batch(share)
+        self.rule_state, observed = self.teaching.begin(self.rule_state, share)
         work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
         alive = [execution.give_masks(work, masks), give_target(work, self.loss, self.network.n_out, target)]
         alive.append(self.give_probes(work, steps, share, observed))
@@ -140,7 +123,7 @@ class EventLearner(Learner):
             self.gradient.clear()
             alive.append(self._run(work, x, masks, share))
         self.collect(work)
-        self._take_seen(work)
+        self.rule_state = self.teaching.take_seen(work, self.rule_state)
         answers = steps - answer_step(self.loss.when, steps)
         stats = batch_stats(self.network, work, execution.measures(work), share, answers)
         execution.settle(work)
@@ -155,69 +138,33 @@ class EventLearner(Learner):
     def _dense(self, x: Tensor | Events) -> Tensor:
         return x.dense(self.execution.dtype) if isinstance(x, Events) else x
 
-    def count_batch(self, share: Share) -> Share | None:
-        """Count the batch as the rule does; returns the samples that carry tangents."""
-        if not isinstance(self.rule, FDFA):
-            return None
-        state = self.rule.begin(self.network, self.rule_state, share)
-        self.rule_state = state._replace(tangent=None, noise=(), kernels=())
-        return None if state.tangent is None else self.rule.probed(share)
-
     def frames_for(self, steps: int, batch: int, probed: int) -> Work:
         """What the kernels need for batches of one shape."""
         execution = self.execution
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
-            steps, batch, size, True, self._kind, probed, self._stages, self.rate_target.strength > 0,
-            execution.workers(steps, batch),
+            steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
+            self.rate_target.strength > 0, execution.workers(steps, batch),
         )  # fmt: skip
         fresh = shape not in execution.works
-        filtered = getattr(self.rule.trace, "filtered", False) and not self.whole_trace
-        work = execution.work(shape, filtered=filtered)
+        work = execution.work(shape, filtered=self.teaching.filtered)
         if fresh:
             for frame in work.frames:
                 frame.head[f.LOSS] = LOSS_KINDS[type(self.loss)]
                 frame.head[f.LOSS_FROM] = first_step(self.loss.when, steps)
                 frame.head[f.SCORES_FROM] = answer_step(self.loss.when, steps)
-                frame.head[f.WHOLE_TRACE] = self.whole_trace
-                frame.head[f.DOWNSTREAM] = getattr(self.rule.trace, "downstream", False)
-                if probed and isinstance(self.rule, FDFA):
-                    fill_probes(frame, self.network, self.rule)
+            self.teaching.write(work)
         return work
 
     def give_probes(self, work: Work, steps: int, share: Share, observed: Share | None) -> list[Tensor]:
-        """Seed of the probes, or the probes themselves."""
-        rule = self.rule
-        if not isinstance(rule, FDFA) or observed is None:
-            return []
-        give_relevance(work, self.rule_state.relevance)
-        if self.probes == "reference" or rule.probe == "gaussian":
-            drawn = [[rule.draw(observed, b, self.generator) for b in self._matrices] for _ in range(steps)]
-            given = [torch.stack([step[k] for step in drawn]) for k in range(len(self._matrices))]
-            point_at_probes(work, share, 0, given)
-            return given
-        seed = torch.randint(-(2**62), 2**62, (1,), generator=self.generator, device=self.generator.device)
-        point_at_probes(work, share, int(seed), [])
-        return []
-
-    def _take_seen(self, work: Work) -> None:
-        """What the probed samples' errors were, for the weights of this batch and for the relevance."""
-        self._counted = None
-        relevance = getattr(self.rule_state, "relevance", None)
-        if relevance is not None and work.shape.probed:
-            seen, self._counted = seen_errors(work, relevance)
-            self.rule_state = self.rule_state._replace(seen=self.rule_state.seen + seen / work.shape.steps)
+        """Probes of the next `steps` steps; returns what must stay alive."""
+        return self.teaching.give_probes(work, self.rule_state, steps, share, observed, self.generator)
 
     def bind(self, work: Work) -> None:
         """Bring all copies up to date, and tell the tables of a shape once where everything lies."""
-        for kept in self._feedback:
-            kept.refresh()
-        if not self.execution.bind(work, self.gradient):
-            return
-        for worker, frame in enumerate(work.frames):
-            for index, (b, rows) in enumerate(zip(self._matrices, self._feedback, strict=True), 1):
-                frame.table[index, f.FEEDBACK] = rows.address
-                frame.table[index, f.FEEDBACK_GRADIENT] = self.gradient.address(b, worker)
+        self.teaching.refresh()
+        if self.execution.bind(work, self.gradient):
+            self.teaching.bind(work, self.gradient)
 
     def _saw_values(self, work: Work, share: Share) -> bool:
         """Whether spike lists do not describe the input. Who exchanges rates decides together."""
@@ -262,7 +209,7 @@ class EventLearner(Learner):
                 pull = target.strength * (rate - target.rate) * self.step_weight / work.shape.batch
                 for frame in work.frames:
                     frame.extra(index)[t, :n] = pull
-            if self.whole_trace:
+            if self.teaching.whole_trace:
                 kappa = self.network.readout.kappa
                 for frame in work.frames:
                     filter_back(frame.extra(index)[:length, :n], kappa, self.traces[index - 1].path)
@@ -281,19 +228,18 @@ class EventLearner(Learner):
         """From means over the samples here to means over the batch, in one message with the stats."""
         if self.team.size == 1:
             return
-        touched = touched or self._kind == "dkp"
         weights = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         parts = [self.gradient.flat(p).mul_(share.weight) for p in weights]
         if touched:
-            observed = self.rule.probed(share) if isinstance(self.rule, FDFA) else share
-            parts += [self.gradient.flat(b).mul_(observed.weight) for b in self._matrices]
-            parts += [] if self._counted is None else [self._counted.mul_(observed.weight)]
+            parts += self.teaching.parts(self.gradient, share)
         self.team.sum_([*parts, *stats])
 
-    def finish(self, probed: bool, count: int) -> None:
-        """Optimizer steps, as `Learner._update` makes them; count: time steps since the last of them."""
-        touched = self._kind == "dkp" or probed
-        plain = plain_adam(self.optimizer)
+    def finish(self, touched: bool, count: int) -> None:
+        """Optimizer steps, as `Learner._update` makes them.
+
+        touched: whether the feedback has gradients; count: time steps since the last update.
+        """
+        plain, average = plain_adam(self.optimizer), None
         if not plain:
             for p in self._one_pass.learnt:
                 p.grad = self.gradient.take(p)
@@ -301,29 +247,17 @@ class EventLearner(Learner):
             self.optimizer.step()
             for p in self._one_pass.learnt:
                 p.grad = None
-        average = None
-        if touched and isinstance(self.rule, FDFA) and self.feedback_optimizer and self._counted is None:
-            updates, b = self.rule_state.updates, self._matrices
-            average = running_average(self.rule, updates, self.feedback_optimizer, b, self.step_weight, count)
+        teacher = self.feedback_optimizer if touched else None
+        if teacher is not None:
+            average = self.teaching.average(self.rule_state, teacher, self.step_weight, count)
         self._one_pass.step(self.optimizer if plain else None, average)
-        learns_feedback = touched and self.feedback_optimizer is not None
-        if learns_feedback and average is None:
-            self._learn_feedback_from(count)
+        if teacher is not None and average is None:
+            self.teaching.take_gradients(self.gradient, self.rule_state, self.step_weight, count)
+            teacher.step()
+            for b in self.teaching.matrices:
+                b.grad = None
         if self.rule.readout_decay:
             rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
-            decayed: tuple[Tensor, ...] = self.rule.trainable(self.rule_state) if learns_feedback else ()
+            decayed = self.teaching.matrices if teacher is not None else ()
             for tensor in (self.network.readout.synapse.weight, *decayed):
                 tensor.mul_(1.0 - rate)
-
-    def _learn_feedback_from(self, count: int) -> None:
-        assert self.feedback_optimizer is not None
-        for b in self._matrices:
-            b.grad = self.gradient.take(b)
-            self.gradient.flat(b).zero_()
-            if isinstance(self.rule, FDFA):
-                gain, weight = even(self.rule, self.rule_state.updates), self.step_weight
-                counted = count if self._counted is None else self._counted
-                b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight).mul_(gain)
-        self.feedback_optimizer.step()
-        for b in self._matrices:
-            b.grad = None

@@ -83,14 +83,14 @@ class LearnStream:
             raise UserError("a stream has no sequences to draw dropout for: set dropout to 0")
         if learner.loss.when != "every-step":
             raise UserError("a stream has no last step and no window: take a loss at every step")
-        if learner.whole_trace or getattr(learner.rule, "weighting", "uniform") != "uniform":
+        if learner.teaching.whole_trace or getattr(learner.rule, "weighting", "uniform") != "uniform":
             raise UserError("a stream has traces per neuron and a feedback that all steps count alike for")
         if learner.team.size > 1:
             raise UserError("a stream is learnt by one process")
         self.learner, self.batch, self.update_every = learner, batch, update_every
         self.t, self.last, self.pending = 0, _settled(network) - 2, 0
         self.share = Share(batch)
-        self.observed = learner.count_batch(self.share)
+        learner.rule_state, self.observed = learner.teaching.begin(learner.rule_state, self.share)
         probed = 0 if self.observed is None else self.observed.count
         self.work = learner.frames_for(self.last + 2, batch, probed)
         learner.execution.dense = values
@@ -119,7 +119,7 @@ class LearnStream:
         self.t, self.pending = self.t + 1, self.pending + 1
         if self.pending == self.update_every:
             learner.collect(work)
-            learner.finish(work.shape.probed > 0, self.pending)
+            learner.finish(learner.teaching.touched(work.shape.probed > 0), self.pending)
             self.pending = 0
         return y
 

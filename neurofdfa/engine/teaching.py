@@ -1,0 +1,152 @@
+"""What the engine knows of rules: what layers are told, and how the feedback that tells them learns.
+
+`EventLearner` runs batches through the kernels and asks this for everything that differs between rules.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from neurofdfa.engine import fields as f
+from neurofdfa.engine.constants import fill_probes
+from neurofdfa.engine.execution import Work
+from neurofdfa.engine.given import point_at_probes
+from neurofdfa.engine.optimizer import even, running_average
+from neurofdfa.engine.parameters import Gradients, Packed
+from neurofdfa.engine.relevance import give_relevance, seen_errors
+from neurofdfa.network import Network
+from neurofdfa.signal.dkp import DKP
+from neurofdfa.signal.fdfa import FDFA
+from neurofdfa.signal.interface import Rule
+from neurofdfa.signal.readout_only import ReadoutOnly
+from neurofdfa.team import Share
+from neurofdfa.trace import PerSynapse
+
+Probes = Literal["counter", "reference"]
+
+
+class Teaching:
+    """A rule as the kernels see it. State of the rule is handed in and out, as everywhere.
+
+    kind: "none" (no signal for hidden layers), "broadcast" (fixed matrices), "dkp" or "fdfa", which learn
+    them from the outer product of activity and error or from probes.
+    """
+
+    def __init__(self, network: Network, rule: Rule[Any], state: Any, probes: Probes) -> None:
+        self.network, self.rule, self.probes = network, rule, probes
+        self.kind = "dkp" if isinstance(rule, DKP) else "fdfa" if isinstance(rule, FDFA) else "broadcast"
+        if isinstance(rule, ReadoutOnly):
+            self.kind = "none"
+        self.matrices: tuple[Tensor, ...] = () if self.kind == "none" else state.matrices
+        self.copies = [Packed(b, transposed=True) for b in self.matrices]
+        self.stages: tuple[int, ...] = ()
+        """Decays of the noise trace per layer."""
+        if isinstance(rule, FDFA):
+            self.stages = tuple(sum(1 for d in kernel if d) for kernel in rule.kernels(network))
+        self.whole_trace = isinstance(rule.trace, PerSynapse)
+        """A trace per synapse; sequences longer than a chunk run the reference."""
+        self.counted: Tensor | None = None
+        """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
+
+    @property
+    def averaged(self) -> list[Packed]:
+        """Copies of the feedback whose gradients have the same form."""
+        return self.copies if self.kind == "fdfa" else []
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the traces that the kernels keep pass the readout's κ."""
+        return getattr(self.rule.trace, "filtered", False) and not self.whole_trace
+
+    def begin(self, state: Any, share: Share) -> tuple[Any, Share | None]:
+        """Count the batch as the rule does; the new state, and the samples that carry tangents."""
+        if not isinstance(self.rule, FDFA):
+            return state, None
+        begun = self.rule.begin(self.network, state, share)
+        observed = None if begun.tangent is None else self.rule.probed(share)
+        return begun._replace(tangent=None, noise=(), kernels=()), observed
+
+    def write(self, work: Work) -> None:
+        """Write what stays the same for all batches of a shape."""
+        for frame in work.frames:
+            frame.head[f.WHOLE_TRACE] = self.whole_trace
+            frame.head[f.DOWNSTREAM] = getattr(self.rule.trace, "downstream", False)
+            if work.shape.probed and isinstance(self.rule, FDFA):
+                fill_probes(frame, self.network, self.rule)
+
+    def bind(self, work: Work, gradient: Gradients) -> None:
+        """Tell the tables where the feedback and its gradients lie."""
+        for worker, frame in enumerate(work.frames):
+            for index, (b, rows) in enumerate(zip(self.matrices, self.copies, strict=True), 1):
+                frame.table[index, f.FEEDBACK] = rows.address
+                frame.table[index, f.FEEDBACK_GRADIENT] = gradient.address(b, worker)
+
+    def refresh(self) -> None:
+        """Bring the copies of the feedback up to date."""
+        for kept in self.copies:
+            kept.refresh()
+
+    def give_probes(
+        self,
+        work: Work,
+        state: Any,
+        steps: int,
+        share: Share,
+        observed: Share | None,
+        generator: torch.Generator,
+    ) -> list[Tensor]:
+        """Seed of the probes, or the probes themselves."""
+        rule = self.rule
+        if not isinstance(rule, FDFA) or observed is None:
+            return []
+        give_relevance(work, state.relevance)
+        if self.probes == "reference" or rule.probe == "gaussian":
+            drawn = [[rule.draw(observed, b, generator) for b in self.matrices] for _ in range(steps)]
+            given = [torch.stack([step[k] for step in drawn]) for k in range(len(self.matrices))]
+            point_at_probes(work, share, 0, given)
+            return given
+        seed = torch.randint(-(2**62), 2**62, (1,), generator=generator, device=generator.device)
+        point_at_probes(work, share, int(seed), [])
+        return []
+
+    def take_seen(self, work: Work, state: Any) -> Any:
+        """What the probed samples' errors were, for the weights of this batch and for the relevance."""
+        self.counted = None
+        relevance = getattr(state, "relevance", None)
+        if relevance is None or not work.shape.probed:
+            return state
+        seen, self.counted = seen_errors(work, relevance)
+        return state._replace(seen=state.seen + seen / work.shape.steps)
+
+    def touched(self, probed: bool) -> bool:
+        """Whether a batch brings gradients of the feedback."""
+        return self.kind == "dkp" or probed
+
+    def parts(self, gradient: Gradients, share: Share) -> Sequence[Tensor]:
+        """The feedback's gradients, weighed for the sum over all processes."""
+        observed = self.rule.probed(share) if isinstance(self.rule, FDFA) else share
+        parts = [gradient.flat(b).mul_(observed.weight) for b in self.matrices]
+        return parts if self.counted is None else [*parts, self.counted.mul_(observed.weight)]
+
+    def average(
+        self, state: Any, optimizer: torch.optim.Optimizer, weight: float, count: int
+    ) -> tuple[float, float] | None:
+        """How much an update keeps of the feedback and takes of its gradient, where that is all it does.
+
+        weight: of one step; count: steps since the last update.
+        """
+        if not isinstance(self.rule, FDFA) or self.counted is not None:
+            return None
+        return running_average(self.rule, state.updates, optimizer, self.matrices, weight, count)
+
+    def take_gradients(self, gradient: Gradients, state: Any, weight: float, count: int) -> None:
+        """Hand the feedback's pseudo-gradients to its optimizer and empty them here."""
+        for b in self.matrices:
+            b.grad = gradient.take(b)
+            gradient.flat(b).zero_()
+            if isinstance(self.rule, FDFA):
+                counted = count if self.counted is None else self.counted
+                b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight)
+                b.grad.mul_(even(self.rule, state.updates))
