@@ -3,7 +3,8 @@
 
 `--choose training.lr` keeps, of the points that differ in that setting alone, the one with the best
 mean validation accuracy; a study with `[choose]` has done so already. Named tasks become columns. `--against
-KEY` names the setting on the picture's axis, or is `energy`.
+KEY` names the setting on the picture's axis, or is `energy`. `--paired rule.name` adds the differences
+between rows that are alike but for that setting, seed by seed; given again, for others that go with it.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import matplotlib
 from neurofdfa.files import read_json, write_whole
 from neurofdfa.lab.ablation import NAME
 from neurofdfa.lab.crosstable import Row, crosstables, lines, setting, share
+from neurofdfa.lab.pairs import pairs
 from neurofdfa.lab.report.ablation_page import ablation_picture
 from neurofdfa.lab.report.picture import Part, compose, printed
 from neurofdfa.lab.report.plot.scatter import Group, Point, Scale, scatter
@@ -133,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--choose", action="append", default=[], metavar="KEY")
     parser.add_argument("--against", action="append", default=[], metavar="KEY")
+    parser.add_argument("--paired", action="append", default=[], metavar="KEY")
     parser.add_argument("--picture", type=Path, metavar="FILE.png")
     given = parser.parse_args(arguments)
     if not (given.folder / NAME).is_file():
@@ -140,6 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     document = read_json(given.folder / NAME)
     rows, text = sweep_tables(document, given.choose)
     print(text)
+    if given.paired:
+        chosen_keys = [*given.choose, *document.get("choose", ())]
+        varied = [key for key in document["varied"] if key not in chosen_keys]
+        print(f"\n{pairs(rows, given.paired, varied)}")
     if given.picture is not None:
         if given.against == ["energy"]:
             png = energy_picture(document["name"], rows, document["varied"])
