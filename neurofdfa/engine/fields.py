@@ -48,8 +48,9 @@ Addresses are in bytes, sizes in elements unless said otherwise.
     RECORD,  # bytes [T, B, N] spikes to hand out, or 0
     MEMBRANE,  # [T, B, N] membranes to hand out, or 0
     ONES_ROW,  # [WIDTH] ones, the GAIN without dropout
-) = range(42)
-LAYER_FIELDS = 42
+    IMAGE,  # of a convolution: int64 [IMAGE_FIELDS], else 0
+) = range(43)
+LAYER_FIELDS = 43
 
 # the same rows, floats
 (
@@ -129,10 +130,35 @@ FLOAT_FIELDS = 10
     WHOLE_TRACE,  # 1: a trace per synapse; needs the whole sequence in one chunk
     DOWNSTREAM,  # 1: which the decays of the layers above filter, too
     FILTERED_ERRORS,  # [slot, row, KPAD]: errors as they reach a layer's spikes
-) = range(60)
-GLOBAL_FIELDS = 60
+    FIRED_PITCH,  # bytes of a sample's words in what FIRED was before the chunk
+) = range(61)
+GLOBAL_FIELDS = 61
 INPUT_EVENTS = 65
 """Place in FLAGS."""
+
+# one record per convolution, see `kernels.convolution`
+(
+    PLACES,  # int32 [neurons below, 2]: the view's neuron, and its position; −1 for what fills up a panel
+    VIEW,  # neurons of the view: the image below, behind its pool, position after position
+    POSITIONS,
+    VIEW_ROWS,
+    VIEW_COLUMNS,
+    VIEW_CHANNELS,
+    TILES,  # tiles in a row of tiles
+    BLOCKS,  # panels of a tile
+    DOWN,  # rows of the view from tile to tile
+    RIGHT,  # columns
+    PADDING,
+    WINDOW_ROWS,  # of the view, that one tile hears
+    WINDOW_COLUMNS,
+    SEEN_EVENTS,  # int32 [slot, …]: spikes row after row, position after position, by neuron of the view
+    SEEN_STARTS,  # int32 [slot, row, POSITIONS + 2]: where each position's begin
+    SEEN_LISTS,  # bytes [slot, …]: rows of the spikes, neuron after neuron
+    SEEN_BEGINS,  # int32 [slot, VIEW + 2]: where each neuron's begin
+    SEEN_VALUES,  # scratch [row, VIEW]
+    LISTED,  # spikes that a slot has room for
+) = range(19)
+IMAGE_FIELDS = 19
 
 # one row per tensor that learns
 (

@@ -191,7 +191,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
             place(head, column, max(widths[1:-1]) * rows * size)
         for index in range(1, count + 1):
             place(table[index], f.PROBE, widths[index] * rows * size)
-    fired = arena.reserve(slots * count * samples * 1024 if shape.probed else 8)
+    head[f.FIRED_PITCH] = 8 * int(table[:, f.PANELS].max())
+    fired = arena.reserve(slots * count * samples * int(head[f.FIRED_PITCH]) if shape.probed else 8)
     zeroed = arena.size
     _place_states(place, head, table, layers, shape, slots * samples, widths, chunks)
     head[f.ZEROED_BYTES] = arena.size - zeroed

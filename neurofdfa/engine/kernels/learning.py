@@ -86,8 +86,8 @@ def filter_errors(one, head, floats, consts, layer, slot, group, steps):
 
 
 @part
-def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, start, steps, first):
-    """Learning signal, reverse filter and weight gradients of one panel."""
+def panel_errors(lanes, one, head, table, floats, layer, slot, group, steps, first):
+    """Learning signals of one panel, filtered against time, into the scratch PANEL; the bias learns."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples, kpad, k = group_samples(head, group), head[KPAD], head[OUTPUTS]
@@ -113,7 +113,16 @@ def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, sta
         )  # fmt: skip
     if table[layer, BIAS] != 0:
         simd.column_sum(lanes, one, (table[layer, BIAS_GRADIENT] + first * size, errors, pitch, rows))
-    below = layer - 1
+
+
+@part
+def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, start, steps, first):
+    """Errors and weight gradients of one panel."""
+    panel_errors(lanes, one, head, table, floats, layer, slot, group, steps, first)
+    size = size_of(one)
+    pitch = len(lanes) * 16 * size
+    samples, errors = group_samples(head, group), head[PANEL]
+    rows, below = samples * steps, layer - 1
     to = table[layer, GRADIENT] + first * table[below, N] * size
     if below == 0 and head[INPUT_KIND] == 3:
         for s in range(samples):
@@ -140,8 +149,8 @@ def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, sta
 
 
 @part
-def carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first):
-    """What the traces at the start of the chunk add: one product per chunk."""
+def decay_carry(lanes, one, head, table, floats, layer, samples, start, first):
+    """What the stages of the traces at the start of the chunk are multiplied with, in the scratch CARRY."""
     size = size_of(one)
     vectors = len(lanes) * 16
     pitch = vectors * size
@@ -161,6 +170,14 @@ def carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, fi
                     place = table[layer, BIAS_GRADIENT] + (first + c) * size
                     more = value * decay * simd.load_f64(ones + 8 * stage)
                     simd.store_float(one, place, simd.load_float(one, place) + more)
+
+
+@part
+def carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first):
+    """What the traces at the start of the chunk add: one product per chunk."""
+    decay_carry(lanes, one, head, table, floats, layer, samples, start, first)
+    size, carry = size_of(one), head[CARRY]
+    pitch = len(lanes) * 16 * size
     below = table[layer - 1, WIDTH]
     for s in range(samples):
         place = slot * head[SAMPLES] + s

@@ -8,6 +8,7 @@ from neurofdfa.engine.fields import (
     CHUNK,
     FEEDBACK,
     FIRED,
+    FIRED_PITCH,
     FLAGS,
     INPUT_KIND,
     KPAD,
@@ -50,7 +51,7 @@ def forward_block(one, head, table, floats, consts, fired, begin, groups, start,
                     word = simd.load_i64(table[layer, FIRED] + (place * panels + panel) * 8)
                     slot = place // head[SAMPLES]
                     s = place - slot * head[SAMPLES]
-                    offset = (slot * last + layer - 1) * head[SAMPLES] * 1024
+                    offset = (slot * last + layer - 1) * head[SAMPLES] * head[FIRED_PITCH]
                     simd.store_i64(fired + offset + (s * panels + panel) * 8, word)
     for layer in range(1, last + 1):
         forward_layer(one, head, table, floats, layer, begin, groups, start, steps)
@@ -58,7 +59,7 @@ def forward_block(one, head, table, floats, consts, fired, begin, groups, start,
         forward_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)
         read_out(one, head, consts, slot, begin + slot, start, steps)
         if probing:
-            words = fired + slot * last * head[SAMPLES] * 1024
+            words = fired + slot * last * head[SAMPLES] * head[FIRED_PITCH]
             tangents(one, head, table, floats, consts, slot, begin + slot, start, steps, words)
 
 

@@ -11,6 +11,7 @@ from neurofdfa.engine.fields import (
     ERRORS,
     EVERY,
     FEEDBACK_GRADIENT,
+    FIRED_PITCH,
     FIRST,
     GAIN,
     GAIN_PITCH,
@@ -254,7 +255,7 @@ def tangents(one, head, table, floats, consts, slot, group, start, steps, fired)
         if layer == 1 and (table[layer, RECURRENT] == 0 or head[TANGENT_RECURRENT] == 0):
             source = table[layer, PROBE]  # nothing below moves: what is sent is the probe itself
         else:
-            words = fired + (layer - 1) * head[SAMPLES] * 1024
+            words = fired + (layer - 1) * head[SAMPLES] * head[FIRED_PITCH]
             tangent_layer(one, head, table, floats, layer, slot, group, probed, steps, to, source, words)
             source, to, free = to, free, to
     pitch = kpad * size
