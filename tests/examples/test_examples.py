@@ -1,23 +1,24 @@
 """Every example runs as a reader would run it, and learns."""
 
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+def finished(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+
 def output(name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = finished(name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,6 +44,32 @@ def test_fdfa_through_convolutions() -> None:
     cosines = [float(found) for found in re.findall(r"layer \d: (\S+)", text)]
     assert len(cosines) == 2
     assert min(cosines) > 0.1
+
+
+def write_idx(folder: Path, part: str, samples: int) -> None:
+    """Images of 4 x 40 pixels: noise, and for every label another bright stripe, wider than a shift."""
+    labels = np.arange(samples) % 10
+    images = np.random.default_rng(samples).integers(0, 80, (samples, 4, 10, 4))
+    images[np.arange(samples), :, labels] = 255
+    for name, array in (("images-idx3", images.reshape(-1, 4, 40)), ("labels-idx1", labels)):
+        header = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+        (folder / f"{part}-{name}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_fdfa_on_images_in_idx_files(tmp_path: Path) -> None:
+    write_idx(tmp_path, "train", 3000)
+    write_idx(tmp_path, "t10k", 500)
+    text = output("mnist_fdfa.py", str(tmp_path), "--epochs", "2")
+    assert len(re.findall(r"epoch +\d  validation \d", text)) == 2
+    assert accuracies(text)[0] > 80
+
+
+def test_mnist_files_that_are_missing(tmp_path: Path) -> None:
+    done = finished("mnist_fdfa.py", str(tmp_path / "nowhere"))
+    assert done.returncode == 1
+    assert "no mnist files in" in done.stderr
+    assert "--download" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("peer", ["snntorch", "norse"])
