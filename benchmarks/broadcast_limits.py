@@ -1,6 +1,6 @@
 """How near to BPTT could a broadcast error bring a deep network, and where does the learnt feedback lose?
 
-Trains the network of studies/deep-mnist-settings.toml with FDFA for some epochs, then compares weight
+Trains the network of studies/deep-mnist.toml with FDFA for some epochs, then compares weight
 gradients of batches of 128 with BPTT's: their cosine per hidden layer, bottom up.
 
 feedback: learnt, the rule's own B; mean, weighted: the path's exact gain averaged over samples, evenly or by
@@ -23,7 +23,7 @@ from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.study_file import read_study
 from neurofdfa.network import Network
 
-STUDY = Path(__file__).parent.parent / "studies" / "deep-mnist-settings.toml"
+STUDY = Path(__file__).parent.parent / "studies" / "deep-mnist.toml"
 SAMPLES, BATCH = 512, 128
 
 
