@@ -50,7 +50,7 @@ class Work(NamedTuple):
 
 
 class Execution:
-    """A network and what its kernels need. feedback: "none", "broadcast", "dkp" or "fdfa"."""
+    """A network and what its kernels need."""
 
     def __init__(self, network: Network, threads: int, chunk: int | None) -> None:
         self.network, self.threads, self.chunk = network, threads, chunk

@@ -131,8 +131,9 @@ FLOAT_FIELDS = 10
     DOWNSTREAM,  # 1: which the decays of the layers above filter, too
     FILTERED_ERRORS,  # [slot, row, KPAD]: errors as they reach a layer's spikes
     FIRED_PITCH,  # bytes of a sample's words in what FIRED was before the chunk
-) = range(61)
-GLOBAL_FIELDS = 61
+    HEARD,  # [slot, row, KPAD]: what hidden layers are told, ERRORS or targets
+) = range(62)
+GLOBAL_FIELDS = 62
 INPUT_EVENTS = 65
 """Place in FLAGS."""
 

@@ -143,7 +143,7 @@ class Gradients:
 def learnt_by(kind: str, network: Network, matrices: Sequence[Tensor]) -> list[tuple[Tensor, bool, bool]]:
     """Tensors with gradients, whether their rows are columns, and whether all panels are narrow.
 
-    kind: of the feedback, "none", "broadcast", "dkp" or "fdfa".
+    kind: of the feedback, as in `Teaching`.
     """
     tensors: list[tuple[Tensor, bool, bool]] = []
     for layer in network.hidden if kind != "none" else ():

@@ -11,15 +11,26 @@ from neurofdfa.loss import CrossEntropy, Loss, MeanSquaredError, SpikeCountError
 from neurofdfa.network import Network
 from neurofdfa.signal.dfa import DFA
 from neurofdfa.signal.dkp import DKP
+from neurofdfa.signal.drtp import DRTP
 from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
+from neurofdfa.signal.sbd import SBD
 from neurofdfa.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
 from neurofdfa.synapse import Dense
 from neurofdfa.trace import PerNeuron, PerSynapse
 
 SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
 LOSS_KINDS: dict[type[Any], int] = {CrossEntropy: 0, MeanSquaredError: 1, SpikeCountError: 2}
+RULE_KINDS: dict[type[Any], str] = {
+    ReadoutOnly: "none",
+    DFA: "broadcast",
+    DRTP: "target",
+    DKP: "dkp",
+    SBD: "dkp",
+    FDFA: "fdfa",
+}
+"""As in `neurofdfa.engine.teaching`."""
 WIDEST = 8192
 DEEPEST = 8
 
@@ -60,8 +71,10 @@ def why_not_rule(
     impairments: Impairments | None = None,
 ) -> str | None:
     """Why the engine cannot train this network with these options, or None if it can."""
-    if type(rule) not in (FDFA, DFA, DKP, ReadoutOnly):
+    if type(rule) not in RULE_KINDS:
         return f"the event engine does not execute the rule '{rule.name}'"
+    if isinstance(rule, SBD) and (rule.power or rule.decorrelation):
+        return "the event engine has no regularisers for sbd (power, decorrelation)"
     if impairments is not None and impairments.active:
         return f"the event engine impairs nothing and {impairments.active[0]} is set"
     if reason := _why_not_trace(network, rule.trace):

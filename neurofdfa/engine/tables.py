@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 class Shape(NamedTuple):
     """What the layout depends on besides the network.
 
-    learn: train or only run. feedback: "none", "broadcast", "dkp" or "fdfa". probed: samples with tangents.
+    learn: train or only run. feedback: `Teaching.kind`. probed: samples with tangents.
     stages: decays of the noise trace per layer. rated: rate target.
     """
 
@@ -174,6 +174,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         place(head, f.RECURRENT_DRIVE, max(widths[1:-1]) * rows * size)
     for column in (f.ERRORS, f.FILTERED_ERRORS):
         place(head, column, slots * f.CAPACITY * kpad * size)
+    if shape.feedback == "target":
+        place(head, f.HEARD, slots * f.CAPACITY * kpad * size)
     for column in (f.OUTPUT, f.FILTERED, f.OBSERVED, f.WEIGHTED):
         place(head, column, rows * kpad * size)
     place(head, f.CARRY, samples * 4 * 64 * size)
@@ -200,6 +202,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     start = arena.allocate()
     for where, column, offset in fixups:
         where[column] = start + offset
+    head[f.HEARD] = head[f.HEARD] or head[f.ERRORS]
     head[f.LAYERS], head[f.STEPS], head[f.CHUNK], head[f.BATCH] = count, shape.steps, steps, shape.batch
     head[f.SAMPLES], head[f.SLOTS], head[f.CHUNKS] = samples, slots, chunks
     head[f.OUTPUTS], head[f.KPAD], head[f.PROBED] = k, kpad, shape.probed

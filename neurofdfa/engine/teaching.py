@@ -16,11 +16,11 @@ from neurofdfa.engine.given import point_at_probes
 from neurofdfa.engine.optimizer import even, running_average
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.relevance import give_relevance, seen_errors
+from neurofdfa.engine.support import RULE_KINDS
 from neurofdfa.network import Network
-from neurofdfa.signal.dkp import DKP
 from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import Rule
-from neurofdfa.signal.readout_only import ReadoutOnly
+from neurofdfa.signal.sbd import SBD
 from neurofdfa.team import Share
 from neurofdfa.trace import PerSynapse
 
@@ -30,15 +30,14 @@ Probes = Literal["counter", "reference"]
 class Teaching:
     """A rule as the kernels see it. State of the rule is handed in and out, as everywhere.
 
-    kind: "none" (no signal for hidden layers), "broadcast" (fixed matrices), "dkp" or "fdfa", which learn
-    them from the outer product of activity and error or from probes.
+    kind: "none" (no signal for hidden layers), "broadcast" (the error, through fixed matrices), "target" (the
+    target in its place), "dkp" (matrices learn from the outer product of activity and error) or "fdfa"
+    (from probes).
     """
 
     def __init__(self, network: Network, rule: Rule[Any], state: Any, probes: Probes) -> None:
         self.network, self.rule, self.probes = network, rule, probes
-        self.kind = "dkp" if isinstance(rule, DKP) else "fdfa" if isinstance(rule, FDFA) else "broadcast"
-        if isinstance(rule, ReadoutOnly):
-            self.kind = "none"
+        self.kind = RULE_KINDS[type(rule)]
         self.matrices: tuple[Tensor, ...] = () if self.kind == "none" else state.matrices
         self.copies = [Packed(b, transposed=True) for b in self.matrices]
         self.stages: tuple[int, ...] = ()
@@ -150,3 +149,5 @@ class Teaching:
                 counted = count if self.counted is None else self.counted
                 b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight)
                 b.grad.mul_(even(self.rule, state.updates))
+            elif isinstance(self.rule, SBD):
+                b.grad = torch.sub(b * (count * weight), b.grad, alpha=self.rule.polarity)

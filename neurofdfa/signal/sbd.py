@@ -73,6 +73,11 @@ class SBD(Rule[SBDState]):
         if not 0.0 < self.momentum <= 1.0 or self.sign not in ("descend", "decorrelate"):
             raise UserError("sbd needs 0 < momentum <= 1 and a sign of descend or decorrelate")
 
+    @property
+    def polarity(self) -> float:
+        """±1: what R is multiplied with in `matrices`."""
+        return -1.0 if self.sign == "descend" else 1.0
+
     def init(self, network: Network, generator: torch.Generator) -> SBDState:
         """R = 0; the moments start where the regularisers are at rest."""
         zeros = network.readout.synapse.weight.new_zeros
@@ -99,7 +104,7 @@ class SBD(Rule[SBDState]):
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: SBDState
     ) -> tuple[Signals, SBDState]:
         """λ = ± R e with the regularisers' pull, and the pseudo-gradient of R."""
-        kappa, sign = network.readout.kappa, -1.0 if self.sign == "descend" else 1.0
+        kappa = network.readout.kappa
         heard = [cascade((kappa,), x.sent, z) for x, z in zip(step.layers, state.activity, strict=True)]
         signals = list(broadcast_back(state.matrices, step, broadcast.error))
         pulse = kappa * state.pulse + 1.0
@@ -113,7 +118,7 @@ class SBD(Rule[SBDState]):
         batch = broadcast.error.shape[0]
         # w[t] sums to one over a sequence, so a sequence moves R by the momentum, whatever its length
         feedback = tuple(
-            broadcast.weight * b - sign * (per_row(z, b.shape[0]).t() @ broadcast.error) / batch
+            broadcast.weight * b - self.polarity * (per_row(z, b.shape[0]).t() @ broadcast.error) / batch
             for b, (z, _) in pairs
         )
         state = state._replace(moments=moments, activity=tuple(stages for _, stages in heard), pulse=pulse)

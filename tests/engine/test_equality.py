@@ -12,7 +12,7 @@ from neurofdfa.learner import Learner, adam
 from neurofdfa.loss import CrossEntropy, MeanSquaredError, SpikeCountError
 from neurofdfa.network import Network, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, FDFA, ReadoutOnly
+from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD, ReadoutOnly
 from neurofdfa.surrogate import ArcTan, Sigmoid, Triangular
 from neurofdfa.trace import PerSynapse
 
@@ -22,6 +22,25 @@ CASES: dict[str, dict[str, Any]] = {
     "dfa": {"rule": DFA()},
     "dkp": {"rule": DKP()},
     "readout-only": {"rule": ReadoutOnly()},
+    "drtp": {"rule": DRTP(), "chunk": 6, "threads": 2, "loss": CrossEntropy(8)},
+    "drtp, one sample, values, last step": {
+        "rule": DRTP(),
+        "batch": 1,
+        "values": True,
+        "loss": MeanSquaredError("last"),
+        "net": {"readout": "leaky", "recurrent": True},
+    },
+    "drtp, trace per synapse, rate target": {
+        "rule": DRTP(trace=PerSynapse(downstream=True)),
+        "net": {"neuron": SOFT, "readout": "leaky", "dropout": 0.3},
+        "rate": RateTarget(strength=0.5),
+    },
+    "sbd": {"rule": SBD(momentum=0.3), "chunk": 6, "threads": 2, "loss": CrossEntropy(8)},
+    "sbd, decorrelate, one sample, dropout": {
+        "rule": SBD(sign="decorrelate"),
+        "batch": 1,
+        "net": {"readout": "leaky", "dropout": 0.3, "recurrent": True},
+    },
     "fdfa": {"rule": FDFA(fraction=0.5)},
     "fdfa output kernel": {
         "rule": FDFA(kernel="output"),
@@ -176,7 +195,7 @@ def test_same_spikes_and_membranes(name: str) -> None:
             torch.testing.assert_close(layer.after.u, membranes[t], rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["fdfa", "dkp", "hard reset, synaptic filter, chunks"])
+@pytest.mark.parametrize("name", ["fdfa", "dkp", "drtp", "sbd", "hard reset, synaptic filter, chunks"])
 def test_single_precision_within_rounding(name: str) -> None:
     (_, gradients, _), (_, gradients2, _) = (
         train(CASES[name], torch.float32, kind, batches=0) for kind in (False, True)

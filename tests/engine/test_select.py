@@ -12,7 +12,7 @@ from neurofdfa.impairments import Impairments
 from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, FDFA
+from neurofdfa.signal import DFA, FDFA, SBD
 from neurofdfa.trace import PerNeuron, PerSynapse
 
 
@@ -42,6 +42,8 @@ def test_one_notice_when_it_falls_back() -> None:
     adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1))
     with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
         assert type(engine.learner(adaptive, DFA())) is Learner
+    with pytest.warns(UserWarning, match="no regularisers for sbd"):
+        assert type(engine.learner(network, SBD(power=0.1))) is Learner
     with pytest.warns(UserWarning, match="once per sequence"):
         engine.learner(network, FDFA(), update_every=2)
     with pytest.warns(UserWarning, match="drop is set: using the reference"):

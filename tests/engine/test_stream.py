@@ -13,7 +13,7 @@ from neurofdfa.learner import Learner, adam
 from neurofdfa.loss import CrossEntropy
 from neurofdfa.network import Network, feed_forward
 from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, FDFA
+from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD
 
 FAST = LIF(tau_mem=2e-3, tau_syn=1e-3)
 CASES: dict[str, dict[str, Any]] = {
@@ -27,6 +27,8 @@ CASES: dict[str, dict[str, Any]] = {
         "every": 2,
     },
     "values": {"rule": DFA(), "values": True},
+    "drtp": {"rule": DRTP()},
+    "sbd": {"rule": SBD(), "every": 3},
 }
 
 

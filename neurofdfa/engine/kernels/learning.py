@@ -24,6 +24,7 @@ from neurofdfa.engine.fields import (
     GAIN,
     GAIN_PITCH,
     GRADIENT,
+    HEARD,
     INPUT,
     INPUT_KIND,
     INPUT_SAMPLE,
@@ -72,7 +73,7 @@ def filter_errors(one, head, floats, consts, layer, slot, group, steps):
             here = to + (s * steps * kpad + first) * size
             pitch, carry = kpad * size, head[CARRY]
             if last:
-                source = head[ERRORS] + offset + (s * steps * kpad + first) * size
+                source = head[HEARD] + offset + (s * steps * kpad + first) * size
                 simd.backward_decay(ONE, one, (consts[KAPPA], here, source, pitch, steps, carry))
             elif head[DOWNSTREAM] != 0:
                 p = floats[layer + 1]
@@ -92,7 +93,7 @@ def panel_errors(lanes, one, head, table, floats, layer, slot, group, steps, fir
     pitch = len(lanes) * 16 * size
     samples, kpad, k = group_samples(head, group), head[KPAD], head[OUTPUTS]
     rows, errors = samples * steps, head[PANEL]
-    broadcast = head[ERRORS] if head[WHOLE_TRACE] == 0 else head[FILTERED_ERRORS]
+    broadcast = head[HEARD] if head[WHOLE_TRACE] == 0 else head[FILTERED_ERRORS]
     broadcast += slot * CAPACITY * kpad * size
     simd.product(
         lanes, one,

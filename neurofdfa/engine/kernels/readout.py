@@ -12,6 +12,7 @@ from neurofdfa.engine.fields import (
     CARRY,
     CORRECT,
     ERRORS,
+    HEARD,
     KAPPA,
     KPAD,
     LAYERS,
@@ -115,3 +116,21 @@ def read_out(one, head, consts, slot, group, start, steps):
             else:
                 loss += part * difference(one, head, consts, to, y, sample, now, simd.cast(one, weight))
     simd.store_f64(head[LOSS_SUM], simd.load_f64(head[LOSS_SUM]) + loss / head[BATCH])
+
+
+@part
+def tell_targets(one, head, consts, slot, group, start, steps):
+    """W y* of every row, for layers that are told the target in place of the error."""
+    size, k, kpad, kind = size_of(one), head[OUTPUTS], head[KPAD], head[TARGET_KIND]
+    for s in range(group_samples(head, group)):
+        sample = group * head[SAMPLES] + s
+        label = simd.load_i64(head[TARGET] + 8 * sample) if kind == 0 else 0
+        for t in range(steps):
+            part = consts[SHARE] if start + t >= head[LOSS_FROM] else 0.0
+            line = sample if kind == 1 else (start + t) * head[BATCH] + sample
+            to = head[HEARD] + (slot * CAPACITY + s * steps + t) * kpad * size
+            for c in range(k):
+                goal = one * (c == label)
+                if kind != 0:
+                    goal = simd.load_float(one, head[TARGET] + (line * k + c) * size)
+                simd.store_float(one, to + c * size, one * (goal * (part / head[BATCH])))

@@ -6,10 +6,12 @@ from neurofdfa.engine.compiled import jit, part
 from neurofdfa.engine.fields import (
     BY_ERROR,
     CHUNK,
+    ERRORS,
     FEEDBACK,
     FIRED,
     FIRED_PITCH,
     FLAGS,
+    HEARD,
     INPUT_KIND,
     KPAD,
     LAYERS,
@@ -27,7 +29,7 @@ from neurofdfa.engine.fields import (
 )  # fmt: skip
 from neurofdfa.engine.kernels.forward import forward_layer
 from neurofdfa.engine.kernels.learning import filter_errors, learn_layer, learn_readout
-from neurofdfa.engine.kernels.readout import forward_readout, read_out
+from neurofdfa.engine.kernels.readout import forward_readout, read_out, tell_targets
 from neurofdfa.engine.kernels.spikes import read_input
 from neurofdfa.engine.kernels.tangents import tangents
 from neurofdfa.engine.kernels.traces import keep_traces
@@ -58,6 +60,8 @@ def forward_block(one, head, table, floats, consts, fired, begin, groups, start,
     for slot in range(groups):
         forward_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)
         read_out(one, head, consts, slot, begin + slot, start, steps)
+        if head[HEARD] != head[ERRORS]:
+            tell_targets(one, head, consts, slot, begin + slot, start, steps)
         if probing:
             words = fired + slot * last * head[SAMPLES] * head[FIRED_PITCH]
             tangents(one, head, table, floats, consts, slot, begin + slot, start, steps, words)
