@@ -11,8 +11,8 @@ from neurofdfa.lab.statistics import paired
 def pairs(rows: Sequence[Row], keys: Sequence[str], varied: Sequence[str]) -> str:
     """Of the rows that differ in `keys` alone each minus each that is listed before it, by seed.
 
-    varied: settings that differ in the sweep; those that are not in `keys` name what the two rows share, and
-    of `keys` the first names the rows. Means ± half of the 95 % t interval of the difference, in points.
+    varied: settings that differ in the sweep; those that are not in `keys` name what two rows share, those
+    in `keys` that are words the rows. Means ± half of the 95 % t interval of the difference, in points.
     """
     shared = [key for key in varied if key not in keys]
     groups: dict[str, list[Row]] = {}
@@ -20,24 +20,26 @@ def pairs(rows: Sequence[Row], keys: Sequence[str], varied: Sequence[str]) -> st
         held = json.dumps([row["settings"].get(key) for key in shared])
         groups.setdefault(held, []).append(row)
     found = [
-        [*(setting(second, key) for key in shared), *_difference(first, second, keys[0])]
+        [*(setting(second, key) for key in shared), *_difference(first, second, keys)]
         for group in groups.values()
         for first, second in combinations(group, 2)
     ]
     return lines([[*shared, f"{keys[0]}, paired", "validation", "test", "seeds"], *found])
 
 
-def _difference(first: Row, second: Row, key: str) -> list[str]:
+def _difference(first: Row, second: Row, keys: Sequence[str]) -> list[str]:
     found = [
         paired(_by_seed(second, f"{split}_accuracy"), _by_seed(first, f"{split}_accuracy"))
         for split in ("validation", "test")
     ]
     cells = ["–" if one is None else share(one.mean, one.ci95) for one in found]
-    return [
-        f"{setting(second, key)} − {setting(first, key)}",
-        *cells,
-        str(0 if found[0] is None else found[0].n),
-    ]
+    seeds = 0 if found[0] is None else found[0].n
+    return [f"{_words(second, keys)} − {_words(first, keys)}", *cells, str(seeds)]
+
+
+def _words(row: Row, keys: Sequence[str]) -> str:
+    values = [row["settings"].get(key) for key in keys]
+    return " ".join(value for value in values if isinstance(value, str)) or setting(row, keys[0])
 
 
 def _by_seed(row: Row, accuracy: str) -> dict[int, float]:
