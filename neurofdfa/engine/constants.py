@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa.engine import fields as f
-from neurofdfa.engine.support import SURROGATE_KINDS
+from neurofdfa.engine.support import SURROGATE_KINDS, spiking_layers
 from neurofdfa.engine.tables import Frame
 from neurofdfa.network import Network
 from neurofdfa.signal.fdfa import FDFA
@@ -71,7 +71,7 @@ def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> No
     moves = frame.numbers(int(head[f.TRANSITIONS]), (count + 2, 3, 3))
     ones = frame.numbers(int(head[f.ONES]), (count + 2, int(head[f.CHUNKS]), 3))
     floats[0, f.SCALE] = 1.0 / (1.0 - network.input_dropout) if dropout else 1.0
-    for index, layer in enumerate(network.hidden, 1):
+    for index, layer in enumerate(spiking_layers(network), 1):
         lif, row = layer.neuron, floats[index]
         soft = lif.reset == "soft"
         row[f.ALPHA], row[f.BETA], row[f.THETA] = lif.alpha, lif.beta, lif.v_threshold
@@ -85,8 +85,9 @@ def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> No
         pulses[index], moves[index] = responses(decays, chunk)
         if layer.synapse.bias is not None:
             ones[index] = ones_trace(decays, steps, chunk)
-    ones[count + 1] = ones_trace((kappa, 0.0, 0.0), steps, chunk)
-    pulses[count + 1], moves[count + 1] = responses((kappa, 0.0, 0.0), chunk)
+    if network.readout.population is None:
+        ones[count + 1] = ones_trace((kappa, 0.0, 0.0), steps, chunk)
+    pulses[0], moves[0] = responses((kappa, 0.0, 0.0), chunk)
     head[f.MEAN_SCORE] = network.readout.decode == "mean"
 
 

@@ -63,6 +63,10 @@ class Execution:
             Packed(synapse.weight, transposed=True, grid=synapse.grid, narrow=index == len(self.hidden))
             for index, synapse in enumerate(self.synapses)
         ]
+        spiking = network.readout.population is not None
+        eye = torch.eye(network.n_out, dtype=self.dtype)
+        self.own_errors = Packed(eye, transposed=True, narrow=True) if spiking else None
+        """What a spiking readout learns through: it is told its own errors."""
         self.biases = [
             None if synapse.bias is None else Packed(synapse.bias, transposed=False)
             for synapse in self.synapses
@@ -132,6 +136,8 @@ class Execution:
                     row[f.GRADIENT] = gradients.address(synapse.weight, worker)
                     if synapse.bias is not None:
                         row[f.BIAS_GRADIENT] = gradients.address(synapse.bias, worker)
+            if gradients is not None and self.own_errors is not None:
+                frame.table[-1, f.FEEDBACK] = self.own_errors.address
             for index, own in enumerate(self.recurrent, 1):
                 row = frame.table[index]
                 if own is not None:
@@ -251,6 +257,8 @@ def _parts(network: Network) -> list[Any]:
     """What tables and copies are made from, and what they cannot express."""
     readout = network.readout
     parts: list[Any] = [readout.population, readout.synapse.weight, readout.synapse.delay]
+    if readout.population is not None:
+        parts.append(readout.population.neuron)
     for layer in network.hidden:
         synapse = layer.synapse
         parts += (synapse.weight, synapse.delay, synapse.grid, layer.neuron, layer.time_constants)

@@ -114,7 +114,7 @@ FLOAT_FIELDS = 10
     RECORD_Y,  # [T, B, k] or 0
     FLAGS,  # [0]: an input was neither 0 nor 1; [1 + l]: spikes; [33 + l]: ψ = 0; [65]: input events
     LOSS_SUM,  # float64
-    RESPONSES,  # float64 [H + 2, 3, CAPACITY]: impulse responses of the trace stages κ, β, α
+    RESPONSES,  # float64 [H + 2, 3, CAPACITY]: impulse responses of the trace stages κ, β, α; row 0: κ alone
     TRANSITIONS,  # float64 [H + 2, 3, 3]: start of a chunk → its end
     ONES,  # float64 [H + 2, CHUNKS, 3]: stages of the trace of a constant 1 at each chunk's start
     PROBE_WEIGHTS,  # float64 [H, T]
@@ -131,9 +131,11 @@ FLOAT_FIELDS = 10
     DOWNSTREAM,  # 1: which the decays of the layers above filter, too
     FILTERED_ERRORS,  # [slot, row, KPAD]: errors as they reach a layer's spikes
     FIRED_PITCH,  # bytes of a sample's words in what FIRED was before the chunk
-    HEARD,  # [slot, row, KPAD]: what hidden layers are told, ERRORS or targets
-) = range(62)
-GLOBAL_FIELDS = 62
+    HEARD,  # [slot, row, KPAD]: what hidden layers are told, ERRORS unless TELLS says otherwise
+    TELLS,  # 0: errors, 1: targets, 2: errors times ψ of a spiking readout
+    TOP,  # rows of spiking neurons: H, or H + 1 with a spiking readout
+) = range(64)
+GLOBAL_FIELDS = 64
 INPUT_EVENTS = 65
 """Place in FLAGS."""
 

@@ -65,12 +65,17 @@ def _run(execution: Execution, x: Tensor | Events, *, spikes: bool, membranes: b
     y = torch.empty(steps, batch, network.n_out, dtype=execution.dtype)
     fired = _give(work, execution, f.RECORD, spikes, torch.uint8, x)
     seen = _give(work, execution, f.MEMBRANE, membranes, execution.dtype, x)
+    output = None
+    if spikes and network.readout.population is not None:
+        output = torch.empty(steps, batch, network.n_out, dtype=torch.uint8)
     for frame in work.frames:
         frame.head[f.RECORD_Y] = y.data_ptr()
+        frame.table[-1, f.RECORD] = 0 if output is None else output.data_ptr()
     execution.bind(work, None)
     _execute(execution, work, x)
     execution.settle(work)
-    return Membranes(Trajectory(y, tuple(s.to(execution.dtype) for s in fired), None), seen)
+    sent = None if output is None else output.to(execution.dtype)
+    return Membranes(Trajectory(y, tuple(s.to(execution.dtype) for s in fired), sent), seen)
 
 
 def _execute(execution: Execution, work: Work, x: Tensor | Events) -> None:

@@ -12,6 +12,7 @@ from neurofdfa.network import Network
 from neurofdfa.signal.dfa import DFA
 from neurofdfa.signal.dkp import DKP
 from neurofdfa.signal.drtp import DRTP
+from neurofdfa.signal.e_prop import EProp
 from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
@@ -26,13 +27,25 @@ RULE_KINDS: dict[type[Any], str] = {
     ReadoutOnly: "none",
     DFA: "broadcast",
     DRTP: "target",
+    EProp: "broadcast",
     DKP: "dkp",
     SBD: "dkp",
     FDFA: "fdfa",
 }
-"""As in `neurofdfa.engine.teaching`."""
+"""As in `neurofdfa.engine.teaching`, for rules as `executed` names them."""
 WIDEST = 8192
 DEEPEST = 8
+
+
+def spiking_layers(network: Network) -> tuple[SpikingLayer, ...]:
+    """The hidden layers, and the readout's neurons where it has some."""
+    population = network.readout.population
+    return network.hidden if population is None else (*network.hidden, population)
+
+
+def executed(rule: Rule[Any]) -> Rule[Any]:
+    """The rule whose computation this is: e-prop with random or learnt feedback is DFA or FDFA."""
+    return rule.origin if isinstance(rule, EProp) and rule.feedback != "symmetric" else rule
 
 
 def why_not_network(network: Network) -> str | None:
@@ -42,15 +55,13 @@ def why_not_network(network: Network) -> str | None:
         return f"the event engine runs on the CPU and the network is on {weight.device}"
     if weight.dtype not in (torch.float32, torch.float64):
         return f"the event engine computes in float32 or float64 and the weights are {weight.dtype}"
-    if network.readout.population is not None:
-        return "the event engine has no spiking readout"
     for synapse in (*(layer.synapse for layer in network.hidden), network.readout.synapse):
         if synapse.delay is not None:
             return "the event engine has no delays"
         if type(synapse) is not Dense or synapse.pool is not None:
             kind = "pools" if type(synapse) is Dense else "convolutions"
             return f"the event engine has dense layers only, no {kind}"
-    for layer in network.hidden:
+    for layer in spiking_layers(network):
         if type(layer) is not SpikingLayer:
             return f"the event engine does not know the layer {type(layer).__name__}"
         if not layer.plain:
@@ -71,10 +82,13 @@ def why_not_rule(
     impairments: Impairments | None = None,
 ) -> str | None:
     """Why the engine cannot train this network with these options, or None if it can."""
+    rule = executed(rule)
     if type(rule) not in RULE_KINDS:
         return f"the event engine does not execute the rule '{rule.name}'"
     if isinstance(rule, SBD) and (rule.power or rule.decorrelation):
         return "the event engine has no regularisers for sbd (power, decorrelation)"
+    if type(rule) is EProp and any(layer.dropout for layer in network.hidden[1:]):
+        return "the event engine has no symmetric feedback through layers with dropout"
     if impairments is not None and impairments.active:
         return f"the event engine impairs nothing and {impairments.active[0]} is set"
     if reason := _why_not_trace(network, rule.trace):
@@ -83,7 +97,7 @@ def why_not_rule(
         return f"the event engine does not know the loss {type(loss).__name__}"
     if update_every is not None:
         return "the event engine updates weights once per sequence (update_every=None)"
-    attached = any(layer.neuron.reset_gradient == "attached" for layer in network.hidden)
+    attached = any(layer.neuron.reset_gradient == "attached" for layer in spiking_layers(network))
     if type(rule) is FDFA and attached:
         return "the event engine has no tangents through an attached reset"
     if type(rule) is FDFA and any(layer.recurrent is not None and layer.dropout for layer in network.hidden):
@@ -102,7 +116,7 @@ def _why_not_trace(network: Network, trace: Any) -> str | None:
     elif type(trace) is not PerSynapse:
         return f"the event engine does not execute the trace {type(trace).__name__}"
     elif not trace.filtered or any(
-        x.neuron.reset != "soft" or x.neuron.reset_gradient == "attached" for x in network.hidden
+        x.neuron.reset != "soft" or x.neuron.reset_gradient == "attached" for x in spiking_layers(network)
     ):
         return (
             "the event engine has a trace per synapse, filtered by the readout, for soft detached resets only"

@@ -138,6 +138,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     """The tables of one thread. Addresses of tensors (weights, input, target) are filled in later."""
     layers, k = network.hidden, network.n_out
     count, kpad = len(layers), padded(network.n_out)
+    population = network.readout.population
+    top = count if population is None else count + 1
     widths = [padded(network.n_in), *(padded(layer.n) for layer in layers), kpad]
     steps, samples, groups, slots = cut(shape, chunk, widths)
     ends = parts(groups, -(-shape.probed // samples), shape.workers)
@@ -145,6 +147,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     size, chunks = shape.size, -(-shape.steps // steps)
     rows = f.CAPACITY + 1
     head = np.zeros(f.GLOBAL_FIELDS, np.int64)
+    head[f.TOP] = top
     table = np.zeros((count + 2, f.LAYER_FIELDS), np.int64)
     arena = Arena()
     fixups: list[tuple[Ints, int, int]] = []
@@ -156,8 +159,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         row = table[index]
         row[f.N] = network.n_in if index == 0 else k if index == count + 1 else layers[index - 1].n
         row[f.WIDTH] = widths[index]
-        row[f.WIDE], row[f.PANELS] = panels(int(row[f.N]))
-        if index <= count:
+        row[f.WIDE], row[f.PANELS] = (0, kpad // 16) if index > count else panels(int(row[f.N]))
+        if index <= top:
             place(row, f.EVENTS, slots * (widths[index] * f.CAPACITY + 64) * 4)
             place(row, f.STARTS, slots * (f.CAPACITY + 1) * 4)
             if shape.learn:
@@ -168,13 +171,16 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         if layer.recurrent is not None:
             place(table[index], f.OWN_LISTS, slots * widths[index] * f.CAPACITY)
             place(table[index], f.OWN_TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
+    if population is not None:
+        _place_population(place, table[-1], shape, slots, rows)
     place(head, f.PANEL, rows * 64 * size)
     place(head, f.ZEROS, 64 * size)
     if any(layer.recurrent is not None for layer in layers):
         place(head, f.RECURRENT_DRIVE, max(widths[1:-1]) * rows * size)
     for column in (f.ERRORS, f.FILTERED_ERRORS):
         place(head, column, slots * f.CAPACITY * kpad * size)
-    if shape.feedback == "target":
+    head[f.TELLS] = {"target": 1, "delta": 2}.get(shape.feedback, 0)
+    if head[f.TELLS]:
         place(head, f.HEARD, slots * f.CAPACITY * kpad * size)
     for column in (f.OUTPUT, f.FILTERED, f.OBSERVED, f.WEIGHTED):
         place(head, column, rows * kpad * size)
@@ -194,7 +200,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         for index in range(1, count + 1):
             place(table[index], f.PROBE, widths[index] * rows * size)
     head[f.FIRED_PITCH] = 8 * int(table[:, f.PANELS].max())
-    fired = arena.reserve(slots * count * samples * int(head[f.FIRED_PITCH]) if shape.probed else 8)
+    fired = arena.reserve(slots * top * samples * int(head[f.FIRED_PITCH]) if shape.probed else 8)
     zeroed = arena.size
     _place_states(place, head, table, layers, shape, slots * samples, widths, chunks)
     head[f.ZEROED_BYTES] = arena.size - zeroed
@@ -212,8 +218,9 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     floats = np.zeros((count + 2, f.FLOAT_FIELDS))
     frame = Frame(arena, head, table, floats, start + fired, mine, size, flags, loss)
     kind = np.float32 if size == 4 else np.float64
-    for index in range(1, count + 1):
+    for index in range(1, top + 1):
         frame.numbers(int(table[index, f.ONES_ROW]), (widths[index],), kind).fill(1)
+    table[-1, f.GAIN] = table[-1, f.ONES_ROW]
     return frame
 
 
@@ -233,6 +240,18 @@ def _place_layer(
     place(row, f.ONES_ROW, width * size)
 
 
+def _place_population(place: Place, row: Ints, shape: Shape, slots: int, rows: int) -> None:
+    """A spiking readout is one layer more, that nobody regulates or probes."""
+    width, size = int(row[f.WIDTH]), shape.size
+    place(row, f.SPIKES, slots * int(row[f.PANELS]) * f.CAPACITY * 8 + 64)
+    if shape.learn:
+        place(row, f.PSI, slots * width * f.CAPACITY * size)
+    if shape.probed:
+        place(row, f.PROBE, rows * width * size)
+    place(row, f.EXTRA, width * size)
+    place(row, f.ONES_ROW, width * size)
+
+
 def _place_states(
     place: Place,
     head: Ints,
@@ -248,17 +267,27 @@ def _place_states(
     if shape.probed:
         place(head, f.TANGENT_OUTPUT_STATE, places * kpad * size)
     carried = shape.learn and chunks > 1
+    spiking = int(head[f.TOP]) > count
+    if spiking:
+        _place_neurons(place, table[-1], shape, places, kpad)
+        if carried:
+            place(table[-1], f.TRACES, places * 3 * widths[-2] * size)
     for index, layer in enumerate(layers, 1):
         row, width = table[index], widths[index]
-        place(row, f.STATE, places * width * 2 * size)
-        place(row, f.FIRED, places * int(row[f.PANELS]) * 8)
+        _place_neurons(place, row, shape, places, width)
         if carried and shape.feedback != "none":
             place(row, f.TRACES, places * 3 * widths[index - 1] * size)
             if layer.recurrent is not None:
                 place(row, f.OWN_TRACES, places * 4 * width * size)
-        if carried and (index == count or shape.feedback == "dkp"):
+        if carried and ((index == count and not spiking) or shape.feedback == "dkp"):
             place(row, f.PLAIN_TRACES, places * width * size)
         if shape.probed:
-            place(row, f.TANGENT_STATE, places * width * 2 * size)
-            place(row, f.TANGENT_SENT, places * width * size)
             place(row, f.NOISE_STATE, max(1, shape.stages[index - 1]) * places * width * size)
+
+
+def _place_neurons(place: Place, row: Ints, shape: Shape, places: int, width: int) -> None:
+    place(row, f.STATE, places * width * 2 * shape.size)
+    place(row, f.FIRED, places * int(row[f.PANELS]) * 8)
+    if shape.probed:
+        place(row, f.TANGENT_STATE, places * width * 2 * shape.size)
+        place(row, f.TANGENT_SENT, places * width * shape.size)

@@ -16,11 +16,13 @@ from neurofdfa.engine.given import point_at_probes
 from neurofdfa.engine.optimizer import even, running_average
 from neurofdfa.engine.parameters import Gradients, Packed
 from neurofdfa.engine.relevance import give_relevance, seen_errors
-from neurofdfa.engine.support import RULE_KINDS
+from neurofdfa.engine.support import RULE_KINDS, executed
 from neurofdfa.network import Network
+from neurofdfa.signal.e_prop import EProp
 from neurofdfa.signal.fdfa import FDFA
 from neurofdfa.signal.interface import Rule
 from neurofdfa.signal.sbd import SBD
+from neurofdfa.signal.spatial import synapses_above
 from neurofdfa.team import Share
 from neurofdfa.trace import PerSynapse
 
@@ -31,19 +33,25 @@ class Teaching:
     """A rule as the kernels see it. State of the rule is handed in and out, as everywhere.
 
     kind: "none" (no signal for hidden layers), "broadcast" (the error, through fixed matrices), "target" (the
-    target in its place), "dkp" (matrices learn from the outer product of activity and error) or "fdfa"
-    (from probes).
+    target in its place), "delta" (the error times ψ of a spiking readout), "dkp" (matrices learn from the
+    outer product of activity and error) or "fdfa" (from probes).
     """
 
     def __init__(self, network: Network, rule: Rule[Any], state: Any, probes: Probes) -> None:
-        self.network, self.rule, self.probes = network, rule, probes
-        self.kind = RULE_KINDS[type(rule)]
+        self.network, self.rule, self.probes = network, executed(rule), probes
+        self.symmetric = isinstance(self.rule, EProp)
+        """Whether the matrices are the network's own weights."""
+        self.kind = RULE_KINDS[type(self.rule)]
+        if self.symmetric and network.readout.population is not None:
+            self.kind = "delta"
         self.matrices: tuple[Tensor, ...] = () if self.kind == "none" else state.matrices
+        if self.symmetric:
+            self.matrices = tuple(b.clone(memory_format=torch.contiguous_format) for b in self._paths())
         self.copies = [Packed(b, transposed=True) for b in self.matrices]
         self.stages: tuple[int, ...] = ()
         """Decays of the noise trace per layer."""
-        if isinstance(rule, FDFA):
-            self.stages = tuple(sum(1 for d in kernel if d) for kernel in rule.kernels(network))
+        if isinstance(self.rule, FDFA):
+            self.stages = tuple(sum(1 for d in kernel if d) for kernel in self.rule.kernels(network))
         self.whole_trace = isinstance(rule.trace, PerSynapse)
         """A trace per synapse; sequences longer than a chunk run the reference."""
         self.counted: Tensor | None = None
@@ -83,9 +91,22 @@ class Teaching:
                 frame.table[index, f.FEEDBACK_GRADIENT] = gradient.address(b, worker)
 
     def refresh(self) -> None:
-        """Bring the copies of the feedback up to date."""
+        """Bring the feedback, where it is the network's own weights, and its copies up to date."""
+        if self.symmetric:
+            for b, path in zip(self.matrices, self._paths(), strict=True):
+                b.copy_(path)
         for kept in self.copies:
             kept.refresh()
+
+    @torch.no_grad()
+    def _paths(self) -> tuple[Tensor, ...]:
+        """The weights from every layer to the outputs, `[n, k]`, as symmetric e-prop takes them."""
+        weight = self.network.readout.synapse.weight
+        path, found = torch.eye(self.network.n_out, dtype=weight.dtype), list[Tensor]()
+        for synapse in reversed(synapses_above(self.network)):
+            path = synapse.back(path)
+            found.append(path.t())
+        return tuple(reversed(found))
 
     def give_probes(
         self,

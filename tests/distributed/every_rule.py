@@ -44,6 +44,7 @@ PLAIN = [
     Case("weight-forward-gradient", {"shared": True}),
     Case("guided-forward-gradient", {"guess": "random", "target": "local"}),
     Case("bptt", {"window": 4}),
+    Case("e-prop", {"feedback": "learnt", "trace": PerNeuron()}, kind="events"),
     *(Case(name, kind="events") for name in ("fdfa", "dfa", "dkp", "drtp", "sbd", "readout-only")),
     Case("fdfa", {"fraction": 0.2, "every": 2}, kind="events"),
     Case("fdfa", {"probe": "gaussian"}, kind="events"),

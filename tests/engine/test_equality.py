@@ -12,9 +12,9 @@ from neurofdfa.learner import Learner, adam
 from neurofdfa.loss import CrossEntropy, MeanSquaredError, SpikeCountError
 from neurofdfa.network import Network, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD, ReadoutOnly
+from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
 from neurofdfa.surrogate import ArcTan, Sigmoid, Triangular
-from neurofdfa.trace import PerSynapse
+from neurofdfa.trace import PerNeuron, PerSynapse
 
 HARD = LIF(reset="hard", tau_syn=3e-3)
 SOFT = LIF(reset="soft", tau_syn=3e-3)
@@ -118,7 +118,68 @@ CASES: dict[str, dict[str, Any]] = {
         "rate": RateTarget(strength=0.5),
         "threads": 2,
     },
-    "no filter in the trace": {"rule": "unfiltered", "net": {"readout": "leaky"}, "chunk": 6},
+    "spiking readout": {
+        "rule": FDFA(fraction=0.5),
+        "net": {"readout": "spike-count", "neuron": SOFT, "bias": True, "dropout": 0.3},
+        "rate": RateTarget(strength=0.5),
+        "chunk": 6,
+        "threads": 2,
+    },
+    "spiking readout, output kernel, weighted by error, many outputs": {
+        "rule": FDFA(kernel="output", weighting="error"),
+        "net": {"readout": "spike-count", "neuron": HARD, "recurrent": True},
+        "outputs": 37,
+    },
+    "spiking readout, dkp, one sample": {
+        "rule": DKP(),
+        "net": {"readout": "spike-count", "neuron": HARD},
+        "loss": SpikeCountError(),
+        "batch": 1,
+        "chunk": 6,
+    },
+    "spiking readout, readout-only": {"rule": ReadoutOnly(), "net": {"readout": "spike-count"}, "chunk": 1},
+    "spiking readout, drtp, no filter": {
+        "rule": DRTP(trace=PerNeuron(filtered=False)),
+        "net": {"readout": "spike-count", "neuron": SOFT},
+        "chunk": 6,
+    },
+    "spiking readout, drtp, trace filtered downstream": {
+        "rule": DRTP(trace=PerSynapse(downstream=True)),
+        "net": {"readout": "spike-count", "neuron": SOFT, "bias": True},
+    },
+    "spiking readout, trace filtered downstream": {
+        "rule": SBD(trace=PerSynapse(downstream=True)),
+        "net": {"readout": "spike-count", "neuron": SOFT, "bias": True},
+        "threads": 2,
+    },
+    "e-prop": {"rule": EProp(), "net": {"neuron": SOFT, "readout": "leaky", "recurrent": True}},
+    "e-prop, learnt feedback": {
+        "rule": EProp(feedback="learnt", fraction=0.5),
+        "net": {"neuron": SOFT, "readout": "leaky"},
+        "threads": 2,
+    },
+    "e-prop, symmetric feedback, too long": {
+        "rule": EProp(feedback="symmetric"),
+        "net": {"neuron": SOFT},
+        "chunk": 6,
+    },
+    "e-prop, symmetric feedback, quantised weights": {
+        "rule": EProp(feedback="symmetric"),
+        "hidden": (40, 33, 20),
+        "net": {"neuron": SOFT, "readout": "leaky", "weight_bits": 4},
+        "rate": RateTarget(strength=0.5),
+    },
+    "e-prop, symmetric feedback, spiking readout, one sample": {
+        "rule": EProp(feedback="symmetric", trace=PerNeuron()),
+        "net": {"neuron": HARD, "readout": "spike-count"},
+        "chunk": 6,
+        "batch": 1,
+    },
+    "no filter in the trace": {
+        "rule": DFA(trace=PerNeuron(filtered=False)),
+        "net": {"readout": "leaky"},
+        "chunk": 6,
+    },
 }
 
 
@@ -126,26 +187,25 @@ def build(case: dict[str, Any], dtype: torch.dtype) -> tuple[Network, torch.Tens
     steps, batch = case.get("steps", 20), case.get("batch", 6)
     g = torch.Generator().manual_seed(1)
     x = (torch.rand(steps, batch, 50, generator=g) < case.get("density", 0.15)).to(dtype)
-    network = feed_forward(50, case.get("hidden", (40, 70)), 7, **case.get("net", {})).to(dtype)
+    outputs = case.get("outputs", 7)
+    network = feed_forward(50, case.get("hidden", (40, 70)), outputs, **case.get("net", {})).to(dtype)
     scale_to_rate(network, (torch.rand(steps, batch, 50, generator=g) < 0.15).to(dtype), 0.1, rounds=6)
     for layer in network.hidden:
         if layer.synapse.bias is not None:
             torch.nn.init.uniform_(layer.synapse.bias, -0.05, 0.05, generator=g)
     if case.get("analogue"):
         x = x * torch.rand(x.shape, generator=g).to(dtype)
-    target = torch.randint(0, 7, (batch,), generator=g)
+    if network.readout.population is not None:
+        network.readout.synapse.weight.data.mul_(15)  # or no output ever spikes
+    target = torch.randint(0, outputs, (batch,), generator=g)
     if case.get("values"):
-        target = torch.rand(steps, batch, 7, generator=g).to(dtype)
+        target = torch.rand(steps, batch, outputs, generator=g).to(dtype)
     return network, x, target
 
 
 def train(case: dict[str, Any], dtype: torch.dtype, events: bool, batches: int = 3) -> tuple[Any, ...]:
     network, x, target = build(case, dtype)
     rule = case["rule"]
-    if rule == "unfiltered":
-        from neurofdfa.trace import PerNeuron
-
-        rule = DFA(trace=PerNeuron(filtered=False))
     options = {"loss": case.get("loss"), "rate_target": case.get("rate")}
     options["generator"] = torch.Generator().manual_seed(3)
     if events:
@@ -181,7 +241,8 @@ def test_same_numbers_in_double_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["fdfa", "hard reset, synaptic filter, chunks", "recurrent", "three odd layers"]
+    "name",
+    ["fdfa", "hard reset, synaptic filter, chunks", "recurrent", "three odd layers", "spiking readout"],
 )
 def test_same_spikes_and_membranes(name: str) -> None:
     network, x, _ = build(CASES[name], torch.float64)
@@ -189,13 +250,18 @@ def test_same_spikes_and_membranes(name: str) -> None:
     for a, b in zip(expected.spikes, seen.trajectory.spikes, strict=True):
         assert torch.equal(a, b)
         assert 0 < float(a.mean()) < 1
+    if expected.readout_spikes is not None and seen.trajectory.readout_spikes is not None:
+        assert torch.equal(expected.readout_spikes, seen.trajectory.readout_spikes)
+        assert 0 < float(expected.readout_spikes.mean()) < 1
     torch.testing.assert_close(expected.y, seen.trajectory.y, rtol=1e-11, atol=1e-12)
     for t, step in enumerate(network.steps(x)):
         for layer, membranes in zip(step.layers, seen.membranes, strict=True):
             torch.testing.assert_close(layer.after.u, membranes[t], rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["fdfa", "dkp", "drtp", "sbd", "hard reset, synaptic filter, chunks"])
+@pytest.mark.parametrize(
+    "name", ["fdfa", "dkp", "drtp", "sbd", "spiking readout", "hard reset, synaptic filter, chunks"]
+)
 def test_single_precision_within_rounding(name: str) -> None:
     (_, gradients, _), (_, gradients2, _) = (
         train(CASES[name], torch.float32, kind, batches=0) for kind in (False, True)

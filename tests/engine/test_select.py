@@ -12,7 +12,7 @@ from neurofdfa.impairments import Impairments
 from neurofdfa.learner import Learner
 from neurofdfa.network import feed_forward
 from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, FDFA, SBD
+from neurofdfa.signal import DFA, FDFA, SBD, STLLR, EProp
 from neurofdfa.trace import PerNeuron, PerSynapse
 
 
@@ -42,6 +42,11 @@ def test_one_notice_when_it_falls_back() -> None:
     adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1))
     with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
         assert type(engine.learner(adaptive, DFA())) is Learner
+    with pytest.warns(UserWarning, match="the rule 's-tllr'"):
+        assert type(engine.learner(network, STLLR(feedback="random"))) is Learner
+    dropped = feed_forward(8, [16, 16], 3, dropout=0.1)
+    with pytest.warns(UserWarning, match="no symmetric feedback through layers with dropout"):
+        assert type(engine.learner(dropped, EProp(feedback="symmetric"))) is Learner
     with pytest.warns(UserWarning, match="no regularisers for sbd"):
         assert type(engine.learner(network, SBD(power=0.1))) is Learner
     with pytest.warns(UserWarning, match="once per sequence"):

@@ -13,7 +13,8 @@ from neurofdfa.learner import Learner, adam
 from neurofdfa.loss import CrossEntropy
 from neurofdfa.network import Network, feed_forward
 from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD
+from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD, EProp
+from neurofdfa.trace import PerNeuron
 
 FAST = LIF(tau_mem=2e-3, tau_syn=1e-3)
 CASES: dict[str, dict[str, Any]] = {
@@ -29,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "values": {"rule": DFA(), "values": True},
     "drtp": {"rule": DRTP()},
     "sbd": {"rule": SBD(), "every": 3},
+    "e-prop, symmetric feedback": {"rule": EProp(feedback="symmetric", trace=PerNeuron()), "every": 2},
 }
 
 

@@ -47,6 +47,7 @@ from neurofdfa.engine.fields import (
     SAMPLES,
     SCALE,
     TALLY,
+    TOP,
     TRACE_KAPPA,
     TRACES,
     WHOLE_TRACE,
@@ -67,19 +68,21 @@ def filter_errors(one, head, floats, consts, layer, slot, group, steps):
     """
     size, kpad = size_of(one), head[KPAD]
     offset = slot * CAPACITY * kpad * size
-    to, last = head[FILTERED_ERRORS] + offset, layer == head[LAYERS]
+    to, top = head[FILTERED_ERRORS] + offset, layer == head[TOP]
+    told = head[ERRORS] if layer > head[LAYERS] else head[HEARD]
+    fresh = top or (layer == head[LAYERS] and told != head[ERRORS])
     for s in range(group_samples(head, group)):
         for first in range(0, kpad, 16):
             here = to + (s * steps * kpad + first) * size
             pitch, carry = kpad * size, head[CARRY]
-            if last:
-                source = head[HEARD] + offset + (s * steps * kpad + first) * size
+            if fresh:
+                source = told + offset + (s * steps * kpad + first) * size
                 simd.backward_decay(ONE, one, (consts[KAPPA], here, source, pitch, steps, carry))
-            elif head[DOWNSTREAM] != 0:
+            if not top and head[DOWNSTREAM] != 0:
                 p = floats[layer + 1]
                 simd.backward_decay(ONE, one, (p[BETA], here, here, pitch, steps, carry))
                 simd.backward_decay(ONE, one, (p[ALPHA], here, here, pitch, steps, carry))
-    if not last and head[DOWNSTREAM] != 0:
+    if not top and head[DOWNSTREAM] != 0:
         gain = one * ((1.0 - floats[layer + 1, BETA]) * (1.0 - floats[layer + 1, ALPHA]))
         for k in range(group_samples(head, group) * steps * kpad):
             place = to + k * size
@@ -93,7 +96,9 @@ def panel_errors(lanes, one, head, table, floats, layer, slot, group, steps, fir
     pitch = len(lanes) * 16 * size
     samples, kpad, k = group_samples(head, group), head[KPAD], head[OUTPUTS]
     rows, errors = samples * steps, head[PANEL]
-    broadcast = head[HEARD] if head[WHOLE_TRACE] == 0 else head[FILTERED_ERRORS]
+    broadcast = head[ERRORS] if layer > head[LAYERS] else head[HEARD]
+    if head[WHOLE_TRACE] != 0:
+        broadcast = head[FILTERED_ERRORS]
     broadcast += slot * CAPACITY * kpad * size
     simd.product(
         lanes, one,
@@ -260,8 +265,11 @@ def learn_readout_bias(one, head, table, consts, samples, start, steps):
 
 @part
 def learn_readout(one, head, table, floats, consts, slot, group, start, steps):
-    """Gradients that need the κ-filtered error: of the readout, and of DKP's feedback."""
+    """Gradients that need the κ-filtered error: of a readout without spikes, and of DKP's feedback."""
     size, kpad, last = size_of(one), head[KPAD], head[LAYERS]
+    spiking = head[TOP] > last  # it learns like a hidden layer
+    if spiking and head[DKP] == 0:
+        return
     samples = group_samples(head, group)
     errors = head[ERRORS] + slot * CAPACITY * kpad * size
     for s in range(samples):
@@ -271,9 +279,11 @@ def learn_readout(one, head, table, floats, consts, slot, group, start, steps):
                 ONE, one,
                 (consts[KAPPA], head[FILTERED] + offset, errors + offset, kpad * size, steps, head[CARRY]),
             )  # fmt: skip
-    if table[last + 1, BIAS_GRADIENT] != 0:
-        learn_readout_bias(one, head, table, consts, samples, start, steps)
-    learn_outer(one, head, table, floats, consts, last, table[last + 1, GRADIENT], slot, group, start, steps)
+    if not spiking:
+        if table[last + 1, BIAS_GRADIENT] != 0:
+            learn_readout_bias(one, head, table, consts, samples, start, steps)
+        to = table[last + 1, GRADIENT]
+        learn_outer(one, head, table, floats, consts, last, to, slot, group, start, steps)
     if head[DKP] != 0:
         for layer in range(1, last + 1):
             learn_outer(

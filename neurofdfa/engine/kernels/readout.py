@@ -24,14 +24,19 @@ from neurofdfa.engine.fields import (
     OUTPUT,
     OUTPUT_STATE,
     OUTPUTS,
+    PANELS,
+    PSI,
     RECORD_Y,
     SAMPLES,
     SCORES,
     SCORES_FROM,
     SHARE,
+    SPIKES,
     TARGET,
     TARGET_KIND,
+    TOP,
     WEIGHT,
+    WIDTH,
     WRONG,
     ZEROS,
     N,
@@ -41,16 +46,31 @@ from neurofdfa.engine.kernels.layout import ONE, group_samples, size_of
 
 
 @part
+def copy_spikes(one, head, table, slot, rows, first, to, pitch):
+    """to[row] ← spikes of sixteen of the readout's neurons, as 0 and 1."""
+    size, layer = size_of(one), head[LAYERS] + 1
+    words = table[layer, SPIKES] + (slot * table[layer, PANELS] + first // 16) * CAPACITY * 8
+    for row in range(rows):
+        bits = simd.load_i64(words + 8 * row)
+        for c in range(16):
+            simd.store_float(one, to + row * pitch + c * size, one * ((bits >> c) & 1))
+
+
+@part
 def forward_readout(one, head, table, floats, consts, slot, group, start, steps):
     """Y of all rows of a group, into the scratch OUTPUT."""
     size, kpad, layer = size_of(one), head[KPAD], head[LAYERS] + 1
+    spiking = head[TOP] == layer
     samples = group_samples(head, group)
     below, pitch = layer - 1, kpad * size
     for first in range(0, kpad, 16):
         to = head[OUTPUT] + first * size
         base = table[layer, BIAS] + first * size if table[layer, BIAS] != 0 else head[ZEROS]
         weight = table[layer, WEIGHT] + first * table[below, N] * size
-        sum_rows(ONE, one, table, floats, below, slot, samples * steps, to, pitch, base, weight)
+        if spiking:
+            copy_spikes(one, head, table, slot, samples * steps, first, to, pitch)
+        else:
+            sum_rows(ONE, one, table, floats, below, slot, samples * steps, to, pitch, base, weight)
         for s in range(samples):
             state = head[OUTPUT_STATE] + ((slot * head[SAMPLES] + s) * kpad + first) * size
             here = to + s * steps * pitch
@@ -116,6 +136,20 @@ def read_out(one, head, consts, slot, group, start, steps):
             else:
                 loss += part * difference(one, head, consts, to, y, sample, now, simd.cast(one, weight))
     simd.store_f64(head[LOSS_SUM], simd.load_f64(head[LOSS_SUM]) + loss / head[BATCH])
+
+
+@part
+def tell_deltas(one, head, table, slot, rows):
+    """E times ψ of a spiking readout, for layers that hear what its neurons do."""
+    size, kpad, layer = size_of(one), head[KPAD], head[LAYERS] + 1
+    for c in range(kpad):
+        first = c // 16 * 16
+        psi = table[layer, PSI] + (slot * table[layer, WIDTH] + first) * CAPACITY * size
+        for row in range(rows):
+            place = (slot * CAPACITY + row) * kpad * size + c * size
+            error = simd.load_float(one, head[ERRORS] + place)
+            shape = simd.load_float(one, psi + (row * 16 + c - first) * size)
+            simd.store_float(one, head[HEARD] + place, error * shape)
 
 
 @part

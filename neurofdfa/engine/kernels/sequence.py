@@ -6,15 +6,12 @@ from neurofdfa.engine.compiled import jit, part
 from neurofdfa.engine.fields import (
     BY_ERROR,
     CHUNK,
-    ERRORS,
     FEEDBACK,
     FIRED,
     FIRED_PITCH,
     FLAGS,
-    HEARD,
     INPUT_KIND,
     KPAD,
-    LAYERS,
     LEARN,
     LOSS_SUM,
     PANELS,
@@ -23,13 +20,16 @@ from neurofdfa.engine.fields import (
     SEEN,
     SLOTS,
     STEPS,
+    TELLS,
+    TOP,
     WHOLE_TRACE,
     ZEROED,
     ZEROED_BYTES,
 )  # fmt: skip
 from neurofdfa.engine.kernels.forward import forward_layer
+from neurofdfa.engine.kernels.layout import group_samples
 from neurofdfa.engine.kernels.learning import filter_errors, learn_layer, learn_readout
-from neurofdfa.engine.kernels.readout import forward_readout, read_out, tell_targets
+from neurofdfa.engine.kernels.readout import forward_readout, read_out, tell_deltas, tell_targets
 from neurofdfa.engine.kernels.spikes import read_input
 from neurofdfa.engine.kernels.tangents import tangents
 from neurofdfa.engine.kernels.traces import keep_traces
@@ -40,38 +40,40 @@ WHOLE, CLEAR, FORWARD, LEARN_FROM = range(4)
 @part
 def forward_block(one, head, table, floats, consts, fired, begin, groups, start, steps):
     """One chunk of a block of groups, up to errors and tangents."""
-    last = head[LAYERS]
+    top = head[TOP]
     if head[INPUT_KIND] != 3:
         for slot in range(groups):
             read_input(one, head, table, begin + slot, slot, start, steps)
     probing = head[PROBED] > begin * head[SAMPLES]
     if probing:  # the tangents need the spikes that the chunk began with
-        for layer in range(1, last + 1):
+        for layer in range(1, top + 1):
             panels = table[layer, PANELS]
             for place in range(groups * head[SAMPLES]):
                 for panel in range(panels):
                     word = simd.load_i64(table[layer, FIRED] + (place * panels + panel) * 8)
                     slot = place // head[SAMPLES]
                     s = place - slot * head[SAMPLES]
-                    offset = (slot * last + layer - 1) * head[SAMPLES] * head[FIRED_PITCH]
+                    offset = (slot * top + layer - 1) * head[SAMPLES] * head[FIRED_PITCH]
                     simd.store_i64(fired + offset + (s * panels + panel) * 8, word)
-    for layer in range(1, last + 1):
+    for layer in range(1, top + 1):
         forward_layer(one, head, table, floats, layer, begin, groups, start, steps)
     for slot in range(groups):
         forward_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)
         read_out(one, head, consts, slot, begin + slot, start, steps)
-        if head[HEARD] != head[ERRORS]:
+        if head[TELLS] == 1:
             tell_targets(one, head, consts, slot, begin + slot, start, steps)
+        elif head[TELLS] == 2:
+            tell_deltas(one, head, table, slot, group_samples(head, begin + slot) * steps)
         if probing:
-            words = fired + slot * last * head[SAMPLES] * head[FIRED_PITCH]
+            words = fired + slot * top * head[SAMPLES] * head[FIRED_PITCH]
             tangents(one, head, table, floats, consts, slot, begin + slot, start, steps, words)
 
 
 @part
 def learn_block(one, head, table, floats, consts, begin, groups, start, steps):
     """Gradients of one chunk of a block of groups."""
-    for k in range(head[LAYERS]):
-        layer = head[LAYERS] - k
+    for k in range(head[TOP]):
+        layer = head[TOP] - k
         if head[WHOLE_TRACE] != 0:
             for slot in range(groups):
                 filter_errors(one, head, floats, consts, layer, slot, begin + slot, steps)

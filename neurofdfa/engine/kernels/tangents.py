@@ -45,6 +45,7 @@ from neurofdfa.engine.fields import (
     TANGENT_RECURRENT,
     TANGENT_SENT,
     TANGENT_STATE,
+    TOP,
     TOTAL,
     WEIGHT,
     WEIGHTED,
@@ -250,8 +251,11 @@ def tangents(one, head, table, floats, consts, slot, group, start, steps, fired)
     if probed <= 0:
         return
     source, to, free = head[TANGENT_A], head[TANGENT_A], head[TANGENT_B]
-    for layer in range(1, last + 1):
-        draw_probes(one, head, table, layer, group, probed, start, steps)
+    for layer in range(1, head[TOP] + 1):
+        if layer <= last:
+            draw_probes(one, head, table, layer, group, probed, start, steps)
+        else:
+            to = head[OBSERVED]  # of a spiking readout
         if layer == 1 and (table[layer, RECURRENT] == 0 or head[TANGENT_RECURRENT] == 0):
             source = table[layer, PROBE]  # nothing below moves: what is sent is the probe itself
         else:
@@ -261,12 +265,13 @@ def tangents(one, head, table, floats, consts, slot, group, start, steps, fired)
     pitch = kpad * size
     for first in range(0, kpad, 16):
         offset = first * size
-        simd.product(
-            ONE, one,
-            (one * 0, head[OBSERVED] + offset, pitch, source, table[last, WIDTH] * size, size,
-             table[last + 1, WEIGHT] + first * table[last, N] * size, 16 * size, probed * steps,
-             table[last, N]),
-        )  # fmt: skip
+        if head[TOP] == last:
+            simd.product(
+                ONE, one,
+                (one * 0, head[OBSERVED] + offset, pitch, source, table[last, WIDTH] * size, size,
+                 table[last + 1, WEIGHT] + first * table[last, N] * size, 16 * size, probed * steps,
+                 table[last, N]),
+            )  # fmt: skip
         if head[OBSERVE_OUTPUT] != 0:
             for s in range(probed):
                 here = head[OBSERVED] + offset + s * steps * pitch

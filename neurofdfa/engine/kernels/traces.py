@@ -114,7 +114,7 @@ def keep_traces(one, head, table, floats, slot, group, start, steps):
         lists = table[below, LISTS] + slot * table[below, WIDTH] * CAPACITY
         tally = tally_of(table, below, slot, table[below, TALLY])
         scale = floats[below, SCALE]
-        if layer <= last and table[layer, TRACES] != 0:
+        if table[layer, TRACES] != 0:
             traces = table[layer, TRACES] + place * 3 * table[below, WIDTH] * size
             if below == 0 and head[INPUT_KIND] == 3:
                 advance_dense(one, head, table, floats, traces, layer, group, samples, start, steps)
@@ -122,7 +122,7 @@ def keep_traces(one, head, table, floats, slot, group, start, steps):
                 advance_traces(
                     one, head, table, traces, layer, below, 3, lists, tally, scale, samples, steps, 0, 0
                 )
-        if layer <= last and table[layer, OWN_TRACES] != 0:
+        if table[layer, OWN_TRACES] != 0:
             traces = table[layer, OWN_TRACES] + place * 4 * table[layer, WIDTH] * size
             own = table[layer, OWN_LISTS] + slot * table[layer, WIDTH] * CAPACITY
             own_tally = tally_of(table, layer, slot, table[layer, OWN_TALLY])
@@ -132,6 +132,4 @@ def keep_traces(one, head, table, floats, slot, group, start, steps):
             )
         if below >= 1 and table[below, PLAIN_TRACES] != 0:
             traces = table[below, PLAIN_TRACES] + place * table[below, WIDTH] * size
-            advance_traces(
-                one, head, table, traces, last + 1, below, 1, lists, tally, scale, samples, steps, 0, 0
-            )
+            advance_traces(one, head, table, traces, 0, below, 1, lists, tally, scale, samples, steps, 0, 0)
