@@ -13,8 +13,9 @@ from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.measured import batch_stats
 from neurofdfa.engine.native import Events
 from neurofdfa.engine.optimizer import OnePass, plain_adam
-from neurofdfa.engine.parameters import Gradients, learnt_by
+from neurofdfa.engine.parameters import Gradients
 from neurofdfa.engine.relevance import filter_back
+from neurofdfa.engine.spread import learnt_by
 from neurofdfa.engine.support import LOSS_KINDS
 from neurofdfa.engine.tables import Shape
 from neurofdfa.engine.teaching import Probes, Teaching
@@ -134,6 +135,7 @@ class EventLearner(Learner):
         workers, one = len(work.frames), self.execution.one
         if workers > 1:
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
+        self.gradient.settle()
 
     def _dense(self, x: Tensor | Events) -> Tensor:
         return x.dense(self.execution.dtype) if isinstance(x, Events) else x
@@ -202,17 +204,17 @@ class EventLearner(Learner):
         execution.call(work, sequence.FORWARD, start, length)
         fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
         for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
-            n = self.network.hidden[index - 1].n
+            places = execution.places[index - 1]
             for t in range(length):
                 rate = rates[index - 1]
                 rate += (seen[t].numpy() - rate) / target.memory
                 pull = target.strength * (rate - target.rate) * self.step_weight / work.shape.batch
                 for frame in work.frames:
-                    frame.extra(index)[t, :n] = pull
+                    frame.extra(index)[t, places] = pull
             if self.teaching.whole_trace:
                 kappa = self.network.readout.kappa
                 for frame in work.frames:
-                    filter_back(frame.extra(index)[:length, :n], kappa, self.traces[index - 1].path)
+                    filter_back(frame.extra(index)[:length], kappa, self.traces[index - 1].path)
         execution.call(work, sequence.LEARN_FROM, start, length)
         if regulated:
             self.rates = tuple(
@@ -222,7 +224,7 @@ class EventLearner(Learner):
     def _fired(self, work: Work, index: int, length: int) -> Tensor:
         """Share of the samples here that fired, by step and neuron of a layer."""
         counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
-        return torch.from_numpy(counts[:, : self.network.hidden[index - 1].n] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
+        return torch.from_numpy(counts[:, self.execution.places[index - 1]] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
 
     def _combine(self, touched: bool, stats: BatchStats, share: Share) -> None:
         """From means over the samples here to means over the batch, in one message with the stats."""

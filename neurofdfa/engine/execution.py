@@ -14,8 +14,10 @@ from neurofdfa.engine import fields as f
 from neurofdfa.engine.constants import fill
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.native import Events
-from neurofdfa.engine.parameters import Gradients, Packed
+from neurofdfa.engine.parameters import Gradients, Packed, copy_of
+from neurofdfa.engine.spread import parts_of
 from neurofdfa.engine.tables import Frame, Shape, build, padded
+from neurofdfa.engine.tiling import Tiling, tilings
 from neurofdfa.errors import UserError
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Masks, Network
@@ -59,23 +61,20 @@ class Execution:
         self.hidden, self.n_in = network.hidden, network.n_in
         self.parts = _parts(network)
         self.synapses = [*(layer.synapse for layer in self.hidden), network.readout.synapse]
-        self.weights = [
-            Packed(synapse.weight, transposed=True, grid=synapse.grid, narrow=index == len(self.hidden))
-            for index, synapse in enumerate(self.synapses)
-        ]
+        self.tilings = tilings(self.hidden)
+        pairs = zip(self.hidden, self.tilings, strict=True)
+        self.places = [slice(layer.n) if tiling is None else tiling.places for layer, tiling in pairs]
+        """Where the neurons of a layer stand among those of its panels."""
+        weights, biases, recurrent = parts_of(network)
+        self.weights = [copy_of(w, x.grid) for w, x in zip(weights, self.synapses, strict=True)]
         spiking = network.readout.population is not None
         eye = torch.eye(network.n_out, dtype=self.dtype)
         self.own_errors = Packed(eye, transposed=True, narrow=True) if spiking else None
         """What a spiking readout learns through: it is told its own errors."""
-        self.biases = [
-            None if synapse.bias is None else Packed(synapse.bias, transposed=False)
-            for synapse in self.synapses
-        ]
+        self.biases = [None if bias is None else copy_of(bias) for bias in biases]
         self.recurrent = [
-            None
-            if layer.recurrent is None
-            else Packed(layer.recurrent.weight, transposed=True, grid=layer.recurrent.grid)
-            for layer in self.hidden
+            None if own is None or layer.recurrent is None else copy_of(own, layer.recurrent.grid)
+            for own, layer in zip(recurrent, self.hidden, strict=True)
         ]
         self.packed = {
             id(kept.tensor): kept
@@ -111,7 +110,7 @@ class Execution:
                 fill(frame, self.network, filtered=filtered, dropout=False)
                 frame.head[f.SCORES] = scores.data_ptr()
             widths = np.array([layer.n for layer in self.hidden])
-            filling = np.array([_filling(layer) for layer in self.hidden])
+            filling = np.array([_filling(*x) for x in zip(self.hidden, self.tilings, strict=True)])
             times = shape.steps * shape.batch
             self.works[shape] = Work(shape, frames, scores, times * widths, times * filling)
             self._write_masks(self.works[shape], None)
@@ -159,6 +158,8 @@ class Execution:
             x = x.to(self.dtype)
         if self.dense and masks is not None and masks.input is not None:
             x = x * masks.input
+        if self.dense and self.tilings[0] is not None:
+            x = self.tilings[0].look(x)
         if x.stride(2) != 1:
             x = x.contiguous()
         kind = DENSE if self.dense else INPUT_KINDS[x.dtype]
@@ -185,6 +186,9 @@ class Execution:
             given = (masks.input, *masks.layers)
         alive: list[Any] = []
         for index, mask in enumerate(given):
+            tiling = self.tilings[index - 1] if index > 0 else None
+            if mask is not None and tiling is not None:
+                mask = tiling.spread(mask)
             if mask is None:
                 words, gain = np.zeros(1, np.int64), None
             else:
@@ -265,10 +269,11 @@ def _parts(network: Network) -> list[Any]:
     return parts
 
 
-def _filling(layer: SpikingLayer) -> int:
+def _filling(layer: SpikingLayer, tiling: Tiling | None) -> int:
     """How many neurons that only fill up a panel have ψ = 0."""
     at_rest = layer.neuron.surrogate(torch.tensor(-layer.neuron.v_threshold))
-    return padded(layer.n) - layer.n if float(at_rest) == 0 else 0
+    width = padded(layer.n) if tiling is None else tiling.width
+    return width - layer.n if float(at_rest) == 0 else 0
 
 
 def _words(kept: NDArray[np.bool_], *, panels: bool) -> NDArray[np.int64]:

@@ -74,6 +74,7 @@ def _run(execution: Execution, x: Tensor | Events, *, spikes: bool, membranes: b
     execution.bind(work, None)
     _execute(execution, work, x)
     execution.settle(work)
+    fired, seen = (_in_order(execution, recorded) for recorded in (fired, seen))
     sent = None if output is None else output.to(execution.dtype)
     return Membranes(Trajectory(y, tuple(s.to(execution.dtype) for s in fired), sent), seen)
 
@@ -90,12 +91,20 @@ def _give(
     work: Work, execution: Execution, column: int, wanted: bool, dtype: torch.dtype, x: Tensor | Events
 ) -> tuple[Tensor, ...]:
     """Room for recordings of every hidden layer, or nothing."""
-    tensors = tuple(
-        torch.empty(x.shape[0], x.shape[1], layer.n, dtype=dtype) for layer in execution.hidden if wanted
-    )
+    widths = [
+        layer.n if tiling is None else tiling.width
+        for layer, tiling in zip(execution.hidden, execution.tilings, strict=True)
+    ]
+    tensors = tuple(torch.empty(x.shape[0], x.shape[1], n, dtype=dtype) for n in widths if wanted)
     for frame in work.frames:
         frame.table[1:-1, column] = [tensor.data_ptr() for tensor in tensors] if wanted else 0
     return tensors
+
+
+def _in_order(execution: Execution, recorded: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What was recorded panel by panel, in the order of the neurons."""
+    pairs = zip(recorded, execution.tilings, strict=False)
+    return tuple(values if tiling is None else tiling.gather(values) for values, tiling in pairs)
 
 
 def _kept(network: Network, threads: int) -> Execution | None:

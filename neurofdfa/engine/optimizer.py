@@ -77,7 +77,7 @@ class OnePass:
         for row, packed in zip(self.table, self.packed, strict=True):
             form = gradients.of[id(packed.tensor)][1]
             row[f.PANEL_COPY] = packed.copy.data_ptr()
-            row[f.PANEL_GRADIENT] = gradients.address(packed.tensor, 0)
+            row[f.PANEL_GRADIENT] = gradients.flat(packed.tensor).data_ptr()
             row[f.ROWS], row[f.COLUMNS], row[f.WIDE_PANELS] = form
         self.table[len(learnt) :, f.FOLLOWS] = 1
 

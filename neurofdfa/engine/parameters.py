@@ -4,8 +4,8 @@ A panel holds 64 neurons (the last ones 16), row after row, so that what a loop 
 of a wide matrix are a power of two apart, and all of one panel would fight for the same cache sets.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from neurofdfa.engine.kernels.update import collect
 from neurofdfa.engine.memory import Arena, Bytes, aligned
 from neurofdfa.engine.tables import padded
 from neurofdfa.grid import WeightGrid
-from neurofdfa.network import Network
 
 
 class Form(NamedTuple):
@@ -42,9 +41,32 @@ class Form(NamedTuple):
 
 def form(tensor: Tensor, *, transposed: bool, narrow: bool) -> Form:
     """transposed: rows are the tensor's columns (weights `[n_out, n_in]`); narrow: panels of 16 only."""
-    shape = tuple(tensor.shape) if tensor.dim() == 2 else (1, tensor.shape[0])
+    shape = tuple(tensor.shape) if tensor.dim() == 2 else (1, tensor.numel())
     rows, n = (shape[1], shape[0]) if transposed else shape
     return Form(rows, n, 0 if narrow else padded(n) // 64)
+
+
+class Spread(Protocol):
+    """How the kernels' copy differs from one in panels, see `engine.spread`; numbers: room that it takes."""
+
+    numbers: int
+
+    def write(self, copy: Tensor, inner: Tensor) -> None:
+        """From panels to the kernels' copy."""
+        ...
+
+    def read(self, inner: Tensor, total: Tensor) -> None:
+        """Add the kernels' gradient to one in panels."""
+        ...
+
+
+class Learnt(NamedTuple):
+    """A tensor with a gradient. transposed: rows are its columns; narrow: all panels have 16 neurons."""
+
+    tensor: Tensor
+    transposed: bool
+    narrow: bool
+    spread: Spread | None = None
 
 
 def numbers(block: Bytes, like: Tensor) -> Tensor:
@@ -57,14 +79,24 @@ class Packed:
     """A copy of a tensor in panels. It follows every change that the tensor's version counter shows.
 
     grid: rounds what the spikes see. `refreshed` says that a kernel has written tensor and copy alike.
+    spread: the kernels have a copy of this copy.
     """
 
     def __init__(
-        self, tensor: Tensor, *, transposed: bool, narrow: bool = False, grid: WeightGrid | None = None
+        self,
+        tensor: Tensor,
+        *,
+        transposed: bool,
+        narrow: bool = False,
+        grid: WeightGrid | None = None,
+        spread: Spread | None = None,
     ) -> None:
         self.tensor, self.transposed, self.grid = tensor, transposed, grid
         self.form = form(tensor, transposed=transposed, narrow=narrow)
         self.copy = numbers(aligned(self.form.numbers * tensor.element_size()), tensor)
+        self.spread, self.inner = spread, self.copy
+        if spread is not None:
+            self.inner = numbers(aligned(spread.numbers * tensor.element_size()), tensor)
         self.seen: tuple[int, int] | None = None
 
     def version(self) -> tuple[int, int]:
@@ -73,9 +105,9 @@ class Packed:
 
     @property
     def address(self) -> int:
-        """Of the up-to-date copy."""
+        """Of what the kernels read, brought up to date."""
         self.refresh()
-        return self.copy.data_ptr()
+        return self.inner.data_ptr()
 
     def refresh(self) -> None:
         """Copy the tensor if it has changed."""
@@ -84,7 +116,7 @@ class Packed:
         tensor = self.tensor.detach()
         if self.grid is not None:
             tensor = self.grid.round(tensor)
-        rows = tensor.unsqueeze(0) if tensor.dim() == 1 else tensor.t() if self.transposed else tensor
+        rows = tensor.view(1, -1) if tensor.dim() != 2 else tensor.t() if self.transposed else tensor
         for first, used, part in self.form.panels(self.copy):
             part[:, :used] = rows[:, first : first + used]
         self.refreshed()
@@ -92,37 +124,55 @@ class Packed:
     def refreshed(self) -> None:
         """Take the copy for up to date."""
         self.seen = self.version()
+        if self.spread is not None:
+            self.spread.write(self.copy, self.inner)
 
 
 class Gradients:
     """One block of gradients per worker, all laid out alike; worker 0's block is where they are summed."""
 
-    def __init__(self, tensors: list[tuple[Tensor, bool, bool]], workers: int) -> None:
+    def __init__(self, tensors: list[Learnt], workers: int) -> None:
         layout = Arena()
         self.of: dict[int, tuple[int, Form, bool]] = {}
-        for tensor, transposed, narrow in tensors:
-            shape = form(tensor, transposed=transposed, narrow=narrow)
-            offset = layout.reserve(shape.numbers * tensor.element_size())
-            self.of[id(tensor)] = (offset, shape, transposed)
+        self.inner: dict[int, tuple[int, Learnt]] = {}
+        """Those that kernels lay out otherwise, by tensor: where that gradient begins."""
+        for learnt in tensors:
+            tensor, size = learnt.tensor, learnt.tensor.element_size()
+            shape = form(tensor, transposed=learnt.transposed, narrow=learnt.narrow)
+            self.of[id(tensor)] = (layout.reserve(shape.numbers * size), shape, learnt.transposed)
+            if learnt.spread is not None:
+                self.inner[id(tensor)] = (layout.reserve(learnt.spread.numbers * size), learnt)
         self.size = -(-layout.size // 128) * 128
         self.blocks = [aligned(max(self.size, 128)) for _ in range(workers)]
 
     def address(self, tensor: Tensor, worker: int) -> int:
-        """Of a tensor's gradient in one worker's block, 0 for a tensor that does not learn."""
+        """Of what the kernels add to in one worker's block, 0 for a tensor that does not learn."""
         if id(tensor) not in self.of:
             return 0
-        return int(self.blocks[worker].ctypes.data) + self.of[id(tensor)][0]
+        place = self.inner if id(tensor) in self.inner else self.of
+        return int(self.blocks[worker].ctypes.data) + place[id(tensor)][0]
 
     def flat(self, tensor: Tensor) -> Tensor:
         """The summed gradient in panels, a view."""
         offset, shape, _ = self.of[id(tensor)]
-        return numbers(self.blocks[0][offset : offset + shape.numbers * tensor.element_size()], tensor)
+        return self._part(offset, shape.numbers, tensor)
+
+    def _part(self, offset: int, count: int, like: Tensor) -> Tensor:
+        return numbers(self.blocks[0][offset : offset + count * like.element_size()], like)
+
+    def settle(self) -> None:
+        """Put what kernels lay out otherwise into panels, once it is summed."""
+        for offset, learnt in self.inner.values():
+            assert learnt.spread is not None
+            inner = self._part(offset, learnt.spread.numbers, learnt.tensor)
+            learnt.spread.read(inner, self.flat(learnt.tensor))
+            inner.zero_()
 
     def take(self, tensor: Tensor) -> Tensor:
         """A copy of the summed gradient, shaped and laid out like the tensor."""
         _, shape, transposed = self.of[id(tensor)]
         result = torch.empty_like(tensor, memory_format=torch.preserve_format)
-        rows = result.unsqueeze(0) if tensor.dim() == 1 else result.t() if transposed else result
+        rows = result.view(1, -1) if tensor.dim() != 2 else result.t() if transposed else result
         for first, used, part in shape.panels(self.flat(tensor)):
             rows[:, first : first + used] = part[:, :used]
         return result
@@ -140,23 +190,7 @@ class Gradients:
             collect(one, int(self.blocks[0].ctypes.data), int(block.ctypes.data), begin, end)
 
 
-def learnt_by(kind: str, network: Network, matrices: Sequence[Tensor]) -> list[tuple[Tensor, bool, bool]]:
-    """Tensors with gradients, whether their rows are columns, and whether all panels are narrow.
-
-    kind: of the feedback, as in `Teaching`.
-    """
-    tensors: list[tuple[Tensor, bool, bool]] = []
-    for layer in network.hidden if kind != "none" else ():
-        tensors.append((layer.synapse.weight, True, False))
-        if layer.synapse.bias is not None:
-            tensors.append((layer.synapse.bias, False, False))
-        if layer.recurrent is not None:
-            tensors.append((layer.recurrent.weight, True, False))
-    readout = network.readout.synapse
-    tensors.append((readout.weight, True, True))
-    if readout.bias is not None:
-        tensors.append((readout.bias, False, True))
-    if kind in ("dkp", "fdfa"):
-        # DKP collects rows of neurons, FDFA rows of outputs
-        tensors += [(b, kind == "fdfa", kind == "dkp") for b in matrices]
-    return tensors
+def copy_of(found: Learnt, grid: WeightGrid | None = None) -> Packed:
+    """The kernels' copy of a tensor that learns."""
+    tensor, transposed, narrow, spread = found
+    return Packed(tensor, transposed=transposed, narrow=narrow, grid=grid, spread=spread)

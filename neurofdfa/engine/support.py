@@ -18,7 +18,7 @@ from neurofdfa.signal.interface import Rule
 from neurofdfa.signal.readout_only import ReadoutOnly
 from neurofdfa.signal.sbd import SBD
 from neurofdfa.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
-from neurofdfa.synapse import Dense
+from neurofdfa.synapse import Conv2d, Dense
 from neurofdfa.trace import PerNeuron, PerSynapse
 
 SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
@@ -34,6 +34,7 @@ RULE_KINDS: dict[type[Any], str] = {
 }
 """As in `neurofdfa.engine.teaching`, for rules as `executed` names them."""
 WIDEST = 8192
+WIDEST_IMAGE = 65536
 DEEPEST = 8
 
 
@@ -58,16 +59,20 @@ def why_not_network(network: Network) -> str | None:
     for synapse in (*(layer.synapse for layer in network.hidden), network.readout.synapse):
         if synapse.delay is not None:
             return "the event engine has no delays"
-        if type(synapse) is not Dense or synapse.pool is not None:
-            kind = "pools" if type(synapse) is Dense else "convolutions"
-            return f"the event engine has dense layers only, no {kind}"
+        if type(synapse) not in (Dense, Conv2d):
+            return f"the event engine does not know the synapses {type(synapse).__name__}"
+        if isinstance(synapse, Conv2d) and not synapse.weight.is_contiguous():
+            return "the event engine takes kernels of convolutions in torch's own memory format"
     for layer in spiking_layers(network):
         if type(layer) is not SpikingLayer:
             return f"the event engine does not know the layer {type(layer).__name__}"
         if not layer.plain:
             return "the event engine has no adaptive thresholds and one time constant per layer"
-        if layer.n > WIDEST:
-            return f"the event engine takes layers of up to {WIDEST} neurons and one has {layer.n}"
+        if isinstance(layer.recurrent, Conv2d):
+            return "the event engine has no recurrent convolutions"
+        widest = WIDEST_IMAGE if isinstance(layer.synapse, Conv2d) else WIDEST
+        if layer.n > widest:
+            return f"the event engine takes layers of up to {widest} neurons here and one has {layer.n}"
         if type(layer.neuron.surrogate) not in SURROGATE_KINDS:
             return f"the event engine does not know the surrogate {type(layer.neuron.surrogate).__name__}"
     return None

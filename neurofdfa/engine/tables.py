@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.memory import Arena
+from neurofdfa.engine.tiling import tilings
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network
 
@@ -62,7 +63,8 @@ def numbers_at(arena: Arena, address: int, shape: tuple[int, ...], kind: Any = n
 class Frame(NamedTuple):
     """One thread's tables; `arena` keeps their memory alive. groups: first and last group of the thread.
 
-    flags: counters of the kernels, see `fields.FLAGS`. loss: mean over the batch, `[1]`.
+    flags: counters of the kernels, see `fields.FLAGS`. loss: mean over the batch, `[1]`. images: numbers of
+    convolutions that the tables point at.
     """
 
     arena: Arena
@@ -74,6 +76,7 @@ class Frame(NamedTuple):
     size: int
     flags: Ints
     loss: Floats
+    images: tuple[Any, ...]
 
     def numbers(self, address: int, shape: tuple[int, ...], kind: Any = np.float64) -> NDArray[Any]:
         """Memory of the arena as an array."""
@@ -108,10 +111,10 @@ def chunk_length(steps: int, chunk: int | None = None) -> int:
     return -(-steps // -(-steps // most))
 
 
-def cut(shape: Shape, chunk: int | None, widths: Sequence[int]) -> tuple[int, int, int, int]:
+def cut(shape: Shape, chunk: int | None, widths: Sequence[int], weights: int) -> tuple[int, int, int, int]:
     """Steps of a chunk, samples of a group, groups in all and groups in a block.
 
-    widths: neurons of the input, the layers and the readout.
+    widths: neurons of the input, the layers and the readout; weights: between them.
     """
     steps = chunk_length(shape.steps, chunk)
     share = -(-shape.batch // shape.workers)
@@ -122,7 +125,7 @@ def cut(shape: Shape, chunk: int | None, widths: Sequence[int]) -> tuple[int, in
         return steps, samples, groups, max(b - a for a, b in pairwise(ends))
     group = samples * steps * sum(widths[1:-1]) * shape.size
     slots = SECOND_CACHE // group  # ψ stays there between the forward pass and the gradients
-    if sum(a * b for a, b in pairwise(widths)) * shape.size > SECOND_CACHE:
+    if weights * shape.size > SECOND_CACHE:
         slots = min(8, 16 * SECOND_CACHE // group)  # weights come from further away: once for several groups
     return steps, samples, groups, max(1, min(slots, -(-groups // shape.workers)))
 
@@ -137,11 +140,14 @@ def parts(groups: int, probed: int, workers: int) -> list[int]:
 def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Frame:
     """The tables of one thread. Addresses of tensors (weights, input, target) are filled in later."""
     layers, k = network.hidden, network.n_out
-    count, kpad = len(layers), padded(network.n_out)
+    count, kpad, tiled = len(layers), padded(network.n_out), tilings(network.hidden)
     population = network.readout.population
     top = count if population is None else count + 1
-    widths = [padded(network.n_in), *(padded(layer.n) for layer in layers), kpad]
-    steps, samples, groups, slots = cut(shape, chunk, widths)
+    inner = [padded(x.n) if t is None else t.width for x, t in zip(layers, tiled, strict=True)]
+    widths = [padded(network.n_in), *inner, kpad]
+    between = zip((*tiled, None), pairwise(widths), strict=True)
+    weights = sum(a * b for tiling, (a, b) in between if tiling is None)
+    steps, samples, groups, slots = cut(shape, chunk, widths, weights)
     ends = parts(groups, -(-shape.probed // samples), shape.workers)
     mine = (ends[worker], ends[worker + 1])
     size, chunks = shape.size, -(-shape.steps // steps)
@@ -150,6 +156,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head[f.TOP] = top
     table = np.zeros((count + 2, f.LAYER_FIELDS), np.int64)
     arena = Arena()
+    images: list[Any] = []
     fixups: list[tuple[Ints, int, int]] = []
 
     def place(where: Ints, column: int, amount: int) -> None:
@@ -158,6 +165,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     for index in range(count + 2):
         row = table[index]
         row[f.N] = network.n_in if index == 0 else k if index == count + 1 else layers[index - 1].n
+        if 0 < index <= count and tiled[index - 1] is not None:
+            row[f.N] = widths[index]
         row[f.WIDTH] = widths[index]
         row[f.WIDE], row[f.PANELS] = (0, kpad // 16) if index > count else panels(int(row[f.N]))
         if index <= top:
@@ -168,6 +177,12 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
                 place(row, f.TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
     for index, layer in enumerate(layers, 1):
         _place_layer(place, table[index], layer, shape, slots, widths, index)
+        tiling = tiled[index - 1]
+        if tiling is not None:
+            below = tiled[index - 2] if index > 1 else None
+            room = (slots, max(rows, 3 * samples), size if shape.learn else 0)
+            images.append(tiling.lay_out(place, below, widths[index - 1], *room))
+            table[index, f.IMAGE] = images[-1][0].ctypes.data
         if layer.recurrent is not None:
             place(table[index], f.OWN_LISTS, slots * widths[index] * f.CAPACITY)
             place(table[index], f.OWN_TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
@@ -216,7 +231,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     flags = numbers_at(arena, int(head[f.FLAGS]), (66,), np.int64)
     loss = numbers_at(arena, int(head[f.LOSS_SUM]), (1,))
     floats = np.zeros((count + 2, f.FLOAT_FIELDS))
-    frame = Frame(arena, head, table, floats, start + fired, mine, size, flags, loss)
+    frame = Frame(arena, head, table, floats, start + fired, mine, size, flags, loss, tuple(images))
     kind = np.float32 if size == 4 else np.float64
     for index in range(1, top + 1):
         frame.numbers(int(table[index, f.ONES_ROW]), (widths[index],), kind).fill(1)

@@ -14,9 +14,11 @@ from neurofdfa.engine.constants import fill_probes
 from neurofdfa.engine.execution import Work
 from neurofdfa.engine.given import point_at_probes
 from neurofdfa.engine.optimizer import even, running_average
-from neurofdfa.engine.parameters import Gradients, Packed
+from neurofdfa.engine.parameters import Gradients, Packed, copy_of
 from neurofdfa.engine.relevance import give_relevance, seen_errors
+from neurofdfa.engine.spread import feedback_of
 from neurofdfa.engine.support import RULE_KINDS, executed
+from neurofdfa.engine.tiling import tilings
 from neurofdfa.network import Network
 from neurofdfa.signal.e_prop import EProp
 from neurofdfa.signal.fdfa import FDFA
@@ -47,7 +49,10 @@ class Teaching:
         self.matrices: tuple[Tensor, ...] = () if self.kind == "none" else state.matrices
         if self.symmetric:
             self.matrices = tuple(b.clone(memory_format=torch.contiguous_format) for b in self._paths())
-        self.copies = [Packed(b, transposed=True) for b in self.matrices]
+        self.copies = [copy_of(b) for b in feedback_of(network, self.matrices)] if self.matrices else []
+        self.tilings = tilings(network.hidden)
+        self.shared = any(len(b) < x.n for b, x in zip(self.matrices, network.hidden, strict=False))
+        """Whether neurons share rows of the feedback, and so the probes."""
         self.stages: tuple[int, ...] = ()
         """Decays of the noise trace per layer."""
         if isinstance(self.rule, FDFA):
@@ -122,9 +127,10 @@ class Teaching:
         if not isinstance(rule, FDFA) or observed is None:
             return []
         give_relevance(work, state.relevance)
-        if self.probes == "reference" or rule.probe == "gaussian":
+        if self.probes == "reference" or rule.probe == "gaussian" or self.shared:
             drawn = [[rule.draw(observed, b, generator) for b in self.matrices] for _ in range(steps)]
             given = [torch.stack([step[k] for step in drawn]) for k in range(len(self.matrices))]
+            given = [v if t is None else t.spread(v) for v, t in zip(given, self.tilings, strict=True)]
             point_at_probes(work, share, 0, given)
             return given
         seed = torch.randint(-(2**62), 2**62, (1,), generator=generator, device=generator.device)

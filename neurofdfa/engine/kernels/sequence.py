@@ -10,6 +10,7 @@ from neurofdfa.engine.fields import (
     FIRED,
     FIRED_PITCH,
     FLAGS,
+    IMAGE,
     INPUT_KIND,
     KPAD,
     LEARN,
@@ -26,6 +27,7 @@ from neurofdfa.engine.fields import (
     ZEROED,
     ZEROED_BYTES,
 )  # fmt: skip
+from neurofdfa.engine.kernels.convolution import forward_image, learn_image
 from neurofdfa.engine.kernels.forward import forward_layer
 from neurofdfa.engine.kernels.layout import group_samples
 from neurofdfa.engine.kernels.learning import filter_errors, learn_layer, learn_readout
@@ -56,7 +58,10 @@ def forward_block(one, head, table, floats, consts, fired, begin, groups, start,
                     offset = (slot * top + layer - 1) * head[SAMPLES] * head[FIRED_PITCH]
                     simd.store_i64(fired + offset + (s * panels + panel) * 8, word)
     for layer in range(1, top + 1):
-        forward_layer(one, head, table, floats, layer, begin, groups, start, steps)
+        if table[layer, IMAGE] != 0:
+            forward_image(one, head, table, floats, layer, begin, groups, start, steps)
+        else:
+            forward_layer(one, head, table, floats, layer, begin, groups, start, steps)
     for slot in range(groups):
         forward_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)
         read_out(one, head, consts, slot, begin + slot, start, steps)
@@ -77,7 +82,9 @@ def learn_block(one, head, table, floats, consts, begin, groups, start, steps):
         if head[WHOLE_TRACE] != 0:
             for slot in range(groups):
                 filter_errors(one, head, floats, consts, layer, slot, begin + slot, steps)
-        if table[layer, FEEDBACK] != 0:
+        if table[layer, FEEDBACK] != 0 and table[layer, IMAGE] != 0:
+            learn_image(one, head, table, floats, layer, begin, groups, start, steps)
+        elif table[layer, FEEDBACK] != 0:
             learn_layer(one, head, table, floats, consts, layer, begin, groups, start, steps)
     for slot in range(groups):
         learn_readout(one, head, table, floats, consts, slot, begin + slot, start, steps)

@@ -17,6 +17,7 @@ from neurofdfa.engine.fields import (
     GAIN_PITCH,
     GIVEN,
     HARD,
+    IMAGE,
     KAPPA,
     KPAD,
     LAYERS,
@@ -53,6 +54,7 @@ from neurofdfa.engine.fields import (
     WIDTH,
     N,
 )  # fmt: skip
+from neurofdfa.engine.kernels.convolution import tangent_tiles
 from neurofdfa.engine.kernels.layout import FOUR, ONE, deep_product, group_samples, panel_start, size_of
 
 
@@ -143,7 +145,9 @@ def tangent_own(lanes, one, table, layer, first, to, sent, row):
 def tangent_layer(one, head, table, floats, layer, slot, group, probed, steps, to, source, fired):
     """ẋ of one hidden layer; `fired` holds the words of spikes before the chunk."""
     size, panels, width = size_of(one), table[layer, PANELS], table[layer, WIDTH]
-    for panel in range(panels):
+    if table[layer, IMAGE] != 0:
+        tangent_tiles(one, head, table, layer, to, source, probed * steps)
+    for panel in range(panels if table[layer, IMAGE] == 0 else 0):
         first = panel_start(layer, table, panel)
         if panel < table[layer, WIDE]:
             tangent_drive(FOUR, one, table, layer, first, to, source, probed * steps)

@@ -11,6 +11,7 @@ from neurofdfa.engine.simd.cells import (
     triangular,
 )
 from neurofdfa.engine.simd.filters import backward_decay, forward_decay, reverse_filter, softmax
+from neurofdfa.engine.simd.patches import patch_gather, patch_sum
 from neurofdfa.engine.simd.rows import (
     adam,
     add_row,
@@ -64,6 +65,8 @@ __all__ = [
     "lowest",
     "nonzero_bits",
     "ones",
+    "patch_gather",
+    "patch_sum",
     "prefetch",
     "product",
     "reverse_filter",
