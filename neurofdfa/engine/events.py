@@ -1,5 +1,6 @@
 """The event-driven execution of `neurofdfa.learner.Learner`: same calls, same numbers, far less work."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,16 @@ from torch import Tensor
 
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.execution import Execution, Work
-from neurofdfa.engine.given import give_target, outline
+from neurofdfa.engine.given import give_target, has_values, outline
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.measured import batch_stats
 from neurofdfa.engine.native import Events
 from neurofdfa.engine.optimizer import OnePass, plain_adam
 from neurofdfa.engine.parameters import Gradients
 from neurofdfa.engine.relevance import filter_back
+from neurofdfa.engine.shape import Shape
 from neurofdfa.engine.spread import learnt_by
 from neurofdfa.engine.support import LOSS_KINDS
-from neurofdfa.engine.tables import Shape
 from neurofdfa.engine.teaching import Probes, Teaching
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
@@ -43,6 +44,7 @@ class EventLearner(Learner):
         optimizer: OptimizerFactory | None = None,
         *,
         loss: Loss | None = None,
+        update_every: int | None = None,
         rate_target: RateTarget | None = None,
         generator: torch.Generator | None = None,
         threads: int | None = None,
@@ -51,8 +53,9 @@ class EventLearner(Learner):
         team: Team = ALONE,
     ) -> None:
         super().__init__(
-            network, rule, optimizer, loss=loss, rate_target=rate_target, generator=generator, team=team
-        )
+            network, rule, optimizer, loss=loss, update_every=update_every, rate_target=rate_target,
+            generator=generator, team=team,
+        )  # fmt: skip
         if chunk is not None and chunk < 1:
             raise UserError(f"chunk must be at least 1 step, got {chunk}")
         self.execution = Execution(network, threads or torch.get_num_threads(), chunk)
@@ -80,10 +83,14 @@ class EventLearner(Learner):
             masks = masks.select(share.rows)
         wanted = share.rows(target, 1 if target.dim() == 3 else 0)
         part = x.rows(share.mine) if isinstance(x, Events) else share.rows(x, 1)
-        work, stats = self._pass(part, wanted, masks, share)
-        touched = self.teaching.touched(work.shape.probed > 0)
-        self._combine(touched, stats, share)
-        self.finish(touched, work.shape.steps)
+        work, stats = self._pass(part, wanted, masks, share, updating=self._every(x.shape[0]) > 0)
+        steps = work.shape.steps
+        every = self._every(steps)
+        left = steps % every if every else steps
+        if left:
+            self._update_from(work, steps - left, left, share, stats)
+        else:
+            self.team.sum_(stats)
         return stats
 
     @torch.no_grad()
@@ -105,9 +112,12 @@ class EventLearner(Learner):
         return result
 
     def _pass(
-        self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Share
+        self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Share, *, updating: bool = False
     ) -> tuple[Work, BatchStats]:
-        """Forward, errors and gradients of the samples here, as means over them."""
+        """Forward, errors and gradients of the samples here, as means over them.
+
+        updating: weights learn every `update_every` steps, and the gradients are what is left at the end.
+        """
         execution = self.execution
         steps, batch = x.shape[:2]
         self.rule_state, observed = self.teaching.begin(self.rule_state, share)
@@ -118,11 +128,13 @@ class EventLearner(Learner):
         self.step_weight = 1.0 / steps
         execution.constants[f.SHARE] = 1.0 / (steps - first_step(self.loss.when, steps))
         rates = self.rates
-        alive.append(self._run(work, x, masks, share))
-        if self._saw_values(work, share):
+        if updating and self._agreed(share, not execution.dense and has_values(x)):
+            execution.dense = True  # what has been learnt cannot be undone: look before
+        alive.append(self._run(work, x, masks, share, updating))
+        if not updating and self._agreed(share, execution.saw_values(work)):
             execution.dense, self.rates = True, rates
             self.gradient.clear()
-            alive.append(self._run(work, x, masks, share))
+            alive.append(self._run(work, x, masks, share, updating))
         self.collect(work)
         self.rule_state = self.teaching.take_seen(work, self.rule_state)
         answers = steps - answer_step(self.loss.when, steps)
@@ -146,7 +158,7 @@ class EventLearner(Learner):
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
-            self.rate_target.strength > 0, execution.workers(steps, batch),
+            self.rate_target.strength > 0, self._every(steps), execution.workers(steps, batch),
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -168,30 +180,50 @@ class EventLearner(Learner):
         if self.execution.bind(work, self.gradient):
             self.teaching.bind(work, self.gradient)
 
-    def _saw_values(self, work: Work, share: Share) -> bool:
+    def _agreed(self, share: Share, values: bool) -> bool:
         """Whether spike lists do not describe the input. Who exchanges rates decides together."""
-        saw = not self.execution.dense and self.execution.saw_values(work)
+        saw = values and not self.execution.dense
         if self.rate_target.strength == 0:
             return saw
         seen = torch.tensor(float(saw))
         share.team.sum_([seen])
         return bool(seen)
 
-    def _run(self, work: Work, x: Tensor | Events, masks: Masks | None, share: Share) -> Any:
+    def _run(self, work: Work, x: Tensor | Events, masks: Masks | None, share: Share, updating: bool) -> Any:
         execution = self.execution
         alive = execution.give_input(work, x, masks)
-        if self.rate_target.strength > 0:
-            self._run_rated(work, share)
+        if self.rate_target.strength > 0 or updating:
+            self._run_chunks(work, share, updating)
         else:
             execution.run(work)
         return alive
 
-    def _run_rated(self, work: Work, share: Share) -> None:
-        """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first."""
+    def _run_chunks(self, work: Work, share: Share, updating: bool) -> None:
+        """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
+        so do updates inside a sequence.
+        """
         steps, chunk = work.shape.steps, int(work.frames[0].head[f.CHUNK])
         self.execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
             self.run_chunk(work, start, min(chunk, steps - start), share)
+            end = start + chunk
+            if updating and self.update_every and end <= steps and end % self.update_every == 0:
+                self.collect(work)
+                self._update_from(work, end - self.update_every, self.update_every, share, ())
+                self.bind(work)
+
+    def _every(self, steps: int) -> int:
+        """Steps between updates inside a sequence of so many, 0 where there are none."""
+        return self.update_every if self.update_every is not None and self.update_every <= steps else 0
+
+    def _update_from(self, work: Work, start: int, count: int, share: Share, stats: Sequence[Tensor]) -> None:
+        """Learn from the gradients of `count` steps of every process."""
+        touched = self.teaching.touched(work.shape.probed > 0)
+        steps = work.shape.steps
+        first = first_step(self.loss.when, steps)
+        told = max(0, start + count - max(start, first)) / (steps - first)
+        self._combine(touched, stats, share)
+        self.finish(touched, count, told)
 
     def run_chunk(self, work: Work, start: int, length: int, share: Share) -> None:
         """Forward and gradients of one chunk for the whole batch, going on from the last one's state."""
@@ -226,7 +258,7 @@ class EventLearner(Learner):
         counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
         return torch.from_numpy(counts[:, self.execution.places[index - 1]] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
 
-    def _combine(self, touched: bool, stats: BatchStats, share: Share) -> None:
+    def _combine(self, touched: bool, stats: Sequence[Tensor], share: Share) -> None:
         """From means over the samples here to means over the batch, in one message with the stats."""
         if self.team.size == 1:
             return
@@ -236,10 +268,11 @@ class EventLearner(Learner):
             parts += self.teaching.parts(self.gradient, share)
         self.team.sum_([*parts, *stats])
 
-    def finish(self, touched: bool, count: int) -> None:
+    def finish(self, touched: bool, count: int, told: float) -> None:
         """Optimizer steps, as `Learner._update` makes them.
 
-        touched: whether the feedback has gradients; count: time steps since the last update.
+        touched: whether the feedback has gradients; count: time steps since the last update; told: Σ of the
+        loss's weights over them.
         """
         plain, average = plain_adam(self.optimizer), None
         if not plain:
@@ -254,7 +287,7 @@ class EventLearner(Learner):
             average = self.teaching.average(self.rule_state, teacher, self.step_weight, count)
         self._one_pass.step(self.optimizer if plain else None, average)
         if teacher is not None and average is None:
-            self.teaching.take_gradients(self.gradient, self.rule_state, self.step_weight, count)
+            self.teaching.take_gradients(self.gradient, self.rule_state, self.step_weight, count, told)
             teacher.step()
             for b in self.teaching.matrices:
                 b.grad = None

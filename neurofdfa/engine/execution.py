@@ -15,8 +15,9 @@ from neurofdfa.engine.constants import fill
 from neurofdfa.engine.kernels import sequence
 from neurofdfa.engine.native import Events
 from neurofdfa.engine.parameters import Gradients, Packed, copy_of
+from neurofdfa.engine.shape import Shape
 from neurofdfa.engine.spread import parts_of
-from neurofdfa.engine.tables import Frame, Shape, build, padded
+from neurofdfa.engine.tables import Frame, build, padded
 from neurofdfa.engine.tiling import Tiling, tilings
 from neurofdfa.errors import UserError
 from neurofdfa.layer import SpikingLayer

@@ -46,6 +46,11 @@ def point_at_probes(work: Work, share: Share, seed: int, given: Sequence[Tensor]
             frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
 
 
+def has_values(x: Tensor | Events) -> bool:
+    """Whether an input is anything but 0 and 1."""
+    return isinstance(x, Tensor) and x.dtype != torch.bool and bool(((x != 0) & (x != 1)).any())
+
+
 def outline(x: Tensor | Events) -> Tensor:
     """A tensor of the input's shape, to be checked."""
     return x if isinstance(x, Tensor) else torch.empty(x.shape, device="meta")

@@ -10,8 +10,8 @@ from neurofdfa.engine import fields as f
 from neurofdfa.engine.execution import Execution, Work
 from neurofdfa.engine.native import Events
 from neurofdfa.engine.notice import fall_back
+from neurofdfa.engine.shape import Shape
 from neurofdfa.engine.support import why_not_network
-from neurofdfa.engine.tables import Shape
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network, Trajectory
 
@@ -60,7 +60,9 @@ def _run(execution: Execution, x: Tensor | Events, *, spikes: bool, membranes: b
     steps, batch = x.shape[:2]
     size = 4 if execution.dtype == torch.float32 else 8
     layers = len(execution.hidden)
-    shape = Shape(steps, batch, size, False, "none", 0, (0,) * layers, False, execution.workers(steps, batch))
+    shape = Shape(
+        steps, batch, size, False, "none", 0, (0,) * layers, False, 0, execution.workers(steps, batch)
+    )
     work = execution.work(shape)
     y = torch.empty(steps, batch, network.n_out, dtype=execution.dtype)
     fired = _give(work, execution, f.RECORD, spikes, torch.uint8, x)

@@ -48,6 +48,7 @@ def learner(
                 rule,
                 optimizer,
                 loss=loss,
+                update_every=update_every,
                 rate_target=rate_target,
                 generator=generator,
                 team=team,

@@ -10,8 +10,9 @@ from neurofdfa.engine.events import EventLearner
 from neurofdfa.engine.execution import Execution, Work
 from neurofdfa.engine.given import give_target
 from neurofdfa.engine.kernels import sequence
+from neurofdfa.engine.shape import Shape
 from neurofdfa.engine.support import why_not_network
-from neurofdfa.engine.tables import Frame, Shape
+from neurofdfa.engine.tables import Frame
 from neurofdfa.errors import UserError
 from neurofdfa.network import Network
 from neurofdfa.team import Share
@@ -35,7 +36,7 @@ class RunStream:
         self.execution.constants[0], self.execution.dense = network.readout.kappa, values
         size = 4 if self.execution.dtype == torch.float32 else 8
         layers = len(network.hidden)
-        self.work = self.execution.work(Shape(1, batch, size, False, "none", 0, (0,) * layers, False, 1))
+        self.work = self.execution.work(Shape(1, batch, size, False, "none", 0, (0,) * layers, False, 0, 1))
         self.execution.call(self.work, sequence.CLEAR, 0, 0)
 
     def step(self, x_t: Tensor) -> Tensor:
@@ -85,6 +86,8 @@ class LearnStream:
             raise UserError("a stream has no last step and no window: take a loss at every step")
         if learner.teaching.whole_trace or getattr(learner.rule, "weighting", "uniform") != "uniform":
             raise UserError("a stream has traces per neuron and a feedback that all steps count alike for")
+        if learner.update_every is not None:
+            raise UserError("a stream has an update_every of its own: make its EventLearner without")
         if learner.team.size > 1:
             raise UserError("a stream is learnt by one process")
         self.learner, self.batch, self.update_every = learner, batch, update_every
@@ -119,7 +122,11 @@ class LearnStream:
         self.t, self.pending = self.t + 1, self.pending + 1
         if self.pending == self.update_every:
             learner.collect(work)
-            learner.finish(learner.teaching.touched(work.shape.probed > 0), self.pending)
+            learner.finish(
+                learner.teaching.touched(work.shape.probed > 0),
+                self.pending,
+                self.pending * learner.step_weight,
+            )
             self.pending = 0
         return y
 

@@ -100,8 +100,10 @@ def why_not_rule(
         return reason
     if type(loss) not in LOSS_KINDS:
         return f"the event engine does not know the loss {type(loss).__name__}"
-    if update_every is not None:
-        return "the event engine updates weights once per sequence (update_every=None)"
+    if update_every is not None and (isinstance(rule.trace, PerSynapse) or _weighted(rule)):
+        return (
+            "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
+        )
     attached = any(layer.neuron.reset_gradient == "attached" for layer in spiking_layers(network))
     if type(rule) is FDFA and attached:
         return "the event engine has no tangents through an attached reset"
@@ -112,6 +114,10 @@ def why_not_rule(
     if type(rule) is ReadoutOnly and rate_target is not None and rate_target.strength > 0:
         return "the event engine has no rate target without a learning signal"
     return why_not_network(network)
+
+
+def _weighted(rule: Rule[Any]) -> bool:
+    return isinstance(rule, FDFA) and rule.weighting != "uniform"
 
 
 def _why_not_trace(network: Network, trace: Any) -> str | None:

@@ -1,9 +1,8 @@
 """Lay out a network, a rule and a batch shape for the kernels: memory, tables of addresses, constants."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,37 +10,13 @@ from numpy.typing import NDArray
 
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.memory import Arena
+from neurofdfa.engine.shape import Shape, cut, parts
 from neurofdfa.engine.tiling import tilings
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-class Shape(NamedTuple):
-    """What the layout depends on besides the network.
-
-    learn: train or only run. feedback: `Teaching.kind`. probed: samples with tangents.
-    stages: decays of the noise trace per layer. rated: rate target.
-    """
-
-    steps: int
-    batch: int
-    size: int
-    learn: bool
-    feedback: str
-    probed: int
-    stages: tuple[int, ...]
-    rated: bool
-    workers: int
-
-
-SECOND_CACHE = 1 << 20
-"""Bytes of the second cache that can be counted on."""
-
-PROBED_WORK = 1.75
-"""Work on a group with tangents ÷ work on one without (measured: 1.6 on net A, 1.9 on net C)."""
 
 
 class Place(Protocol):
@@ -103,38 +78,6 @@ def panels(n: int) -> tuple[int, int]:
     """Panels of 64 and panels in all (the rest has 16 each)."""
     wide, rest = divmod(padded(n), 64)
     return wide, wide + rest // 16
-
-
-def chunk_length(steps: int, chunk: int | None = None) -> int:
-    """Steps per chunk: the whole sequence if it fits, else equal parts."""
-    most = min(chunk or f.CAPACITY, f.CAPACITY)
-    return -(-steps // -(-steps // most))
-
-
-def cut(shape: Shape, chunk: int | None, widths: Sequence[int], weights: int) -> tuple[int, int, int, int]:
-    """Steps of a chunk, samples of a group, groups in all and groups in a block.
-
-    widths: neurons of the input, the layers and the readout; weights: between them.
-    """
-    steps = chunk_length(shape.steps, chunk)
-    share = -(-shape.batch // shape.workers)
-    samples = max(1, min(f.CAPACITY // steps, share))
-    groups = -(-shape.batch // samples)
-    if shape.rated:  # each worker goes through all of its groups before any of them learns
-        ends = parts(groups, -(-shape.probed // samples), shape.workers)
-        return steps, samples, groups, max(b - a for a, b in pairwise(ends))
-    group = samples * steps * sum(widths[1:-1]) * shape.size
-    slots = SECOND_CACHE // group  # ψ stays there between the forward pass and the gradients
-    if weights * shape.size > SECOND_CACHE:
-        slots = min(8, 16 * SECOND_CACHE // group)  # weights come from further away: once for several groups
-    return steps, samples, groups, max(1, min(slots, -(-groups // shape.workers)))
-
-
-def parts(groups: int, probed: int, workers: int) -> list[int]:
-    """Where each worker's groups begin, and the end. The first `probed` groups carry tangents: more work."""
-    each = (PROBED_WORK if group < probed else 1.0 for group in range(groups))
-    work = list(accumulate(each, initial=0.0))
-    return [bisect_left(work, work[-1] * k / workers) for k in range(workers)] + [groups]
 
 
 def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Frame:

@@ -167,8 +167,11 @@ class Teaching:
             return None
         return running_average(self.rule, state.updates, optimizer, self.matrices, weight, count)
 
-    def take_gradients(self, gradient: Gradients, state: Any, weight: float, count: int) -> None:
-        """Hand the feedback's pseudo-gradients to its optimizer and empty them here."""
+    def take_gradients(self, gradient: Gradients, state: Any, weight: float, count: int, told: float) -> None:
+        """Hand the feedback's pseudo-gradients to its optimizer and empty them here.
+
+        weight: of one step; count: steps since the last update; told: Σ of the loss's weights over them.
+        """
         for b in self.matrices:
             b.grad = gradient.take(b)
             gradient.flat(b).zero_()
@@ -177,4 +180,4 @@ class Teaching:
                 b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight)
                 b.grad.mul_(even(self.rule, state.updates))
             elif isinstance(self.rule, SBD):
-                b.grad = torch.sub(b * (count * weight), b.grad, alpha=self.rule.polarity)
+                b.grad = torch.sub(b * told, b.grad, alpha=self.rule.polarity)

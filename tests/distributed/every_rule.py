@@ -59,6 +59,7 @@ CASES = [
     Case("dkp", kind="dropped broadcasts"),
     *(Case(name, kind="events", strength=0.5) for name in ("fdfa", "dfa", "dkp")),
     Case("fdfa", kind="events on values", strength=0.5),
+    Case("fdfa", kind="events", update_every=4),
 ]
 
 
@@ -79,7 +80,9 @@ def learner_of(case: Case, team: Any) -> Learner | BPTT:
         given["impairments"] = Impairments(drop=0.3, feedback_bits=4)
     if case.kind.startswith("events"):
         assert isinstance(rule.trace, PerNeuron)
-        return EventLearner(network, rule, factory, **given, threads=1, chunk=4)
+        return EventLearner(
+            network, rule, factory, **given, threads=1, chunk=4, update_every=case.update_every
+        )
     return Learner(network, rule, factory, **given, update_every=case.update_every)
 
 

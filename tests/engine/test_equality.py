@@ -175,6 +175,27 @@ CASES: dict[str, dict[str, Any]] = {
         "chunk": 6,
         "batch": 1,
     },
+    "updates inside a sequence": {
+        "rule": FDFA(fraction=0.5, momentum=0.3),
+        "net": {"readout": "leaky", "dropout": 0.3},
+        "every": 4,
+        "threads": 2,
+    },
+    "updates inside a sequence, and a rest": {
+        "rule": SBD(momentum=0.3),
+        "net": {"recurrent": True, "bias": True},
+        "every": 6,
+        "chunk": 4,
+        "loss": CrossEntropy(8),
+        "rate": RateTarget(strength=0.5),
+    },
+    "updates inside a sequence of values, spiking readout": {
+        "rule": DKP(),
+        "net": {"readout": "spike-count"},
+        "every": 1,
+        "analogue": True,
+    },
+    "updates less often than sequences end": {"rule": DFA(), "every": 40},
     "no filter in the trace": {
         "rule": DFA(trace=PerNeuron(filtered=False)),
         "net": {"readout": "leaky"},
@@ -206,7 +227,7 @@ def build(case: dict[str, Any], dtype: torch.dtype) -> tuple[Network, torch.Tens
 def train(case: dict[str, Any], dtype: torch.dtype, events: bool, batches: int = 3) -> tuple[Any, ...]:
     network, x, target = build(case, dtype)
     rule = case["rule"]
-    options = {"loss": case.get("loss"), "rate_target": case.get("rate")}
+    options = {"loss": case.get("loss"), "rate_target": case.get("rate"), "update_every": case.get("every")}
     options["generator"] = torch.Generator().manual_seed(3)
     if events:
         options |= {"threads": case.get("threads", 1), "chunk": case.get("chunk"), "probes": "reference"}

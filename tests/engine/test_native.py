@@ -12,7 +12,7 @@ from neurofdfa.engine.native import check_total
 from neurofdfa.errors import UserError
 from neurofdfa.learner import adam
 from neurofdfa.network import feed_forward
-from neurofdfa.signal import FDFA
+from neurofdfa.signal import DRTP, FDFA
 
 
 def spikes(steps: int = 23, batch: int = 5, n: int = 70) -> torch.Tensor:
@@ -21,13 +21,17 @@ def spikes(steps: int = 23, batch: int = 5, n: int = 70) -> torch.Tensor:
     return x
 
 
-def test_the_same_as_a_tensor() -> None:
+@pytest.mark.parametrize(("rule", "readout"), [(FDFA(fraction=0.5), "integrator"), (DRTP(), "spike-count")])
+def test_the_same_as_a_tensor(rule: Any, readout: Any) -> None:
     x, target = spikes(), torch.tensor([0, 1, 2, 0, 1])
     results: list[list[torch.Tensor]] = []
     for given in (x, Events.of(x)):
-        network = feed_forward(70, [40, 90], 3, generator=torch.Generator().manual_seed(1), input_dropout=0.2)
-        network = network.double()
-        learner = EventLearner(network, FDFA(fraction=0.5), adam(1e-3), threads=2, chunk=10)
+        network = feed_forward(
+            70, [40, 90], 3, generator=torch.Generator().manual_seed(1), input_dropout=0.2, readout=readout
+        ).double()
+        for p in network.parameters():
+            p.data.mul_(5)
+        learner = EventLearner(network, rule, adam(1e-3), threads=2, chunk=10)
         for _ in range(3):
             learner.train(given, target)
         y = engine.run(network, given).y
