@@ -116,7 +116,7 @@ class OnePass:
                     1.0 - beta1,
                     beta2,
                     group["lr"] / (1.0 - beta1**step),
-                    (1.0 - beta2**step) ** 0.5,
+                    (1.0 - beta2**step) ** -0.5,
                     group["eps"],
                     group["weight_decay"],
                 )

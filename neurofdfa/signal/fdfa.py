@@ -159,24 +159,28 @@ class FDFA(Rule[FDFAState]):
 
     def begin(self, network: Network, state: FDFAState, share: Share) -> FDFAState:
         """Start tangents on a share of the batch, if this batch is probed."""
-        counted = state._replace(batches=state.batches + 1)
-        if state.batches % self.every:
-            return counted._replace(tangent=None)
-        counted = self._judged(counted)
-        observed = self.probed(share)
+        counted, observed = self.count(state, share)
+        if observed is None:
+            return counted
         probed = observed.count
         kernels = self.kernels(network)
         zeros = (b.new_zeros(probed, b.shape[0]) for b in state.matrices)
         return counted._replace(
-            updates=state.updates + 1,
             tangent=initial_tangent(network, probed),
             noise=tuple(cascade_state(k, zero) for k, zero in zip(kernels, zeros, strict=True)),
             kernels=tuple(KernelPulse((0.0,) * sum(1 for d in k if d)) for k in kernels),
             waits=_waits(
                 network, [b.shape[0] for b in state.matrices], state.matrices[0].new_zeros(probed, 1)
             ),
-            observed=observed,
         )
+
+    def count(self, state: FDFAState, share: Share) -> tuple[FDFAState, Share | None]:
+        """Count a batch; the samples that carry tangents, if it is probed."""
+        counted = state._replace(batches=state.batches + 1, tangent=None)
+        if state.batches % self.every:
+            return counted, None
+        observed = self.probed(share)
+        return self._judged(counted)._replace(updates=state.updates + 1, observed=observed), observed
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: FDFAState

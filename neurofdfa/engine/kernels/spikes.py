@@ -37,7 +37,7 @@ from neurofdfa.engine.kernels.lists import sort_by_neuron
 
 
 @part
-def append_bits(events, count, first, bits):
+def extract_bits(events, count, first, bits):
     """Append the numbers of the bits that are set; returns the new count.
 
     Eight are written whatever their number: the branch that is left is nearly always predicted.
@@ -54,12 +54,14 @@ def append_bits(events, count, first, bits):
     return count + simd.ones(bits)
 
 
+append_bits = simd.compress_bits if simd.AVX512 else extract_bits
+
+
 @part
 def read_input(one, head, table, group, slot, start, steps):
     """List the active input channels of every row, and per channel the rows."""
-    samples, channels = group_samples(head, group), table[0, N]
+    samples, channels, kind = group_samples(head, group), table[0, N], head[INPUT_KIND]
     events, starts = events_of(table, 0, slot), starts_of(table, 0, slot)
-    words, kind = (channels + 63) // 64, head[INPUT_KIND]
     seen = 0
     simd.store_i32(starts, 0)
     for s in range(samples):
@@ -69,17 +71,15 @@ def read_input(one, head, table, group, slot, start, steps):
         if keep != 0:
             keep += sample * table[0, KEEP_PITCH]
         for t in range(steps):
-            row = s * steps + t
-            if kind == 4:
-                seen = copy_events(head, events, seen, sample, start + t, keep)
+            if kind == 0:
+                seen = read_row(numba.uint8(1), head, here, events, seen, channels, keep)
+            elif kind == 1:
+                seen = read_row(numba.float32(1), head, here, events, seen, channels, keep)
+            elif kind == 2:
+                seen = read_row(numba.float64(1), head, here, events, seen, channels, keep)
             else:
-                for w in range(words):
-                    fetch_ahead(here + 2 * head[INPUT_STEP], kind, w)
-                    bits = read_bits(head, here, kind, w, channels - 64 * w)
-                    if keep != 0:
-                        bits &= simd.load_i64(keep + 8 * w)
-                    seen = append_bits(events, seen, 64 * w, bits)
-            simd.store_i32(starts + 4 * (row + 1), seen)
+                seen = copy_events(head, events, seen, sample, start + t, keep)
+            simd.store_i32(starts + 4 * (s * steps + t + 1), seen)
             here += head[INPUT_STEP]
     if head[LEARN] != 0:
         sort_by_neuron(table, 0, slot, table[0, LISTS], table[0, TALLY], samples * steps)
@@ -87,21 +87,23 @@ def read_input(one, head, table, group, slot, start, steps):
 
 
 @part
-def read_bits(head, here, kind, word, count):
-    """Which of 64 channels are active in one row of a tensor."""
-    if kind == 0:
-        return simd.nonzero_bits(numba.uint8(1), here + 64 * word, count, head[FLAGS])
-    if kind == 1:
-        return simd.nonzero_bits(numba.float32(1), here + 256 * word, count, head[FLAGS])
-    return simd.nonzero_bits(numba.float64(1), here + 512 * word, count, head[FLAGS])
+def read_row(sample, head, here, events, count, channels, keep):
+    """Append the active channels of one row of a tensor; returns the new count.
 
-
-@part
-def fetch_ahead(row, kind, word):
-    """Ask for 64 channels of a later row: a sample's rows are too far apart for the processor to guess."""
-    width = 64 if kind == 0 else 256 if kind == 1 else 512
-    for line in range(0, width, 64):
-        simd.prefetch(row + word * width + line)
+    A later row is asked for on the way: a sample's rows are too far apart for the processor to guess.
+    """
+    width, flag = 64 * simd.width_of(sample), head[FLAGS]
+    later = here + 2 * head[INPUT_STEP]
+    for first in range(0, channels, 64):
+        for line in range(0, width, 64):
+            simd.prefetch(later + line)
+        bits = simd.nonzero_bits(sample, here, channels - first, flag)
+        if keep != 0:
+            bits &= simd.load_i64(keep + first // 8)
+        count = append_bits(events, count, first, bits)
+        here += width
+        later += width
+    return count
 
 
 @part

@@ -10,6 +10,7 @@ from neurofdfa.engine.simd.cells import (
     tangent,
     triangular,
 )
+from neurofdfa.engine.simd.emit import AVX512
 from neurofdfa.engine.simd.filters import backward_decay, forward_decay, reverse_filter, softmax
 from neurofdfa.engine.simd.patches import patch_gather, patch_sum
 from neurofdfa.engine.simd.rows import (
@@ -25,6 +26,7 @@ from neurofdfa.engine.simd.rows import (
 )
 from neurofdfa.engine.simd.scalars import (
     cast,
+    compress_bits,
     load_byte,
     load_f64,
     load_float,
@@ -44,6 +46,7 @@ from neurofdfa.engine.simd.scalars import (
 )
 
 __all__ = [
+    "AVX512",
     "adam",
     "add_row",
     "arctan",
@@ -51,6 +54,7 @@ __all__ = [
     "bytes_of",
     "cast",
     "column_sum",
+    "compress_bits",
     "copy_rows",
     "fast_sigmoid",
     "fill",

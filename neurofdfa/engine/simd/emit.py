@@ -27,7 +27,7 @@ I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FAST = ("contract", "nsz", "reassoc")
 
 
-HAS_RCP14 = bool(binding.get_host_cpu_features().get("avx512f"))
+AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
 
 
 class Emit:
@@ -69,6 +69,15 @@ class Emit:
     def store(self, value: Any, address: Any, vector: int = 0) -> None:
         """Write a vector of a row."""
         self.b.store(value, self.pointer(self.offset(address, vector), self.vt), align=self.size)
+
+    def prefetch(self, address: Any) -> None:
+        """Ask for a row that will be read and written; any address will do."""
+        byte = I8.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        fetch = cgutils.get_or_insert_function(self.b.module, kind, "llvm.prefetch.p0")
+        numbers = [ir.Constant(I32, k) for k in (0, 3, 1)]
+        for line in range(0, self.vectors * LANES * self.size, 64):
+            self.b.call(fetch, [self.pointer(self.b.add(address, self.const(line)), I8), *numbers])
 
     def load_scalar(self, address: Any) -> Any:
         """Read one number."""
@@ -121,7 +130,7 @@ class Emit:
 
     def reciprocal(self, x: Any) -> Any:
         """1/x; in float32 with AVX-512 an estimate and one Newton step, 2^−23 relative."""
-        if self.size == 8 or not HAS_RCP14:
+        if self.size == 8 or not AVX512:
             return self.b.fdiv(self.full(1.0), x)
         mask = ir.IntType(16)
         kind = ir.FunctionType(self.vt, [self.vt, self.vt, mask])

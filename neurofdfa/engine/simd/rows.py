@@ -42,6 +42,10 @@ def row_sum(
         e.store(e.mul_add(total, factor, e.load(start, v)), to, v)
 
 
+AHEAD = 4
+"""Neurons between the one whose row is written and the one whose row is asked for: they lie apart."""
+
+
 @kernel(1, 8)
 def gather_add(
     e: Emit,
@@ -58,9 +62,14 @@ def gather_add(
     """Add rows: to[neuron] += scale · Σ source[row] for `count` int32 neurons, over `each` one-byte rows."""
     sums = e.variables([e.full(0.0)] * e.vectors)
     factor = e.splat(scale)
+
+    def place_of(index: Any) -> Any:
+        neuron = e.b.load(e.pointer(e.row(neurons, index, e.const(4)), I32), align=4)
+        return e.row(to, e.b.zext(neuron, I64), to_pitch)
+
     with cgutils.for_range(e.b, count) as loop:
-        neuron = e.b.load(e.pointer(e.row(neurons, loop.index, e.const(4)), I32), align=4)
-        there = e.row(to, e.b.zext(neuron, I64), to_pitch)
+        there = place_of(loop.index)
+        e.prefetch(place_of(e.b.add(loop.index, e.const(AHEAD))))
         for slot in sums:
             e.b.store(e.full(0.0), slot)
         with e.each_row(e.row(rows, loop.index, each), each) as row:
@@ -200,8 +209,8 @@ def adam(
         m0 = e.load(m, k)
         m1 = e.mul_add(b.fsub(x, m0), up, m0)
         v1 = e.mul_add(e.load(v, k), keep, b.fmul(b.fmul(x, x), other))
-        bottom = b.fadd(b.fdiv(b.call(e.function("llvm.sqrt", 1), [v1]), bias), least)
-        new = b.fsub(w, b.fdiv(b.fmul(size, m1), bottom))
+        bottom = e.mul_add(b.call(e.function("llvm.sqrt", 1), [v1]), bias, least)
+        new = b.fsub(w, b.fmul(b.fmul(size, m1), e.reciprocal(bottom)))
         e.store(new, p, k)
         e.store(new, packed, k)
         e.store(m1, m, k)
