@@ -29,7 +29,7 @@ def adam_tail(one, p, packed, g, m, v, count, numbers):
         m1, v1 = simd.load_float(one, m + at), simd.load_float(one, v + at)
         m1 = m1 + (x - m1) * numbers[0]
         v1 = v1 * numbers[1] + x * x * (1.0 - numbers[1])
-        w = w - numbers[2] * m1 / (math.sqrt(v1) / numbers[3] + numbers[4])
+        w = w - numbers[2] * m1 / (math.sqrt(v1) * numbers[3] + numbers[4])
         simd.store_float(one, p + at, w)
         simd.store_float(one, packed + at, w)
         simd.store_float(one, m + at, m1)
@@ -41,7 +41,7 @@ def adam_tail(one, p, packed, g, m, v, count, numbers):
 def adam_row(one, tensor, numbers, row):
     """Adam on one row of a `[rows, n]` parameter and of its copy in panels.
 
-    numbers: 1 − β₁, β₂, lr/(1 − β₁ᵗ), √(1 − β₂ᵗ), ε, weight decay (Kingma & Ba 2015, algorithm 1).
+    numbers: 1 − β₁, β₂, lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), ε, weight decay (Kingma & Ba 2015, algorithm 1).
     """
     size, n, rows = simd.width_of(one), tensor[COLUMNS], tensor[ROWS]
     scale = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
