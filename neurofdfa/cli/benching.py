@@ -109,7 +109,7 @@ def curves(
         points.append(point)
         say(f"{point.axis} {point.value:g}: {1e3 * point.seconds:.2f} ms", quiet)
     document = _document("curves", [], [point._asdict() for point in points])
-    _save(out, "curves", document, quiet, report=False)
+    _save(out, "curves", document, quiet)
     emit(document, as_json)
 
 
@@ -134,7 +134,7 @@ def epoch(
         times = f"{row.seconds / rows[0].seconds:.1f}x, " if row.peer != rows[0].peer else ""
         say(f"{row.peer} {row.version}: {row.seconds:.1f} s ({times}{row.batches} batches timed)", quiet)
     document = _document("epoch", missing, [row._asdict() for row in rows])
-    _save(out, "epoch", document, quiet, report=False)
+    _save(out, "epoch", document, quiet)
     emit(document, as_json)
 
 
@@ -218,8 +218,8 @@ def _name_missing(missing: list[str], quiet: bool) -> None:
         )
 
 
-def _save(out: Path, name: str, document: dict[str, Any], quiet: bool, *, report: bool = True) -> None:
-    """Write the figures, and the report of what the folder holds of training, inference and memory."""
+def _save(out: Path, name: str, document: dict[str, Any], quiet: bool) -> None:
+    """Write the figures, and the report of what the folder holds."""
     from neurofdfa.errors import UserError
     from neurofdfa.files import write_json
     from neurofdfa.lab.report import write
@@ -229,7 +229,7 @@ def _save(out: Path, name: str, document: dict[str, Any], quiet: bool, *, report
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
     write_json(out / f"{name}.json", document)
-    say(f"Figures: {out / name}.json" + (f"\nReport: {write(out)}" if report else ""), quiet)
+    say(f"Figures: {out / name}.json\nReport: {write(out)}", quiet)
 
 
 def _words(text: str) -> list[str]:

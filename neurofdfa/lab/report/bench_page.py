@@ -1,4 +1,4 @@
-"""The report of `neurofdfa bench`: memory against time steps, speed beside other simulators."""
+"""The report of `neurofdfa bench`: memory and cost against one number, speed beside other simulators."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,12 @@ from neurofdfa.lab.report.plot.style import Draw, Stroke
 from neurofdfa.lab.report.plot.svg import draw
 from neurofdfa.lab.report.provenance import footer, provenance
 from neurofdfa.lab.report.reading import Fields, read_object
+from neurofdfa.lab.report.scaling import Cost, cost_blocks, cost_parts, read_costs
 
 OURS = "neurofdfa"
 _MIB = float(1 << 20)
 _TIMED = {"train": "Training", "infer": "Inference"}
+_KINDS = ("memory", *_TIMED, "curves", "epoch")
 
 
 class Line(NamedTuple):
@@ -46,30 +48,42 @@ class Ratio(NamedTuple):
     peer_seconds: float
 
 
+class Epoch(NamedTuple):
+    """Seconds of an epoch of MNIST, of which so many batches were timed."""
+
+    peer: str
+    batches: int
+    seconds: float
+
+
 class Bench(NamedTuple):
-    """What a folder of measurements holds. ratios: by train, infer."""
+    """What a folder of measurements holds. ratios: by train, infer; costs: by what was varied."""
 
     folder: Path
     batch: int
     lines: tuple[Line, ...]
     ratios: dict[str, tuple[Ratio, ...]]
+    costs: dict[str, tuple[Cost, ...]]
+    epochs: tuple[Epoch, ...]
     commands: tuple[str, ...]
     versions: dict[str, str]
 
 
 def is_bench(folder: Path) -> bool:
     """Whether `folder` looks like the --out of `bench`."""
-    return any((folder / f"{kind}.json").is_file() for kind in ("memory", *_TIMED))
+    return any((folder / f"{kind}.json").is_file() for kind in _KINDS)
 
 
 def read_bench(folder: Path) -> Bench:
     """Read what is there. Raises UserError when a file is damaged."""
     lines: dict[tuple[str, str], dict[int, float]] = {}
     ratios: dict[str, tuple[Ratio, ...]] = {}
+    costs: dict[str, tuple[Cost, ...]] = {}
+    epochs: tuple[Epoch, ...] = ()
     versions: dict[str, str] = {}
     commands: list[str] = []
     batch = 0
-    for kind in ("memory", *_TIMED):
+    for kind in _KINDS:
         if not (folder / f"{kind}.json").is_file():
             continue
         fields = read_object(folder / f"{kind}.json")
@@ -81,10 +95,14 @@ def read_bench(folder: Path) -> Bench:
                 line = lines.setdefault((row.text("peer"), row.text("rule")), {})
                 line[row.count("T") or 0] = (row.number("bytes") or 0.0) / _MIB
                 batch = row.count("batch") or 0
+        elif kind == "curves":
+            costs = read_costs(rows)
+        elif kind == "epoch":
+            epochs = tuple(_epoch(row) for row in rows)
         else:
             ratios[kind] = tuple(_ratio(row) for row in rows)
     kept = tuple(Line(peer, rule, mib) for (peer, rule), mib in lines.items())
-    return Bench(folder, batch, kept, ratios, tuple(commands), versions)
+    return Bench(folder, batch, kept, ratios, costs, epochs, tuple(commands), versions)
 
 
 def _ratio(row: Fields) -> Ratio:
@@ -102,17 +120,26 @@ def _ratio(row: Fields) -> Ratio:
     )
 
 
+def _epoch(row: Fields) -> Epoch:
+    return Epoch(row.text("peer"), row.count("batches") or 0, row.number("seconds") or 0.0)
+
+
 def bench_page(bench: Bench) -> Page:
     """Compose the page; a part without data is left out."""
     commands = "\n".join(bench.commands)
+    parts = (
+        ("Memory and the length of the sequence", _memory(bench)),
+        *((_TIMED[kind], _times(kind, rows)) for kind, rows in bench.ratios.items()),
+        ("What a training step costs", cost_blocks(bench.costs) if bench.costs else []),
+        ("One epoch of MNIST", _epochs(bench.epochs)),
+    )
     return Page(
         title="neurofdfa: measurements",
         kicker="neurofdfa bench",
         headline=_headline(bench),
         summary="Figures of this machine. Compare what was measured in the same command only.",
         sections=(
-            Section("Memory and the length of the sequence", tuple(_memory(bench))),
-            *(Section(_TIMED[kind], tuple(_times(kind, rows))) for kind, rows in bench.ratios.items()),
+            *(Section(title, tuple(blocks)) for title, blocks in parts if blocks),
             Section(
                 "How it was made",
                 tuple(provenance(commands, bench.versions, [], folded=False)),
@@ -123,11 +150,11 @@ def bench_page(bench: Bench) -> Page:
 
 
 def bench_picture(bench: Bench) -> bytes:
-    """Memory against time steps, or the ratios where there is no memory, as PNG."""
+    """Memory against time steps, else the ratios, else the costs, as PNG."""
     if bench.lines:
         return compose([Part("Memory that a training step adds", printed(_plot(bench)), named_lines=True)])
     parts = [Part(_TIMED[kind], printed(_ratios(rows))) for kind, rows in bench.ratios.items() if rows]
-    return compose(parts)
+    return compose(parts or cost_parts(bench.costs))
 
 
 def growth(line: Line) -> float | None:
@@ -219,6 +246,26 @@ def _times(kind: str, rows: Sequence[Ratio]) -> list[Block]:
     )
     caption = "Time of a step of the other simulator ÷ ours, median over interleaved rounds; bar: quartiles."
     return [Figure((Panel("", svg),), caption), Table(columns, cells, "The same in numbers.")]
+
+
+def _epochs(rows: Sequence[Epoch]) -> list[Block]:
+    if not rows:
+        return []
+    columns = (
+        Column("Simulator", number=False), Column("Seconds of an epoch"), Column("Its time ÷ ours"),
+        Column("Batches timed"),
+    )  # fmt: skip
+    ours = rows[0].seconds
+    cells = tuple(
+        (
+            Cell(row.peer, row.peer),
+            Cell(words.seconds(row.seconds), row.seconds),
+            Cell(f"{row.seconds / ours:.2f}" if ours > 0 else words.DASH, row.seconds),
+            Cell(words.count(row.batches), row.batches),
+        )
+        for row in rows
+    )
+    return [Table(columns, cells, "784-800-10, 16 steps, batch 128; wall time, scaled to a whole epoch.")]
 
 
 def _ratios(rows: Sequence[Ratio]) -> Draw:

@@ -102,18 +102,19 @@ def _raster(axes: Axes, raster: Raster) -> None:
 
 
 def compose(parts: Sequence[Part]) -> bytes:
-    """The parts side by side as PNG."""
-    width = min(_WIDTH, 560 * max(1, len(parts)))
-    figure = Figure(figsize=(width / 72, _HEIGHT / 72), dpi=170, facecolor=PRINTED.paper)
-    share = 1 / max(1, len(parts))
+    """The parts as PNG, up to three side by side."""
+    across, down = min(3, max(1, len(parts))), max(1, -(-len(parts) // 3))
+    width, height = min(_WIDTH, 560 * across), _HEIGHT * down
+    figure = Figure(figsize=(width / 72, height / 72), dpi=170, facecolor=PRINTED.paper)
     for k, part in enumerate(parts):
+        x, y = (k % across) / across, 1 - (k // across + 1) / down
         right = (95 if part.named_lines else 20) / width
         left = 50 / width
-        axes = figure.add_axes((k * share + left, 0.13, share - left - right, 0.69))
+        axes = figure.add_axes((x + left, y + 0.13 / down, 1 / across - left - right, 0.69 / down))
         part.draw(axes)
         figure.text(
-            k * share + 12 / width,
-            0.925,
+            x + 12 / width,
+            y + 0.925 / down,
             part.title,
             fontsize=12,
             fontweight="bold",

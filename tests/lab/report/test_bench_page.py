@@ -50,6 +50,33 @@ def test_memory_and_times_are_told(tmp_path: Path) -> None:
     assert report.figure(tmp_path).startswith(b"\x89PNG")
 
 
+def test_curves_and_an_epoch_are_told(tmp_path: Path) -> None:
+    points = [
+        {
+            "axis": axis,
+            "value": value,
+            "seconds": 0.002 * value,
+            "spread": [0.0015 * value, 0.003 * value],
+            "work": 50.0,
+        }
+        for axis, values in (("steps", (10, 100)), ("density", (0.05, 0.2)))
+        for value in values
+    ]
+    epochs = [
+        {"peer": "neurofdfa", "version": "", "batches": 470, "seconds": 8.0},
+        {"peer": "norse", "version": "1", "batches": 90, "seconds": 42.0},
+    ]
+    for kind, rows in (("curves", points), ("epoch", epochs)):
+        document = {"kind": kind, "command": f"neurofdfa bench {kind}", "rows": rows, "versions": {}}
+        (tmp_path / f"{kind}.json").write_text(json.dumps(document))
+    page = Page(report.write(tmp_path).read_text())
+    page.check()
+    cells = page.text("td").replace("\u00a0", " ")
+    for said in ("200.00 ms", "150.00 to 300.00", "share of active inputs", "42.0 s", "5.25", "90"):
+        assert said in cells
+    assert report.figure(tmp_path).startswith(b"\x89PNG")
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (measurements(tmp_path) / "train.json").write_text("{")
     with pytest.raises(UserError, match=r"train\.json"):

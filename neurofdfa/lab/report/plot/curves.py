@@ -53,15 +53,20 @@ def curves(
     rule_at: float | None = None,
     mark_at: float | None = None,
     ticks: Sequence[float] | None = None,
+    whole: bool = True,
 ) -> Draw:
-    """Lines within `limits`; `rule_at` marks a value to compare with, `mark_at` a place across."""
+    """Lines within `limits`; `rule_at` marks a value to compare with, `mark_at` a place across.
+
+    whole: what is across are whole numbers.
+    """
 
     def draw(axes: Axes, palette: Palette) -> None:
         dress(axes, palette, across=across, up=up)
         x = [value for s in series for value in s.x]
-        axes.set_xlim(min(x, default=0.0), max(max(x, default=1.0), min(x, default=0.0) + 1))
+        least = min(x, default=0.0)
+        axes.set_xlim(least, max(max(x, default=1.0), least + (1.0 if whole else 1e-6)))
         axes.set_ylim(*limits)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=whole))
         if ticks is not None:
             axes.set_yticks(list(ticks))
         else:
