@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurofdfa.engine import fields as f
 from neurofdfa.engine.memory import Arena
-from neurofdfa.engine.shape import Shape, cut, parts
+from neurofdfa.engine.shape import Shape, cut
 from neurofdfa.engine.tiling import tilings
 from neurofdfa.layer import SpikingLayer
 from neurofdfa.network import Network
@@ -89,9 +89,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     inner = [padded(x.n) if t is None else t.width for x, t in zip(layers, tiled, strict=True)]
     widths = [padded(network.n_in), *inner, kpad]
     between = zip((*tiled, None), pairwise(widths), strict=True)
-    weights = sum(a * b for tiling, (a, b) in between if tiling is None)
-    steps, samples, groups, slots = cut(shape, chunk, widths, weights)
-    ends = parts(groups, -(-shape.probed // samples), shape.workers)
+    dense = [pair for tiling, pair in between if tiling is None]
+    steps, samples, slots, ends = cut(shape, chunk, widths, dense)
     mine = (ends[worker], ends[worker + 1])
     size, chunks = shape.size, -(-shape.steps // steps)
     rows = f.CAPACITY + 1
