@@ -1,6 +1,6 @@
 """Which tensors the kernels have copies and gradients of, and how these lie around convolutions and pools."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurofdfa.engine.parameters import Form, Learnt, Spread, form
+from neurofdfa.engine.tables import padded
 from neurofdfa.engine.tiling import LANES, Ints, Tiling, sources, tilings
 from neurofdfa.network import Network
 from neurofdfa.synapse import Synapse
@@ -32,14 +33,12 @@ class Rows:
     def write(self, copy: Tensor, inner: Tensor) -> None:
         """From the matrix to all places."""
         for there, here in self._parts(inner, copy):
-            for place in self.places.unbind(1):
-                there[place] = here
+            there[self.places] = here.unsqueeze(1)
 
     def read(self, inner: Tensor, total: Tensor) -> None:
         """Add the sum over the places to a gradient in panels."""
         for there, here in self._parts(inner, total):
-            for place in self.places.unbind(1):
-                here.add_(there[place], alpha=self.factor)
+            here.add_(there[self.places].sum(1), alpha=self.factor)
 
 
 class Columns:
@@ -50,24 +49,39 @@ class Columns:
 
     def __init__(self, form: Form, places: Ints, width: int, factor: float = 1.0) -> None:
         self.form, self.width, self.factor = form, width, factor
-        self.places = torch.from_numpy(np.ascontiguousarray(places))  # pyright: ignore[reportUnknownMemberType]
+        filled = np.full((padded(form.n), places.shape[1]), width)  # a place outside for what fills up panels
+        filled[: form.n] = places
+        self.places = torch.from_numpy(filled)  # pyright: ignore[reportUnknownMemberType]
         self.numbers = form.rows * width
+
+    def _parts(self, flat: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Panels of 64 and those of 16, `[panels, columns, rows]`, with the places of their columns."""
+        rows, wide = self.form.rows, LANES * self.form.wide
+        for first, last, lanes in ((0, wide, LANES), (wide, len(self.places), 16)):
+            if first < last:
+                panels = flat[first * rows : last * rows].view(-1, rows, lanes)
+                yield self.places[first:last], panels.transpose(1, 2)
+
+    def _inside(self, inner: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """The kernels' panels and the same columns in order, alike in shape."""
+        rows = self.form.rows
+        return inner.view(-1, rows, LANES).transpose(1, 2), columns[: self.width].view(-1, LANES, rows)
 
     def write(self, copy: Tensor, inner: Tensor) -> None:
         """From the matrix to all places."""
-        wide = inner.new_zeros(self.form.rows, self.width)
-        for first, used, part in self.form.panels(copy):
-            for place in self.places[first : first + used].unbind(1):
-                wide[:, place] = part[:, :used]
-        inner.view(-1, self.form.rows, LANES).copy_(wide.view(self.form.rows, -1, LANES).transpose(0, 1))
+        columns = inner.new_zeros(self.width + 1, self.form.rows)
+        for places, part in self._parts(copy):
+            columns[places] = part.flatten(0, 1).unsqueeze(1)
+        panels, ordered = self._inside(inner, columns)
+        panels.copy_(ordered)
 
     def read(self, inner: Tensor, total: Tensor) -> None:
         """Add the sum over the places to a gradient in panels."""
-        wide = inner.view(-1, self.form.rows, LANES).transpose(0, 1).reshape(self.form.rows, self.width)
-        for first, used, part in self.form.panels(total):
-            places = self.places[first : first + used]
-            sums = wide[:, places.reshape(-1)].view(self.form.rows, *places.shape).sum(2)
-            part[:, :used].add_(sums, alpha=self.factor)
+        columns = inner.new_zeros(self.width + 1, self.form.rows)
+        panels, ordered = self._inside(inner, columns)
+        ordered.copy_(panels)
+        for places, part in self._parts(total):
+            part.add_(columns[places].sum(1).view(part.shape), alpha=self.factor)
 
 
 class Kernels:

@@ -29,14 +29,19 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "values": {"rule": DFA(), "values": True},
     "drtp": {"rule": DRTP()},
+    "fdfa through a convolution": {
+        "rule": FDFA(feedback_per="channel"),
+        "net": {"hidden": ["conv 9x3x2", "pool 2", "conv 12x1x2"], "shape": (1, 4, 5)},
+        "every": 2,
+    },
     "sbd": {"rule": SBD(), "every": 3},
     "e-prop, symmetric feedback": {"rule": EProp(feedback="symmetric", trace=PerNeuron()), "every": 2},
 }
 
 
-def network(**options: Any) -> Network:
+def network(hidden: Any = (24, 30), **options: Any) -> Network:
     made = feed_forward(
-        20, [24, 30], 4, neuron=FAST, readout="leaky", tau_out=2e-3, bias=True,
+        20, hidden, 4, neuron=FAST, readout="leaky", tau_out=2e-3, bias=True,
         generator=torch.Generator().manual_seed(2), **options,
     )  # fmt: skip
     for layer in made.hidden:
