@@ -18,19 +18,20 @@ from neurofdfa.engine.parameters import Gradients
 from neurofdfa.engine.relevance import filter_back
 from neurofdfa.engine.shape import Shape
 from neurofdfa.engine.spread import learnt_by
-from neurofdfa.engine.support import LOSS_KINDS
+from neurofdfa.engine.support import LOSS_KINDS, why_not_rule
 from neurofdfa.engine.teaching import Probes, Teaching
 from neurofdfa.errors import UserError
 from neurofdfa.homeostasis import RateTarget
 from neurofdfa.learner import BatchStats, Learner, check_batch
-from neurofdfa.loss import Loss, SpikeCountError, answer_step, first_step
+from neurofdfa.loss import CrossEntropy, Loss, SpikeCountError, answer_step, first_step
 from neurofdfa.network import Masks, Network
 from neurofdfa.signal.interface import OptimizerFactory, Rule
 from neurofdfa.team import ALONE, Share, Team
 
 
 class EventLearner(Learner):
-    """Trains like `Learner`, event by event. `begin`, `step` and `end` are the reference's own.
+    """Trains like `Learner`, event by event. `begin`, `step` and `end` are the reference's own. Raises
+    `UserError` for what it does not execute (`engine.learner` falls back instead).
 
     threads: how many to use (None: as many as torch). chunk: steps between which errors are filtered back
     (None: as many as fit, at most 128). probes: "counter" draws FDFA's signs from a counter-based generator
@@ -52,6 +53,9 @@ class EventLearner(Learner):
         probes: Probes = "counter",
         team: Team = ALONE,
     ) -> None:
+        reason = why_not_rule(network, rule, loss or CrossEntropy(), update_every, rate_target)
+        if reason is not None:
+            raise UserError(reason)
         super().__init__(
             network, rule, optimizer, loss=loss, update_every=update_every, rate_target=rate_target,
             generator=generator, team=team,

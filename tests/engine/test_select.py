@@ -68,6 +68,8 @@ def test_bad_batches_are_refused() -> None:
     ):
         with pytest.raises(UserError):
             learner.train(bad, target)
+    with pytest.raises(UserError, match="no regularisers for sbd"):
+        EventLearner(network, SBD(power=0.1))
     with pytest.raises(UserError, match="chunk"):
         EventLearner(network, DFA(), chunk=0)
     with pytest.raises(UserError):

@@ -101,6 +101,7 @@ def test_refusals() -> None:
     for options, message in (
         ({"chunk": 2}, "chunk=1"),
         ({"chunk": 1, "loss": CrossEntropy("last")}, "no last step"),
+        ({"chunk": 1, "update_every": 2}, "an update_every of its own"),
     ):
         with pytest.raises(UserError, match=message):
             LearnStream(EventLearner(net, DFA(), **options))
