@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import binding, ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
 LANES = 16
@@ -27,7 +27,14 @@ I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FAST = ("contract", "nsz", "reassoc")
 
 
-AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
+def _has_avx512() -> bool:
+    """Whether numba compiles for AVX-512: its environment variables may ask for less than there is."""
+    if config.CPU_FEATURES is not None:
+        return "+avx512f" in config.CPU_FEATURES.split(",")
+    return config.CPU_NAME is None and bool(binding.get_host_cpu_features().get("avx512f"))
+
+
+AVX512 = _has_avx512()
 
 
 class Emit:
