@@ -80,6 +80,7 @@ CASES: dict[str, dict[str, Any]] = {
         "analogue": True,
         "chunk": 6,
     },
+    "updates inside a sequence": {"rule": FDFA(feedback_per="channel"), "hidden": PLAIN, "every": 4},
     "weights of 4 bits": {"rule": DFA(), "hidden": PLAIN, "net": {"weight_bits": 4}},
     "a pool, no convolution": {"rule": FDFA(), "hidden": ["pool 2", 20], "chunk": 6},
 }
@@ -106,7 +107,8 @@ def build(case: dict[str, Any], dtype: torch.dtype) -> tuple[Network, torch.Tens
 
 def train(case: dict[str, Any], dtype: torch.dtype, events: bool, batches: int = 2) -> tuple[Any, ...]:
     network, x, target = build(case, dtype)
-    options: dict[str, Any] = {"rate_target": case.get("rate"), "generator": torch.Generator().manual_seed(3)}
+    options: dict[str, Any] = {"rate_target": case.get("rate"), "update_every": case.get("every")}
+    options["generator"] = torch.Generator().manual_seed(3)
     if events:
         options |= {"threads": case.get("threads", 1), "chunk": case.get("chunk"), "probes": "reference"}
     learner = (EventLearner if events else Learner)(network, case["rule"], adam(1e-3), **options)

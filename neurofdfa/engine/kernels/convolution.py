@@ -232,32 +232,28 @@ def learn_tile(one, head, table, floats, layer, slot, group, start, steps, panel
     lists, begins = begins_of(table, layer, slot)
     if start > 0:
         decay_carry(FOUR, one, head, table, floats, layer, samples, start, panel * 64)
+    traces, width = of(table, layer, SEEN_VALUES), of(table, layer, VIEW) * size
+    if dense:
+        width = table[0, WIDTH] * size
+        traces = table[1, TRACES] + slot * head[SAMPLES] * 3 * width
     for line in range(lines):
         to = table[layer, GRADIENT] + (heard + line * wide * channels) * pitch
         begin, count = (first + line * columns) * channels, span * channels
-        if dense:
-            for s in range(samples):
-                sample = group * head[SAMPLES] + s
-                here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP] + begin * size
-                simd.product(
-                    FOUR, one,
-                    (one, to, pitch, here, size, head[INPUT_STEP], errors + s * steps * pitch, pitch, count,
-                     steps),
-                )  # fmt: skip
-        else:
+        if not dense:
             simd.patch_gather(
                 FOUR, one, (floats[layer - 1, SCALE], to, pitch, errors, begins + 4 * begin, lists, count)
             )
-        if start > 0:
-            traces, width = of(table, layer, SEEN_VALUES), of(table, layer, VIEW) * size
-            if dense:
-                width = table[0, WIDTH] * size
-                traces = table[1, TRACES] + slot * head[SAMPLES] * 3 * width
-            for s in range(samples):
-                here = traces + s * 3 * width + begin * size
-                simd.product(
-                    FOUR, one, (one, to, pitch, here, size, width, carry + s * 4 * pitch, pitch, count, 3)
-                )
+        # dense values, then the traces that the chunk began with: in one place, as compiling it takes long
+        for turn in range(0 if dense else samples, 2 * samples if start > 0 else samples):
+            s = turn % samples
+            here, step, there, depth = traces + s * 3 * width, width, carry + s * 4 * pitch, 3
+            if turn < samples:
+                sample = group * head[SAMPLES] + s
+                here, step = head[INPUT] + sample * head[INPUT_SAMPLE], head[INPUT_STEP]
+                here, there, depth = here + start * step, errors + s * steps * pitch, steps
+            simd.product(
+                FOUR, one, (one, to, pitch, here + begin * size, size, step, there, pitch, count, depth)
+            )
 
 
 @part
