@@ -21,9 +21,9 @@ from neurofdfa.bench.compare import OURS
 from neurofdfa.bench.nets import net_named, prepare
 from neurofdfa.bench.peers import STILL, peer, sort_out
 from neurofdfa.bptt import BPTT
-from neurofdfa.engine.events import EventLearner
+from neurofdfa.engine.select import learner
 from neurofdfa.errors import UserError
-from neurofdfa.learner import Learner, adam
+from neurofdfa.learner import adam
 from neurofdfa.network import Network, feed_forward
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import rule_named
@@ -137,6 +137,5 @@ def _trainer(name: str, rule: str, network: Network, x: Tensor, target: Tensor) 
         exact = BPTT(network, adam(STILL))
         return lambda: exact.train(x, target)
     options = {"fraction": 1 / 8} if rule == "fdfa" else {}
-    kind = EventLearner if rule in ("fdfa", "dfa", "dkp", "readout-only") else Learner
-    learner = kind(network, rule_named(rule, **options), adam(STILL))
-    return lambda: learner.train(x, target)
+    ours = learner(network, rule_named(rule, **options), adam(STILL))
+    return lambda: ours.train(x, target)
