@@ -59,10 +59,15 @@ class Execution:
         self.network, self.threads, self.chunk = network, threads, chunk
         self.dtype = network.readout.synapse.weight.dtype
         self.one: Any = (np.float32 if self.dtype == torch.float32 else np.float64)(1)
-        self.hidden, self.n_in = network.hidden, network.n_in
+        self.hidden, self.n_in, self.n_out = network.hidden, network.n_in, network.n_out
         self.parts = _parts(network)
         self.synapses = [*(layer.synapse for layer in self.hidden), network.readout.synapse]
         self.tilings = tilings(self.hidden)
+        self.recorded = [
+            x.n if tiling is None else tiling.width
+            for x, tiling in zip(self.hidden, self.tilings, strict=True)
+        ]
+        """Values per step and sample of what a hidden layer's recording holds."""
         pairs = zip(self.hidden, self.tilings, strict=True)
         self.places = [slice(layer.n) if tiling is None else tiling.places for layer, tiling in pairs]
         """Where the neurons of a layer stand among those of its panels."""

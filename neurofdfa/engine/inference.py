@@ -64,12 +64,12 @@ def _run(execution: Execution, x: Tensor | Events, *, spikes: bool, membranes: b
         steps, batch, size, False, "none", 0, (0,) * layers, False, 0, execution.workers(steps, batch)
     )
     work = execution.work(shape)
-    y = torch.empty(steps, batch, network.n_out, dtype=execution.dtype)
+    y = torch.empty(steps, batch, execution.n_out, dtype=execution.dtype)
     fired = _give(work, execution, f.RECORD, spikes, torch.uint8, x)
     seen = _give(work, execution, f.MEMBRANE, membranes, execution.dtype, x)
     output = None
     if spikes and network.readout.population is not None:
-        output = torch.empty(steps, batch, network.n_out, dtype=torch.uint8)
+        output = torch.empty(steps, batch, execution.n_out, dtype=torch.uint8)
     for frame in work.frames:
         frame.head[f.RECORD_Y] = y.data_ptr()
         frame.table[-1, f.RECORD] = 0 if output is None else output.data_ptr()
@@ -93,11 +93,8 @@ def _give(
     work: Work, execution: Execution, column: int, wanted: bool, dtype: torch.dtype, x: Tensor | Events
 ) -> tuple[Tensor, ...]:
     """Room for recordings of every hidden layer, or nothing."""
-    widths = [
-        layer.n if tiling is None else tiling.width
-        for layer, tiling in zip(execution.hidden, execution.tilings, strict=True)
-    ]
-    tensors = tuple(torch.empty(x.shape[0], x.shape[1], n, dtype=dtype) for n in widths if wanted)
+    steps, batch = x.shape[:2]
+    tensors = tuple(torch.empty(steps, batch, n, dtype=dtype) for n in execution.recorded if wanted)
     for frame in work.frames:
         frame.table[1:-1, column] = [tensor.data_ptr() for tensor in tensors] if wanted else 0
     return tensors

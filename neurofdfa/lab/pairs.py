@@ -12,7 +12,8 @@ def pairs(rows: Sequence[Row], keys: Sequence[str], varied: Sequence[str]) -> st
     """Of the rows that differ in `keys` alone each minus each that is listed before it, by seed.
 
     varied: settings that differ in the sweep; those that are not in `keys` name what two rows share, those
-    in `keys` that are words the rows. Means ± half of the 95 % t interval of the difference, in points.
+    in `keys` that are words, or true, the rows. Means ± half of the 95 % t interval of the difference, in
+    points.
     """
     shared = [key for key in varied if key not in keys]
     groups: dict[str, list[Row]] = {}
@@ -38,8 +39,9 @@ def _difference(first: Row, second: Row, keys: Sequence[str]) -> list[str]:
 
 
 def _words(row: Row, keys: Sequence[str]) -> str:
-    values = [row["settings"].get(key) for key in keys]
-    return " ".join(value for value in values if isinstance(value, str)) or setting(row, keys[0])
+    values = [(key.rpartition(".")[2], row["settings"].get(key)) for key in keys]
+    said = [name if value is True else value for name, value in values]
+    return " ".join(value for value in said if isinstance(value, str)) or setting(row, keys[0])
 
 
 def _by_seed(row: Row, accuracy: str) -> dict[int, float]:

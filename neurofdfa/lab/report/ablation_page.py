@@ -70,11 +70,21 @@ def ablation_page(record: StudyRecord) -> Page:
 def ablation_picture(record: StudyRecord, plots: int = 2) -> bytes:
     """Validation accuracy against the first varied settings, one plot each, as PNG."""
     parts = [
-        Part(f"{record.title}: {_short(key)}", printed(plot), named_lines=len(record.varied) > 1)
+        Part(
+            f"{record.title}: {_short(key)}",
+            printed(plot),
+            named_lines=len(record.varied) > 1,
+            room=_room([_line(row, _others(record, key)) for row in record.rows]),
+        )
         for key in record.varied[:plots]
         if (plot := _plot(record, key, _accuracy_of, "validation accuracy, %")) is not None
     ]
     return compose(parts)
+
+
+def _room(names: Sequence[str]) -> int:
+    """Pixels for the names of lines."""
+    return min(190, max(95, 16 + 6 * max(map(len, names), default=0)))
 
 
 def _best(record: StudyRecord) -> StudyRow | None:
@@ -249,7 +259,7 @@ def _line(row: StudyRow, keys: Sequence[str]) -> str:
     present = [k for k in keys if k in row.settings]
     if len(present) < 2:
         return _name(row, present) if keys else ""
-    return " · ".join(_text(row.settings[k]) for k in present)
+    return " · ".join(_short(k) if row.settings[k] is True else _text(row.settings[k]) for k in present)
 
 
 def _stroke(name: str, place: int, names: Sequence[str]) -> Stroke:

@@ -23,11 +23,12 @@ _WIDTH, _HEIGHT = 1000, 350
 
 
 class Part(NamedTuple):
-    """A plot of the picture; named_lines: with names to the right of its axes."""
+    """A plot of the picture; named_lines: with names to the right of its axes; room: for them, in pixels."""
 
     title: str
     draw: Callable[[Axes], None]
     named_lines: bool = False
+    room: int = 95
 
 
 def demo_picture(demo: Demo) -> bytes:
@@ -108,7 +109,7 @@ def compose(parts: Sequence[Part]) -> bytes:
     figure = Figure(figsize=(width / 72, height / 72), dpi=170, facecolor=PRINTED.paper)
     for k, part in enumerate(parts):
         x, y = (k % across) / across, 1 - (k // across + 1) / down
-        right = (95 if part.named_lines else 20) / width
+        right = (part.room if part.named_lines else 20) / width
         left = 50 / width
         axes = figure.add_axes((x + left, y + 0.13 / down, 1 / across - left - right, 0.69 / down))
         part.draw(axes)

@@ -169,7 +169,7 @@ def layer_frame(browser: Browser, viewer: str, name: str) -> Frame:
     data = browser.run(f"document.querySelector('{viewer} script').textContent")
     [part] = [r for r in json.loads(data)["rasters"] if r["svg"].endswith(name)]
     left, top, width, height, x0, x1, y0, y1 = part["frame"]
-    return Frame(left, top, width, height, (x0, x1), (y0, y1))
+    return Frame(left, top, width, height, (x0, x1), (y0, y1), left + width)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -73,7 +73,7 @@ def test_numbers_in_words() -> None:
 
 
 def test_marks_lie_where_time_and_neuron_say() -> None:
-    frame = Frame(40, 24, 300, 100, (0, 10), (-0.5, 4.5))
+    frame = Frame(40, 24, 300, 100, (0, 10), (-0.5, 4.5), 352)
     spikes = np.zeros((10, 5), bool)
     spikes[0, 0] = spikes[9, 4] = True
     # Steps are 30 px wide, rows 20 px high, marks 16 px; neuron 0 lies at the bottom.

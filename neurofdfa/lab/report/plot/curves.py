@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from neurofdfa.lab.report.plot.style import (
-    WIDTH,
     Draw,
     Margins,
     Palette,
@@ -112,7 +111,7 @@ def _line(axes: Axes, palette: Palette, series: Series) -> None:
 def _names(axes: Axes, palette: Palette, series: Sequence[Series]) -> None:
     """Each name beside the end of its line, moved apart where they would lie on each other."""
     frame = frame_of(axes)
-    most = max(14, int((WIDTH - frame.left - frame.width - 4) / 5.7))
+    most = max(14, int((frame.figure - frame.left - frame.width - 4) / 5.7))
     named = [(s, s.last) for s in series]
     ends = [(s, last) for s, last in named if last is not None]
     at = spread(

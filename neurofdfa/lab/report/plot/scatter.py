@@ -157,7 +157,7 @@ def _names(axes: Axes, palette: Palette, groups: Sequence[Group], *, right: bool
     at = spread(wanted, _PIXELS_APART, frame.top + 4, frame.top + frame.height - 4)
     for group, pixel, down in zip(groups, across, at, strict=True):
         left = pixel > 0.62 * frame.width and not right
-        most = 16 if right else 22
+        most = max(16, int((frame.figure - frame.left - frame.width - 10) / 5.9)) if right else 22
         axes.annotate(
             group.name if len(group.name) <= most else group.name[: most - 1] + "…",
             (1.0 if right else pixel / frame.width, 1 - (down - frame.top) / frame.height),

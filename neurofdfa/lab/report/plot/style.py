@@ -88,7 +88,7 @@ def layer_stroke(layer: int) -> Stroke:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the axes of a panel lie, in CSS pixels, and the values at their edges."""
+    """Where the axes of a panel lie, in CSS pixels, the values at their edges, and the figure's width."""
 
     left: float
     top: float
@@ -96,6 +96,7 @@ class Frame:
     height: float
     x: tuple[float, float]
     y: tuple[float, float]
+    figure: float
 
     def across(self, value: float) -> float:
         """Pixel of a value on the horizontal axis."""
@@ -142,6 +143,7 @@ def frame_of(axes: Axes) -> Frame:
         round(float(box.height * high), 3),
         axes.get_xlim(),
         axes.get_ylim(),
+        float(wide),
     )
 
 
