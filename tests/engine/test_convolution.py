@@ -6,15 +6,14 @@ import pytest
 import torch
 
 from neurofdfa.engine import EventLearner, Events, RunStream, run
-from neurofdfa.engine.inference import run_membranes
 from neurofdfa.engine.tiling import Tiling
 from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import Learner, adam
 from neurofdfa.network import Network, feed_forward, scale_to_rate
 from neurofdfa.neuron import LIF
 from neurofdfa.signal import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
 from neurofdfa.synapse import Conv2d
 from neurofdfa.trace import PerSynapse
+from tests.engine.comparing import close, same_numbers, same_spikes_and_membranes, within_rounding
 
 HARD = LIF(reset="hard", tau_syn=3e-3)
 SOFT = LIF(reset="soft", tau_syn=3e-3)
@@ -105,39 +104,9 @@ def build(case: dict[str, Any], dtype: torch.dtype) -> tuple[Network, torch.Tens
     return network, x, torch.randint(0, 7, (batch,), generator=g)
 
 
-def train(case: dict[str, Any], dtype: torch.dtype, events: bool, batches: int = 2) -> tuple[Any, ...]:
-    network, x, target = build(case, dtype)
-    options: dict[str, Any] = {"rate_target": case.get("rate"), "update_every": case.get("every")}
-    options["generator"] = torch.Generator().manual_seed(3)
-    if events:
-        options |= {"threads": case.get("threads", 1), "chunk": case.get("chunk"), "probes": "reference"}
-    learner = (EventLearner if events else Learner)(network, case["rule"], adam(1e-3), **options)
-    gradients = learner.gradients(x, target)
-    return learner, gradients, [learner.train(x, target) for _ in range(batches)]
-
-
-def close(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> None:
-    assert a.shape == b.shape
-    assert float((a - b).abs().max()) <= tolerance * float(a.abs().max()) + 1e-30
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_same_numbers_in_double_precision(name: str) -> None:
-    (reference, gradients, stats), (events, gradients2, stats2) = (
-        train(CASES[name], torch.float64, kind) for kind in (False, True)
-    )
-    for a, b in zip(gradients, gradients2, strict=True):
-        close(a, b, 1e-11)
-    for a, b in zip(reference.network.parameters(), events.network.parameters(), strict=True):
-        close(a.detach(), b.detach(), 1e-11)
-    matrices = (getattr(x.rule_state, "matrices", ()) for x in (reference, events))
-    for a, b in zip(*matrices, strict=True):
-        close(a, b, 1e-10)
-    for before, after in zip(stats, stats2, strict=True):
-        for a, b in zip(before, after, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
-    for a, b in zip(reference.rates, events.rates, strict=True):
-        close(a, b, 1e-12)
+    same_numbers(build, CASES[name], batches=2)
 
 
 @pytest.mark.parametrize(
@@ -151,23 +120,12 @@ def test_same_numbers_in_double_precision(name: str) -> None:
 )
 def test_same_spikes_and_membranes(name: str) -> None:
     network, x, _ = build(CASES[name], torch.float64)
-    expected, seen = network.run(x), run_membranes(network, x)
-    for a, b in zip(expected.spikes, seen.trajectory.spikes, strict=True):
-        assert torch.equal(a, b)
-        assert 0 < float(a.mean()) < 1
-    torch.testing.assert_close(expected.y, seen.trajectory.y, rtol=1e-11, atol=1e-12)
-    for t, step in enumerate(network.steps(x)):
-        for layer, membranes in zip(step.layers, seen.membranes, strict=True):
-            torch.testing.assert_close(layer.after.u, membranes[t], rtol=1e-11, atol=1e-12)
+    same_spikes_and_membranes(network, x)
 
 
 @pytest.mark.parametrize("name", ["fdfa per channel, bias, chunks", "dkp, many channels"])
 def test_single_precision_within_rounding(name: str) -> None:
-    (_, gradients, _), (_, gradients2, _) = (
-        train(CASES[name], torch.float32, kind, batches=0) for kind in (False, True)
-    )
-    for a, b in zip(gradients, gradients2, strict=True):
-        close(a, b, 1e-5)
+    within_rounding(build, CASES[name])
 
 
 def test_lists_of_events_and_many_samples() -> None:
