@@ -80,7 +80,7 @@ $(LAVA_STAMP): | $(VENV)/.package
 # so that the tests see Lava on another Python than 3.10, too.
 $(LAVA_DL)/.installed: | $(VENV)/.test
 	@echo '==> Setting up lava-dl, which reads exported files in the tests'
-	NEUROFDFA_LAVA_HOME=$(LAVA_DL) $(BIN)/python -c 'import sys; from pathlib import Path; from hardware.lava import environment; \
+	NEUROFDFA_LAVA_HOME=$(LAVA_DL) $(BIN)/python -c 'import sys; from pathlib import Path; from neurofdfa_hardware.lava import environment; \
 		environment.setup(print, base=Path(sys._base_executable))'
 	$(LAVA_DL)/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) --no-deps --ignore-requires-python lava-dl==0.6.0
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \

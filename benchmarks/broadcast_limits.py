@@ -21,7 +21,7 @@ from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.lab.build import build_data, build_learner, build_network, learning_rate, settle_rates
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.study_file import read_study
-from neurofdfa.network import Network
+from neurofdfa.nn.network import Network
 
 STUDY = Path(__file__).parent.parent / "studies" / "deep-mnist.toml"
 SAMPLES, BATCH = 512, 128

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neurofdfa import engine
+from neurofdfa import events
 from neurofdfa.bench.rounds import ratio, time_rounds
-from neurofdfa.learner import Learner, adam
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.signal import FDFA
-from neurofdfa.synapse import Conv2d, Synapse
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.nn.synapse import Conv2d, Synapse
+from neurofdfa.rules import FDFA
+from neurofdfa.train.trainer import Trainer, adam
 
 
 class Net(NamedTuple):
@@ -97,13 +97,13 @@ def measure(name: str, net: Net, rounds: int) -> None:
     run, bptt = snntorch_bptt(network)
     torch.testing.assert_close(run(x[:, :2]), network.run(x[:, :2]).y, rtol=1e-3, atol=1e-3)
     rule = FDFA(fraction=1 / 8)
-    events = engine.EventLearner(network, rule, adam(STILL), generator=g, threads=1)
-    reference = Learner(network, rule, adam(STILL), generator=g)
+    on_events = events.EventTrainer(network, rule, adam(STILL), generator=g, threads=1)
+    reference = Trainer(network, rule, adam(STILL), generator=g)
     tasks = {
-        "infer events": lambda: engine.run(network, spikes, spikes=False, threads=1),
+        "infer events": lambda: events.run(network, spikes, spikes=False, threads=1),
         "infer reference": lambda: network.run(x),
         "infer snntorch": lambda: run(x),
-        "train events": lambda: events.train(spikes, target),
+        "train events": lambda: on_events.train(spikes, target),
         "train reference": lambda: reference.train(x, target),
         "train snntorch": lambda: bptt(x, target),
     }

@@ -16,11 +16,11 @@ import torch
 from neurofdfa.bench.nets import NETS, prepare
 from neurofdfa.bench.peers import STILL
 from neurofdfa.bench.rounds import ratio, time_rounds
-from neurofdfa.engine.select import Engine, learner
-from neurofdfa.learner import adam
-from neurofdfa.network import Network, feed_forward
-from neurofdfa.signal import rule_named
-from neurofdfa.trace import PerNeuron
+from neurofdfa.events.select import Engine, learner
+from neurofdfa.nn.network import Network, feed_forward
+from neurofdfa.rules import rule_named
+from neurofdfa.rules.traces import PerNeuron
+from neurofdfa.train.trainer import adam
 
 PROBED = {"fraction": 1 / 8}
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {

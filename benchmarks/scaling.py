@@ -20,15 +20,15 @@ import torch.distributed
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.engine.select import learner
-from neurofdfa.learner import adam
-from neurofdfa.loss import CrossEntropy
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import rule_named
-from neurofdfa.team import ALONE, Team
-from neurofdfa.torchrun import Processes, joined
+from neurofdfa.distributed.group import SINGLE, ProcessGroup
+from neurofdfa.distributed.torchrun import Processes, joined
+from neurofdfa.events.select import learner
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import CrossEntropy
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import rule_named
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import adam
 
 K, CHANNELS = 20, 700
 PROBED = {"fdfa": {"fraction": 0.125}}
@@ -47,7 +47,7 @@ def batch_of(steps: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(0, K, (batch,), generator=generator)
 
 
-def trainer(rule: str, network: Network, team: Team, engine: str) -> Any:
+def trainer(rule: str, network: Network, team: ProcessGroup, engine: str) -> Any:
     if rule == "bptt":
         return BPTT(network, adam(1e-3), team=team)
     made = rule_named(rule, **PROBED.get(rule, {}))
@@ -65,7 +65,9 @@ class Unrolled(torch.nn.Module):
         return torch.stack([self.loss.value(step.y, target).mean() for step in steps]).mean()
 
 
-def ddp_step(network: Network, team: Team, x: torch.Tensor, target: torch.Tensor) -> tuple[Any, list[int]]:
+def ddp_step(
+    network: Network, team: ProcessGroup, x: torch.Tensor, target: torch.Tensor
+) -> tuple[Any, list[int]]:
     model, sent = DistributedDataParallel(Unrolled(network)), [0]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
@@ -130,7 +132,7 @@ def throughput(team: Processes, rule: str, engine: str, width: int, rounds: int)
         made.load_state_dict(weights)
         return made
 
-    one = trainer("bptt" if engine == "ddp" else rule, fresh(), ALONE, engine)
+    one = trainer("bptt" if engine == "ddp" else rule, fresh(), SINGLE, engine)
     many: Callable[[], object]
     if engine == "ddp":
         many = ddp_step(fresh(), team, x, target)[0]

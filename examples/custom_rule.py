@@ -11,12 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from neurofdfa.bptt import BPTT
 from neurofdfa.data.digits import digits
 from neurofdfa.data.encode import direct
-from neurofdfa.learner import Learner, adam
-from neurofdfa.network import Network, NetworkStep, feed_forward, scale_to_rate
-from neurofdfa.signal import DFA, Broadcast, ReadoutOnly, Rule, Signals
+from neurofdfa.nn.network import Network, NetworkStep, feed_forward, scale_to_rate
+from neurofdfa.rules import DFA, Broadcast, ReadoutOnly, Rule, Signals
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import Trainer, adam
 
 STEPS, EPOCHS, BATCH = 8, 3, 48
 
@@ -49,7 +49,7 @@ def main() -> None:
         generator = torch.Generator().manual_seed(0)
         network = feed_forward(data.n_in, [32], data.n_out, generator=generator)
         scale_to_rate(network, direct(data.train.inputs[:128], STEPS), 0.06)
-        learner = Learner(network, rule, adam(5e-3), generator=generator)
+        learner = Trainer(network, rule, adam(5e-3), generator=generator)
         for _ in range(EPOCHS):
             shuffled = data.train.select(torch.randperm(len(data.train), generator=generator))
             for first in range(0, len(shuffled), BATCH):

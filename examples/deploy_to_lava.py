@@ -11,21 +11,21 @@ from pathlib import Path
 
 import torch
 
-from hardware.fixed_point import predict
-from hardware.lava import LavaMissing, require
-from hardware.mapping import place
-from hardware.parity import parity
 from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.load import load
-from neurofdfa.homeostasis import RateTarget
 from neurofdfa.lab.build import build_data
 from neurofdfa.lab.deploy import binary_inputs, deploy, run_lava, run_reference
-from neurofdfa.lab.finished import load_run
-from neurofdfa.learner import Learner, adam
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import FDFA
+from neurofdfa.lab.load_run import load_run
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa_hardware.fixed_point import predict
+from neurofdfa_hardware.lava import LavaMissing, require
+from neurofdfa_hardware.mapping import place
+from neurofdfa_hardware.parity import parity
 
 
 def train() -> tuple[Network, Dataset]:
@@ -36,7 +36,7 @@ def train() -> tuple[Network, Dataset]:
     network = feed_forward(data.n_in, [128, 64], data.n_out, neuron=neuron, generator=generator)
     first, _ = next(batches(data.train, 128, data.encode, data.steps, generator))
     scale_to_rate(network, first, 0.06)
-    learner = Learner(network, FDFA(), adam(4e-3), rate_target=RateTarget(), generator=generator)
+    learner = Trainer(network, FDFA(), adam(4e-3), rate_target=RateRegulariser(), generator=generator)
     for _ in range(6):
         for x, target in batches(data.train, 64, data.encode, data.steps, generator):
             learner.train(x, target)

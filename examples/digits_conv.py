@@ -7,13 +7,13 @@ import sys
 
 import torch
 
-from neurofdfa import engine
+from neurofdfa import events
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
-from neurofdfa.learner import adam
 from neurofdfa.measure.alignment import alignment
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.signal import FDFA
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.trainer import adam
 
 
 def main(epochs: int = 8) -> None:
@@ -31,7 +31,7 @@ def main(epochs: int = 8) -> None:
     scale_to_rate(network, first, 0.06)
 
     # Every position has a row of feedback; with FDFA(feedback_per="channel") those of a channel share one.
-    learner = engine.learner(network, FDFA(fraction=0.5), adam(1e-2), generator=generator)
+    learner = events.learner(network, FDFA(fraction=0.5), adam(1e-2), generator=generator)
     for epoch in range(1, epochs + 1):
         for x, target in batches(data.train, 64, data.encode, data.steps, generator):
             learner.train(x, target)
@@ -47,7 +47,7 @@ def main(epochs: int = 8) -> None:
 
 
 def accuracy(network: Network, samples: object) -> float:
-    outputs = ((engine.run(network, x, spikes=False).y, target) for x, target in samples)
+    outputs = ((events.run(network, x, spikes=False).y, target) for x, target in samples)
     hits = [network.decode(y).argmax(1) == target for y, target in outputs]
     return torch.cat(hits).float().mean().item()
 

@@ -9,10 +9,10 @@ import torch
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import Learner, adam
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.signal import FDFA
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer, adam
 
 
 def main(epochs: int = 10) -> None:
@@ -26,7 +26,9 @@ def main(epochs: int = 10) -> None:
     scale_to_rate(network, first, 0.06)
 
     # FDFA: the error reaches each layer through a feedback matrix that is learnt by forward-mode probes.
-    learner = Learner(network, FDFA(fraction=0.25), adam(4e-3), rate_target=RateTarget(), generator=generator)
+    learner = Trainer(
+        network, FDFA(fraction=0.25), adam(4e-3), rate_target=RateRegulariser(), generator=generator
+    )
     for epoch in range(1, epochs + 1):
         for x, target in batches(data.train, 64, data.encode, data.steps, generator):
             stats = learner.train(x, target)

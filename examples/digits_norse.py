@@ -17,10 +17,10 @@ from torch import nn
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
-from neurofdfa.learner import Learner, adam
-from neurofdfa.network import feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import FDFA
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.trainer import Trainer, adam
 
 ALPHA, BETA, KAPPA, HIDDEN, LR, BATCH, DT = 0.5, 0.8, 0.95, 128, 4e-3, 64, 1e-3
 
@@ -76,7 +76,7 @@ def main(epochs: int = 10) -> None:
     print(f"before training, outputs differ by {(theirs(first) - ours.run(first).y).abs().max():.1e}")
 
     optimizer = torch.optim.Adam(theirs.parameters(), lr=LR)
-    learner = Learner(ours, FDFA(fraction=0.25), adam(LR))
+    learner = Trainer(ours, FDFA(fraction=0.25), adam(LR))
 
     def train_norse(x: torch.Tensor, target: torch.Tensor) -> None:
         optimizer.zero_grad()

@@ -14,19 +14,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hardware.fixed_point import predict, simulate
-from hardware.lava import LavaMissing
-from hardware.lava.learning import LearningRule, learn
-from hardware.program import Program
 from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.data.load import load
-from neurofdfa.homeostasis import RateTarget
 from neurofdfa.lab.deploy import binary_inputs, deploy
-from neurofdfa.learner import Learner, adam
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import FDFA
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa_hardware.fixed_point import predict, simulate
+from neurofdfa_hardware.lava import LavaMissing
+from neurofdfa_hardware.lava.learning import LearningRule, learn
+from neurofdfa_hardware.program import Program
 
 STEPS = 16
 FAST = LearningRule(period=24, epoch=6, rate_hidden=-3, rate_output=-4, refresh_every=50)
@@ -78,7 +78,7 @@ def train(data: Dataset, seed: int, epochs: int) -> tuple[Network, np.ndarray]:
     )
     first, _ = next(batches(data.train, 128, data.encode, data.steps, generator))
     scale_to_rate(network, first, 0.15)
-    learner = Learner(network, FDFA(), adam(3e-3), rate_target=RateTarget(0.12), generator=generator)
+    learner = Trainer(network, FDFA(), adam(3e-3), rate_target=RateRegulariser(0.12), generator=generator)
     for _ in range(epochs):
         for x, target in batches(data.train, 32, data.encode, data.steps, generator):
             learner.train(x, target)
@@ -94,7 +94,7 @@ def spikes_of(data: Dataset, split: Split, turned: bool = False) -> np.ndarray:
 
 
 def accuracy(program: Program, spikes: np.ndarray, labels: np.ndarray) -> float:
-    """Share of right predictions, by the integer reference, which Lava equals spike for spike."""
+    """Shard of right predictions, by the integer reference, which Lava equals spike for spike."""
     return float((predict(program, simulate(program, spikes)) == labels).mean())
 
 

@@ -18,14 +18,14 @@ from torch import Tensor
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.idx import SOURCES
 from neurofdfa.data.load import load
-from neurofdfa.engine import learner, run
 from neurofdfa.errors import UserError
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import adam
-from neurofdfa.loss import CrossEntropy
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import FDFA
+from neurofdfa.events import learner, run
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import CrossEntropy
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import adam
 
 BATCH, STEPS, WARMUP = 128, 4, 100
 
@@ -43,7 +43,12 @@ def main(folder: Path, epochs: int, seed: int, download: bool) -> None:
     # The answer is the integrator's last value. An eighth of a batch carries what teaches the feedback.
     rule = FDFA(fraction=0.125, momentum=0.005)
     ours = learner(
-        network, rule, adam(2e-3), loss=CrossEntropy("last"), rate_target=RateTarget(), generator=generator
+        network,
+        rule,
+        adam(2e-3),
+        loss=CrossEntropy("last"),
+        rate_target=RateRegulariser(),
+        generator=generator,
     )
     updates = epochs * math.ceil(len(data.train) / BATCH)
     done = 0

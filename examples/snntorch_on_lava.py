@@ -16,13 +16,13 @@ from snntorch.export_nir import export_to_nir
 from snntorch.utils import reset
 from torch import nn
 
-from hardware.fixed_point import predict, simulate
-from hardware.graph import mapping_table, network_from_graph
-from hardware.lava import LavaBackend, LavaMissing, require
-from hardware.network import float_simulate
-from hardware.quantize import quantize
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
+from neurofdfa_hardware.fixed_point import predict, simulate
+from neurofdfa_hardware.graph import mapping_table, network_from_graph
+from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
+from neurofdfa_hardware.network import float_simulate
+from neurofdfa_hardware.quantize import quantize
 
 
 def leaky(n: int, beta: float, output: bool = False) -> snn.Leaky:

@@ -17,16 +17,16 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from neurofdfa.convert import to_norse, to_snntorch
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
-from neurofdfa.engine.select import learner
-from neurofdfa.learner import scale_rates
+from neurofdfa.events.select import learner
+from neurofdfa.interop import to_norse, to_snntorch
 from neurofdfa.measure.memory import peak_mib
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import FDFA
-from neurofdfa.surrogate import FastSigmoid, Triangular
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.nn.surrogate import FastSigmoid, Triangular
+from neurofdfa.rules import FDFA
+from neurofdfa.train.trainer import scale_rates
 
 BATCH, STEPS, SIZES = 64, 25, {"train": 1500, "validation": 500, "test": 500}
 RATES, SLOW, WARMUP = (0.01, 0.02, 0.04, 0.08, 0.16), 0.1, 20  # of Adam; its factor for V, which is small

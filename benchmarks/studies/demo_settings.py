@@ -26,13 +26,13 @@ import torch
 
 from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
-from neurofdfa.files import read_json, write_json
+from neurofdfa.io import read_json, write_json
 from neurofdfa.lab.build import build_data, build_learner, build_network, learning_rate, settle_rates
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.run import train
 from neurofdfa.lab.settings import DIGITS, TIMING
-from neurofdfa.learner import Learner
-from neurofdfa.network import Network
+from neurofdfa.nn.network import Network
+from neurofdfa.train.trainer import Trainer
 
 Settings = dict[str, Any]
 SEEDS = (0, 1, 2)
@@ -103,7 +103,7 @@ def measure(network: Network, data: Dataset) -> dict[str, Any]:
 
 def cosine(learner: Any) -> float | None:
     """Between the last layer's feedback B and W_oᵀ."""
-    matrices = getattr(learner.rule_state, "matrices", ()) if isinstance(learner, Learner) else ()
+    matrices = getattr(learner.rule_state, "matrices", ()) if isinstance(learner, Trainer) else ()
     if not matrices:
         return None
     weight = learner.network.readout.synapse.weight.detach()

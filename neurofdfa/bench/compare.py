@@ -11,14 +11,14 @@ from torch import Tensor
 from neurofdfa.bench.nets import dense_products, least_work, multiply, net_named, prepare
 from neurofdfa.bench.peers import STILL, Peer, peer
 from neurofdfa.bench.rounds import Clock, ratio, time_rounds
-from neurofdfa.engine.events import EventLearner
-from neurofdfa.engine.inference import run
-from neurofdfa.learner import adam
-from neurofdfa.network import Network
-from neurofdfa.signal import FDFA
+from neurofdfa.events.inference import run
+from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.nn.network import Network
+from neurofdfa.rules import FDFA
+from neurofdfa.train.trainer import adam
 
 Kind = Literal["train", "infer"]
-OURS, PRODUCTS, ALONE = "neurofdfa", "dense products of BPTT", "neurofdfa, one thread"
+OURS, PRODUCTS, SINGLE = "neurofdfa", "dense products of BPTT", "neurofdfa, one thread"
 
 
 class Row(NamedTuple):
@@ -97,7 +97,7 @@ def compare(
                 work = least_work(net, rates, fraction)
                 share = ratio(seconds[OURS], seconds[PRODUCTS])
                 more = work.bptt_dense / work.fdfa_events
-                alone = ratio(seconds[ALONE], seconds[OURS]) if ALONE in seconds else None
+                alone = ratio(seconds[SINGLE], seconds[OURS]) if SINGLE in seconds else None
                 floor = Floor(
                     name, batch, *share, share.median * more,
                     (share.spread[0] * more, share.spread[1] * more),
@@ -112,11 +112,11 @@ def _tasks(
     kind: Kind, network: Network, others: list[Peer], x: Tensor, target: Tensor, fraction: float, threads: int
 ) -> dict[str, Callable[[], Any]]:
     tasks: dict[str, Callable[[], Any]] = {}
-    for key, count in ((OURS, threads), (ALONE, 1))[: 1 if threads == 1 else 2]:
+    for key, count in ((OURS, threads), (SINGLE, 1))[: 1 if threads == 1 else 2]:
         if kind == "infer":
             tasks[key] = lambda count=count: run(network, x, spikes=False, threads=count)
         else:
-            learner = EventLearner(network, FDFA(fraction=fraction), adam(STILL), threads=count)
+            learner = EventTrainer(network, FDFA(fraction=fraction), adam(STILL), threads=count)
             tasks[key] = lambda learner=learner: learner.train(x, target)
     for other in others:
         tasks[other.name] = _inferrer(other, x) if kind == "infer" else partial(other.learner(), x, target)

@@ -18,13 +18,13 @@ from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.encode import poisson
 from neurofdfa.data.idx import idx_images
-from neurofdfa.engine.events import EventLearner
-from neurofdfa.engine.inference import run
-from neurofdfa.engine.stream import LearnStream
-from neurofdfa.learner import adam
-from neurofdfa.network import feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import FDFA
+from neurofdfa.events.inference import run
+from neurofdfa.events.stream import LearnStream
+from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import feed_forward, scale_to_rate
+from neurofdfa.rules import FDFA
+from neurofdfa.train.trainer import adam
 
 BASE = Net(700, (256, 256), 20, 100, 0.05)
 BATCH = 32
@@ -75,7 +75,7 @@ def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], fl
     network, x, target = prepare(net, batch, seed)
     rates = [float(s.mean()) for s in run(network, x).spikes]
     work = least_work(net, rates, FRACTION).fdfa_events * net.steps * batch
-    learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
+    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
     return partial(learner.train, x, target), work
 
 
@@ -89,7 +89,7 @@ def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     x = (torch.rand(BASE.steps, count, BASE.n_in, generator=generator) < BASE.density).float()
     scale_to_rate(network, x, 0.07, rounds=10)
     rates = [float(s.mean()) for s in run(network, x).spikes]
-    learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=1, chunk=1)
+    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=1, chunk=1)
     stream, target = LearnStream(learner, count), torch.randint(0, BASE.n_out, (count,), generator=generator)
     steps = cycle(x)
     return lambda: stream.step(next(steps), target), least_work(BASE, rates, FRACTION).fdfa_events * count
@@ -146,7 +146,7 @@ def mnist_epoch(
         other.match(rates, first[:, :32])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    learner = EventLearner(network, FDFA(fraction=FRACTION), adam(STILL), threads=threads)
+    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=threads)
     learners = {other.name: other.learner() for other in others}
     spent: dict[str, list[float]] = {name: [] for name in ("neurofdfa", *against)}
     try:

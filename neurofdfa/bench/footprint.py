@@ -20,13 +20,13 @@ from torch import Tensor
 from neurofdfa.bench.compare import OURS
 from neurofdfa.bench.nets import net_named, prepare
 from neurofdfa.bench.peers import STILL, peer, sort_out
-from neurofdfa.bptt import BPTT
-from neurofdfa.engine.select import learner
 from neurofdfa.errors import UserError
-from neurofdfa.learner import adam
-from neurofdfa.network import Network, feed_forward
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import rule_named
+from neurofdfa.events.select import learner
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward
+from neurofdfa.rules import rule_named
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import adam
 
 PER_KIB = 1024
 PROCESSES = 3

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 
 
 class Net(NamedTuple):

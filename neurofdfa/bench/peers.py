@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
-from neurofdfa.network import Network
+from neurofdfa.nn.network import Network
 
 STILL = 1e-7
 """Learning rate of everybody: optimizers cost the same, and firing rates stay what they were matched to."""

@@ -6,10 +6,10 @@ import time
 import typer
 import typer.main
 
-from hardware.errors import HardwareError
-from neurofdfa.cli import benching, chip, deploying, doctoring, measuring, studying, training
+from neurofdfa.cli import bench, chip, deploying, doctor, measuring, studying, training
+from neurofdfa.distributed.launch import first_here, launched
 from neurofdfa.errors import UserError
-from neurofdfa.launch import first_here, launched
+from neurofdfa_hardware.errors import HardwareError
 
 app = typer.Typer(
     name="neurofdfa",
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (training, studying, measuring, benching, deploying, chip, doctoring):
+for module in (training, studying, measuring, bench, deploying, chip, doctor):
     module.register(app)
 
 

@@ -9,10 +9,10 @@ from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, pr
 from neurofdfa.errors import UserError
 
 if TYPE_CHECKING:  # commands import what they need: --help must not wait for torch
-    from hardware.program import Record
     from neurofdfa.data.dataset import Dataset
     from neurofdfa.lab.deploy import Deployment, Spikes
-    from neurofdfa.network import Network
+    from neurofdfa.nn.network import Network
+    from neurofdfa_hardware.program import Record
 
 BACKENDS = ("torch", "fixed-point", "lava")
 NETX_SUFFIXES = (".net", ".hdf5", ".h5")
@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Test accuracy of a run on PyTorch, on the integer reference, or on real Lava."""
     from neurofdfa.lab.evaluation import evaluate as evaluate_float
-    from neurofdfa.lab.finished import open_run
+    from neurofdfa.lab.load_run import open_run
 
     if backend not in BACKENDS:
         raise UserError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
@@ -90,7 +90,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a run's network in an interchange format, and check that the file gives the same spikes."""
-    from neurofdfa.lab.finished import open_run
+    from neurofdfa.lab.load_run import open_run
 
     writers = {"nir": _export_nir, "netx": _export_netx}
     if to not in writers:
@@ -108,10 +108,10 @@ def export(
 
 def _export_nir(network: "Network", data: "Dataset", out: Path, bits: int) -> tuple[bool | None, str]:
     """Whether the file, read back, gives its golden vector (None: it has none), and what was checked."""
-    from hardware.golden import check_golden
-    from hardware.graph import load
     from neurofdfa.data.batches import evaluation_batches
-    from neurofdfa.exchange import export_nir
+    from neurofdfa.interop.nir import export_nir
+    from neurofdfa_hardware.golden import check_golden
+    from neurofdfa_hardware.graph import load
 
     x, _ = next(evaluation_batches(data, data.validation.select(slice(0, 8)), 8))
     spikes = bool(((x == 0) | (x == 1)).all())
@@ -122,12 +122,12 @@ def _export_nir(network: "Network", data: "Dataset", out: Path, bits: int) -> tu
 
 def _export_netx(network: "Network", data: "Dataset", out: Path, bits: int) -> tuple[bool | None, str]:
     """Whether the file, read back, does on validation inputs what the integer reference does."""
-    from hardware import netx
-    from hardware.fixed_point import simulate
-    from hardware.graph import network_from_graph
-    from hardware.quantize import quantize
-    from neurofdfa.exchange import to_nir
+    from neurofdfa.interop.nir import to_nir
     from neurofdfa.lab import deploy as lab
+    from neurofdfa_hardware import netx
+    from neurofdfa_hardware.fixed_point import simulate
+    from neurofdfa_hardware.graph import network_from_graph
+    from neurofdfa_hardware.quantize import quantize
 
     calibration = lab.binary_inputs(data, data.train.select(slice(0, lab.CALIBRATION_SAMPLES)))
     steps = lab.trained_steps(network, bits)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from neurofdfa.lab.config import RunConfig
-    from neurofdfa.measure.energy import Entry, Ledger
+    from neurofdfa.measure.energy.ledger import Entry, Ledger
 
 
 def register(app: typer.Typer) -> None:
@@ -31,10 +31,10 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """Certify by values what each layer's update is computed from."""
-    from neurofdfa.files import write_text
+    from neurofdfa.io import write_text
     from neurofdfa.lab.build import build_learner
-    from neurofdfa.lab.finished import load_run
-    from neurofdfa.measure.locality import certify_learner
+    from neurofdfa.lab.load_run import load_run
+    from neurofdfa.measure.locality.audit import certify_learner
 
     config, network = load_run(run)
     x, target, answer_from = _validation(config, samples)
@@ -61,7 +61,7 @@ def energy(
 ) -> None:
     """Operations, memory and joules per sample: learning, inference, and BPTT beside them."""
     from neurofdfa.lab.energy import keep, run_ledger
-    from neurofdfa.lab.finished import open_run
+    from neurofdfa.lab.load_run import open_run
 
     found = run_ledger(*open_run(run), samples)
     say(_table(found), quiet)

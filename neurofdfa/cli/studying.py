@@ -56,7 +56,7 @@ def compare(
     """Train rules side by side, each with the same seeds, and test their differences."""
     from neurofdfa.lab import comparison
     from neurofdfa.lab.config import RunConfig, load_config
-    from neurofdfa.lab.report import write
+    from neurofdfa.report import write
 
     given: dict[str, Any] = {
         "data.name": data,
@@ -110,10 +110,10 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Run every setting that a TOML file spans; resumable whatever stops it."""
-    from neurofdfa.files import write_text
+    from neurofdfa.io import write_text
     from neurofdfa.lab import ablation
     from neurofdfa.lab.markdown import sweep_tables
-    from neurofdfa.lab.report import write
+    from neurofdfa.report import write
 
     with _SweepProgress(quiet) as progress:
         result = ablation.ablate(

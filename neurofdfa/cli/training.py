@@ -14,8 +14,8 @@ from neurofdfa.cli.options import AsJson, Quiet, Seed, UnusedSeed, emit, progres
 from neurofdfa.errors import UserError
 
 if TYPE_CHECKING:
+    from neurofdfa.distributed.group import ProcessGroup
     from neurofdfa.lab.config import RunConfig
-    from neurofdfa.team import Team
 
 
 def register(app: typer.Typer) -> None:
@@ -115,10 +115,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train one network with one rule into a run folder; with torchrun, in several processes."""
+    from neurofdfa.distributed.torchrun import joined
     from neurofdfa.lab import run as lab
     from neurofdfa.lab.live import tensorboard
     from neurofdfa.lab.record import Epoch
-    from neurofdfa.torchrun import joined
 
     given: dict[str, Any] = {
         "data.name": data,
@@ -158,7 +158,7 @@ def train(
     emit(asdict(summary) | {"run": str(out)}, as_json and team.leads)
 
 
-def _start(config: Path | None, resumed: Path | None, team: "Team") -> "RunConfig":
+def _start(config: Path | None, resumed: Path | None, team: "ProcessGroup") -> "RunConfig":
     """The settings to start from, as rank 0 reads them."""
     from neurofdfa.lab.config import RunConfig, load_config
 
@@ -180,8 +180,8 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write a folder's results as one self-contained HTML file."""
-    from neurofdfa.files import write_bytes
-    from neurofdfa.lab.report import figure, write
+    from neurofdfa.io import write_bytes
+    from neurofdfa.report import figure, write
 
     path = write(folder)
     say(f"Report: {path}", quiet)

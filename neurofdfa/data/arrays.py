@@ -18,7 +18,7 @@ from neurofdfa.errors import UserError
 
 SPLIT_SEED = 1998
 HELD_OUT = 0.2
-"""Share of the samples in each part that the file does not bring itself."""
+"""Shard of the samples in each part that the file does not bring itself."""
 
 Arrays = Mapping[str, NDArray[np.generic]]
 CONTENTS = "it must hold `labels` [N] and either `images` [N, …] or `spikes` [N, T, n]"

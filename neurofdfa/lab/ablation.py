@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from neurofdfa.errors import UserError
-from neurofdfa.files import write_json, write_text
+from neurofdfa.io import write_json, write_text
 from neurofdfa.lab import cluster, workers
-from neurofdfa.lab.attempt import Failure, Job, Outcome, locked, one_line
 from neurofdfa.lab.choice import kept_points, planned
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.lab.finished import versions
 from neurofdfa.lab.ledger import NAME as LEDGER
 from neurofdfa.lab.ledger import Ledger, Trial, canonical
+from neurofdfa.lab.load_run import versions
 from neurofdfa.lab.outcome import Found, mean, measured_of, result_of, row_of
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, locked, one_line
 from neurofdfa.lab.search import Searcher
 from neurofdfa.lab.space import Settings, Study
 from neurofdfa.lab.study_file import read_study

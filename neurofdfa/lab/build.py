@@ -7,21 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurofdfa.bptt import BPTT
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.density import thinned
 from neurofdfa.data.load import load
+from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.impairments import Impairments
 from neurofdfa.lab.config import DataConfig, NetworkConfig, RunConfig, TrainingConfig
-from neurofdfa.learner import Learner
-from neurofdfa.loss import Loss, loss_named
-from neurofdfa.network import Network, feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import rule_named
-from neurofdfa.surrogate import surrogate
-from neurofdfa.team import ALONE, Team
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import Loss, loss_named
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.nn.surrogate import surrogate
+from neurofdfa.rules import rule_named
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.device import Device
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 
 _OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -92,8 +92,8 @@ def build_loss(config: TrainingConfig, answer_from: int = 0) -> Loss:
 
 
 def build_learner(
-    config: RunConfig, network: Network, answer_from: int = 0, team: Team = ALONE
-) -> Learner | BPTT:
+    config: RunConfig, network: Network, answer_from: int = 0, team: ProcessGroup = SINGLE
+) -> Trainer | BPTT:
     """The learner of the config's rule; its randomness comes from the config's seed.
 
     answer_from: the data set's first step with a target.
@@ -110,8 +110,8 @@ def build_learner(
         return _OPTIMIZERS[training.optimizer](groups, lr=training.lr, weight_decay=training.weight_decay)
 
     loss = build_loss(training, answer_from)
-    rate_target = RateTarget(training.rate_target, training.rate_strength)
-    impairments = Impairments(**config.impairments.model_dump())
+    rate_target = RateRegulariser(training.rate_target, training.rate_strength)
+    impairments = Device(**config.impairments.model_dump())
     generator = torch.Generator().manual_seed(config.seed + 1)
     if config.rule.name == "bptt":
         unknown = set(config.rule.options) - {"window"}
@@ -130,7 +130,7 @@ def build_learner(
         )
     rule = rule_named(config.rule.name, **config.rule.options)
     if training.engine == "events":
-        from neurofdfa.engine.select import learner as event_learner  # numba takes a second to import
+        from neurofdfa.events.select import learner as event_learner  # numba takes a second to import
 
         return event_learner(
             network,
@@ -143,7 +143,7 @@ def build_learner(
             generator=generator,
             team=team,
         )
-    return Learner(
+    return Trainer(
         network,
         rule,
         optimizer,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.mapping import CHIPS, Placement
-from hardware.parity import ParityReport
-from neurofdfa.files import write_json
+from neurofdfa.io import write_json
+from neurofdfa_hardware.mapping import CHIPS, Placement
+from neurofdfa_hardware.parity import ParityReport
 
 PARITY = "parity.json"
 

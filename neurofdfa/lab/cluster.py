@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from neurofdfa.errors import UserError
-from neurofdfa.lab.attempt import Failure, Job, Outcome, attempt
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, attempt
 from neurofdfa.lab.workers import ATTEMPTS, OnStart, Progress
 
 

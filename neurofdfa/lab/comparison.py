@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from neurofdfa.errors import UserError
-from neurofdfa.files import write_json
-from neurofdfa.lab.attempt import Failure, Job, Outcome, locked
+from neurofdfa.io import write_json
 from neurofdfa.lab.build import build_data, build_learner, build_network
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.lab.finished import versions
+from neurofdfa.lab.load_run import versions
 from neurofdfa.lab.outcome import Found, mean, measured_of, result_of, row_of
 from neurofdfa.lab.record import Summary
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, locked
 from neurofdfa.lab.statistics import Difference, holm, paired
 from neurofdfa.lab.workers import Progress, outcomes
 from neurofdfa.measure.convergence import epochs_until, reached_by_all
-from neurofdfa.signal import RULES
+from neurofdfa.rules import RULES
 
 NAME = "comparison.json"
 ALIGNMENT_SAMPLES = 16

@@ -8,8 +8,8 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from neurofdfa.errors import UserError
-from neurofdfa.files import write_text
-from neurofdfa.stages import plain, read_stage
+from neurofdfa.io import write_text
+from neurofdfa.nn.layer_spec import plain, read_stage
 
 FORMAT = 1
 """Version of the run folder; a newer one than this is refused."""
@@ -36,7 +36,8 @@ class DataConfig(_Table):
 
 class NetworkConfig(_Table):
     """Layers and neurons; times in seconds. hidden: sizes of dense layers, convolutions and pools in words,
-    see `neurofdfa.stages`; shape: channels, rows and columns of the input, None for those that the data says.
+    see `neurofdfa.nn.layer_spec`; shape: channels, rows and columns of the input, None for those of
+    the data.
     rate: share of neurons that fire at initialisation. weight_bits: learn through a quantiser of so many
     bits, None for float weights.
     """
@@ -82,7 +83,7 @@ class NetworkConfig(_Table):
 
 
 class RuleConfig(_Table):
-    """Name of a learning rule (`neurofdfa.signal.RULES` or "bptt") and its settings."""
+    """Name of a learning rule (`neurofdfa.rules.RULES` or "bptt") and its settings."""
 
     name: str = "fdfa"
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -115,7 +116,7 @@ class TrainingConfig(_Table):
 
 
 class ImpairmentsConfig(_Table):
-    """What a device would do to the learning, see `neurofdfa.impairments`; the defaults impair nothing.
+    """What a device would do to the learning, see `neurofdfa.train.device`; the defaults impair nothing.
 
     stored_weight_bits: of weights that have no float copy; `network.weight_bits` keeps one.
     """

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware.errors import HardwareError
-from hardware.lava import LavaMissing
-from neurofdfa.files import write_json
+from neurofdfa.io import write_json
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.deploy import (
     Deployment,
@@ -23,12 +21,14 @@ from neurofdfa.lab.deploy import (
     run_lava,
     run_reference,
 )
-from neurofdfa.lab.finished import versions
+from neurofdfa.lab.load_run import versions
 from neurofdfa.lab.record import Summary
-from neurofdfa.lab.report import write as write_report
 from neurofdfa.lab.settings import DIGITS, TIMING
 from neurofdfa.lab.workers import Job, run_jobs
 from neurofdfa.lab.workers import Progress as TrainProgress
+from neurofdfa.report import write as write_report
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.lava import LavaMissing
 
 LAVA_SAMPLES = 360
 
@@ -79,7 +79,7 @@ def demo(
     """
     jobs = _jobs(folder, seed, command, epochs)
     if any(job.config.training.engine == "events" for job in jobs):
-        from neurofdfa.engine.warm import warm
+        from neurofdfa.events.warm import warm
 
         warm()  # once here, rather than in every worker at the same time
     summaries = dict(zip((job.name for job in jobs), run_jobs(jobs, workers, on_epoch), strict=True))

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.backend import backend as hardware_backend
-from hardware.fixed_point import predict, simulate
-from hardware.graph import network_from_graph
-from hardware.lava import LavaBackend
-from hardware.network import Network as FloatNetwork
-from hardware.program import Program, Record
-from hardware.quantize import Quantized, quantize
 from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.errors import UserError
-from neurofdfa.exchange import to_nir
-from neurofdfa.lab.finished import open_run
-from neurofdfa.network import Network
+from neurofdfa.interop.nir import to_nir
+from neurofdfa.lab.load_run import open_run
+from neurofdfa.nn.network import Network
+from neurofdfa_hardware.backend import backend as hardware_backend
+from neurofdfa_hardware.fixed_point import predict, simulate
+from neurofdfa_hardware.graph import network_from_graph
+from neurofdfa_hardware.lava import LavaBackend
+from neurofdfa_hardware.network import Network as FloatNetwork
+from neurofdfa_hardware.program import Program, Record
+from neurofdfa_hardware.quantize import Quantized, quantize
 
 Spikes = NDArray[np.uint8]
 CALIBRATION_SAMPLES = 256
@@ -101,7 +101,7 @@ def trained_steps(network: Network, bits: int) -> dict[str, float] | None:
 
 
 def accuracy(deployment: Deployment, record: Record, labels: NDArray[np.int64]) -> float:
-    """Share of samples whose prediction is the label."""
+    """Shard of samples whose prediction is the label."""
     return float((predict(deployment.program, record) == labels).mean())
 
 

@@ -6,12 +6,12 @@ from typing import Any
 from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.errors import UserError
-from neurofdfa.files import read_json, write_json
+from neurofdfa.io import read_json, write_json
 from neurofdfa.lab.build import build_loss
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.measure.energy import Ledger, ledger
-from neurofdfa.network import Network
-from neurofdfa.signal import rule_named
+from neurofdfa.measure.energy.ledger import Ledger, ledger
+from neurofdfa.nn.network import Network
+from neurofdfa.rules import rule_named
 
 NAME = "energy.json"
 SAMPLES = 64

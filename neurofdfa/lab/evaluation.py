@@ -9,12 +9,12 @@ from torch import Tensor
 
 from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
+from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
 from neurofdfa.lab.build import build_loss
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.loss import step_target, step_weight
-from neurofdfa.network import Network, Trajectory
-from neurofdfa.signal import Rule, rule_named
-from neurofdfa.team import ALONE, Share, Team
+from neurofdfa.nn.loss import step_target, step_weight
+from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.rules import Rule, rule_named
 
 EVALUATION_BATCH = 256
 
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
 
 @torch.no_grad()
 def evaluate(
-    network: Network, config: RunConfig, data: Dataset, split: Split, team: Team = ALONE
+    network: Network, config: RunConfig, data: Dataset, split: Split, team: ProcessGroup = SINGLE
 ) -> Evaluation:
     """Inference on a split, with the encoder's noise fixed; on the config's engine where that can run it.
 
@@ -44,7 +44,7 @@ def evaluate(
     correct, loss = 0.0, 0.0
     fired: list[Tensor] = [torch.zeros(layer.n) for layer in network.hidden]
     for whole, targets in evaluation_batches(data, split, EVALUATION_BATCH):
-        share = Share(whole.shape[1], team)
+        share = Shard(whole.shape[1], team)
         if not share.weight:
             continue
         x, target = share.rows(whole, 1), share.rows(targets, 1 if targets.dim() == 3 else 0)
@@ -73,8 +73,8 @@ def evaluate(
 
 def _inference(network: Network, config: RunConfig) -> Callable[[Tensor], Trajectory]:
     if config.training.engine == "events":
-        from neurofdfa.engine import run  # numba takes a second to import
-        from neurofdfa.engine.support import why_not_network
+        from neurofdfa.events import run  # numba takes a second to import
+        from neurofdfa.events.support import why_not_network
 
         if why_not_network(network) is None:
             return partial(run, network)

@@ -16,16 +16,16 @@ from typing import Any
 
 import matplotlib
 
-from neurofdfa.files import read_json, write_whole
+from neurofdfa.io import read_json, write_whole
 from neurofdfa.lab.ablation import NAME
 from neurofdfa.lab.crosstable import Row, crosstables, lines, setting, share
 from neurofdfa.lab.pairs import pairs
-from neurofdfa.lab.report.ablation_page import ablation_picture
-from neurofdfa.lab.report.picture import Part, compose, printed
-from neurofdfa.lab.report.plot.scatter import Group, Point, Scale, scatter
-from neurofdfa.lab.report.plot.style import RC, Stroke
-from neurofdfa.lab.report.studies import read_ablation
 from neurofdfa.lab.space import TASK
+from neurofdfa.report.ablation_page import ablation_picture
+from neurofdfa.report.picture import Part, compose, printed
+from neurofdfa.report.plot.scatter import Group, Point, Scale, scatter
+from neurofdfa.report.plot.style import RC, Stroke
+from neurofdfa.report.studies import read_ablation
 
 _COLOURS = 8
 

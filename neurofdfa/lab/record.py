@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from neurofdfa.errors import UserError
-from neurofdfa.files import write_text
+from neurofdfa.io import write_text
 
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurofdfa.bptt import BPTT
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
+from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
 from neurofdfa.errors import UserError
-from neurofdfa.exchange import export_nir, why_not_nir
-from neurofdfa.files import (
+from neurofdfa.interop.nir import export_nir, why_not_nir
+from neurofdfa.io import (
     load_weights,
     read_tensors,
     write_json,
@@ -39,15 +39,15 @@ from neurofdfa.lab.build import (
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import keep_if_countable
 from neurofdfa.lab.evaluation import correct_in, evaluate
-from neurofdfa.lab.finished import versions
+from neurofdfa.lab.load_run import versions
 from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, write_epochs
 from neurofdfa.lab.state import agree, agree_on_weights, pack, unpack
-from neurofdfa.learner import Learner
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
-from neurofdfa.network import Network
-from neurofdfa.team import ALONE, Share, Team
+from neurofdfa.nn.network import Network
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import Trainer
 
 RASTER_SAMPLES = 6
 
@@ -63,7 +63,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     on_batch: Callable[[], None] | None = None,
-    team: Team = ALONE,
+    team: ProcessGroup = SINGLE,
 ) -> Summary:
     """Run `config` into `folder`; progress is called after every epoch with it and their number.
 
@@ -98,12 +98,12 @@ def train(
     return _finish(config, folder, data, learner, done, command)
 
 
-def _told(team: Team, value: Any = None) -> Any:
+def _told(team: ProcessGroup, value: Any = None) -> Any:
     """What rank 0 has to say."""
     return json.loads(team.tell(json.dumps(value).encode()))
 
 
-def _same_everywhere(config: RunConfig, data: Dataset, team: Team) -> None:
+def _same_everywhere(config: RunConfig, data: Dataset, team: ProcessGroup) -> None:
     """Raise `UserError` where a process was started with other settings or data than rank 0."""
     sizes = [len(data.train), len(data.validation), data.test_size, data.n_in, data.n_out, data.steps]
     mine = {"config": config.model_dump(mode="json", exclude={"data": {"root"}}), "sizes": sizes}
@@ -138,7 +138,7 @@ def _open_folder(folder: Path, config: RunConfig, resume: bool) -> list[Epoch]:
 def _epoch(
     config: RunConfig,
     data: Dataset,
-    learner: Learner | BPTT,
+    learner: Trainer | BPTT,
     generator: torch.Generator,
     index: int,
     on_batch: Callable[[], None] | None,
@@ -166,7 +166,7 @@ def _epoch(
             on_batch()
     found = evaluate(learner.network, config, data, data.validation, learner.team)
     aligned = None
-    if isinstance(learner, Learner) and training.alignment_samples and learner.team.leads:
+    if isinstance(learner, Trainer) and training.alignment_samples and learner.team.leads:
         sample = data.validation.select(slice(0, training.alignment_samples))
         aligned = alignment(learner, *next(evaluation_batches(data, sample, len(sample))))
     return Epoch(
@@ -184,7 +184,7 @@ def _epoch(
     )
 
 
-def _keep(folder: Path, learner: Learner | BPTT, generator: torch.Generator, done: list[Epoch]) -> None:
+def _keep(folder: Path, learner: Trainer | BPTT, generator: torch.Generator, done: list[Epoch]) -> None:
     """Write metrics, the weights if they are the best so far, and the state to resume from, in that order."""
     write_epochs(folder, done)
     if done[-1].epoch == _best(done).epoch:
@@ -198,14 +198,14 @@ def _keep(folder: Path, learner: Learner | BPTT, generator: torch.Generator, don
 
 def _one_batch(
     config: RunConfig, network: Network, answer_from: int, x: Tensor, target: Tensor
-) -> Learner | BPTT:
+) -> Trainer | BPTT:
     learner = build_learner(config, network, answer_from)
     learner.train(x, target)
     return learner
 
 
-def _feedback_quality(config: RunConfig, data: Dataset, learner: Learner | BPTT) -> list[float] | None:
-    if not (isinstance(learner, Learner) and config.training.alignment_samples and learner.team.leads):
+def _feedback_quality(config: RunConfig, data: Dataset, learner: Trainer | BPTT) -> list[float] | None:
+    if not (isinstance(learner, Trainer) and config.training.alignment_samples and learner.team.leads):
         return None
     sample = data.validation.select(slice(0, config.training.alignment_samples))
     x, _ = next(evaluation_batches(data, sample, len(sample)))
@@ -221,14 +221,14 @@ def _best(done: list[Epoch]) -> Epoch:
 
 
 def _finish(
-    config: RunConfig, folder: Path, data: Dataset, learner: Learner | BPTT, done: list[Epoch], command: str
+    config: RunConfig, folder: Path, data: Dataset, learner: Trainer | BPTT, done: list[Epoch], command: str
 ) -> Summary:
     network, best, team = learner.network, _best(done), learner.team
     feedback = _feedback_quality(config, data, learner)
     one = torch.Generator().manual_seed(0)
     x, target = next(batches(data.train, config.training.batch, data.encode_training, data.steps, one))
     # A fresh learner, so that nothing it keeps is missed; it trains a batch: the best weights come after it.
-    share = Share(x.shape[1], team)
+    share = Shard(x.shape[1], team)
     x, target = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
     peak = peak_mib(lambda: _one_batch(config, network, data.answer_from, x, target))
     if team.leads:

@@ -10,36 +10,36 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from neurofdfa.bptt import BPTT
+from neurofdfa.distributed.group import ProcessGroup
 from neurofdfa.errors import UserError
-from neurofdfa.learner import Learner
-from neurofdfa.network import Network
-from neurofdfa.team import Team
+from neurofdfa.nn.network import Network
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import Trainer
 
 Tensors = dict[str, Tensor]
 
 
-def pack(learner: Learner | BPTT, generators: dict[str, torch.Generator]) -> Tensors:
+def pack(learner: Trainer | BPTT, generators: dict[str, torch.Generator]) -> Tensors:
     """Weights, optimizer states, the rule's state, rate averages and random generators."""
     packed: Tensors = {f"weights.{name}": value for name, value in learner.network.state_dict().items()}
     packed |= _pack_optimizer("optimizer", learner.optimizer)
     for name, generator in (generators | {"learner": learner.generator}).items():
         packed[f"generator.{name}"] = generator.get_state()
-    if isinstance(learner, Learner):
+    if isinstance(learner, Trainer):
         packed |= _flatten("rule", learner.rule_state) | _flatten("rates", learner.rates)
         if learner.feedback_optimizer is not None:
             packed |= _pack_optimizer("feedback_optimizer", learner.feedback_optimizer)
     return packed
 
 
-def unpack(packed: Tensors, learner: Learner | BPTT, generators: dict[str, torch.Generator]) -> None:
+def unpack(packed: Tensors, learner: Trainer | BPTT, generators: dict[str, torch.Generator]) -> None:
     """Put a packed state into a freshly built learner; raises `UserError` when it does not fit."""
     try:
         learner.network.load_state_dict(
             {name: packed[f"weights.{name}"] for name in learner.network.state_dict()}
         )
         _unpack_optimizer("optimizer", learner.optimizer, packed)
-        if isinstance(learner, Learner):
+        if isinstance(learner, Trainer):
             learner.rule_state = _restore("rule", learner.rule_state, packed)
             learner.rates = _restore("rates", learner.rates, packed)
             if learner.feedback_optimizer is not None:
@@ -52,19 +52,19 @@ def unpack(packed: Tensors, learner: Learner | BPTT, generators: dict[str, torch
         ) from error
 
 
-def agree(learner: Learner | BPTT, generators: dict[str, torch.Generator], team: Team) -> None:
+def agree(learner: Trainer | BPTT, generators: dict[str, torch.Generator], team: ProcessGroup) -> None:
     """Let every process of a team, none of which has begun a sequence, go on from rank 0's state."""
     if team.size > 1:
         unpack(_told(pack(learner, generators), team), learner, generators)
 
 
-def agree_on_weights(network: Network, team: Team) -> None:
+def agree_on_weights(network: Network, team: ProcessGroup) -> None:
     """Let every process of a team have rank 0's weights."""
     if team.size > 1:
         network.load_state_dict(_told(network.state_dict(), team))
 
 
-def _told(tensors: Tensors, team: Team) -> Tensors:
+def _told(tensors: Tensors, team: ProcessGroup) -> Tensors:
     return load(team.tell(save({name: tensor.contiguous() for name, tensor in tensors.items()})))
 
 

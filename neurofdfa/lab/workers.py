@@ -14,8 +14,8 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from neurofdfa.errors import UserError
-from neurofdfa.lab.attempt import Failure, Job, Outcome, attempt
 from neurofdfa.lab.record import Epoch, Summary
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, attempt
 
 ATTEMPTS = 3
 """How often a run is tried whose worker is killed."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.learner import Learner
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Alignment:
     excluded: tuple[int, ...]
 
 
-def alignment(learner: Learner, x: Tensor, target: Tensor) -> Alignment:
+def alignment(learner: Trainer, x: Tensor, target: Tensor) -> Alignment:
     """Compare on samples `[T, B, n_in]`, without dropout; neither weights nor the rule's state change."""
     exact = BPTT(learner.network, loss=learner.loss)
     weights = [index for index, (name, _) in enumerate(learner.network.named_parameters()) if _hidden(name)]

@@ -10,12 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from neurofdfa.learner import Learner
-from neurofdfa.network import Network
-from neurofdfa.tangent import initial_tangent, tangent_step
+from neurofdfa.nn.network import Network
+from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
+from neurofdfa.train.trainer import Trainer
 
 
-def feedback_quality(learner: Learner, x: Tensor) -> tuple[float, ...] | None:
+def feedback_quality(learner: Trainer, x: Tensor) -> tuple[float, ...] | None:
     """Per hidden layer the cosine between B and the true gain on samples `[T, S, n_in]`.
 
     Sample s spikes at step ⌊(s + ½) T / S⌋. A row that the positions of a channel share is held against their

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hardware.lava import locate
 from neurofdfa.cli import run
+from neurofdfa_hardware.lava import locate
 
 TRAIN = (
     "train --hidden 32 24 --steps 8 --epochs 2 --batch 128 --encoder poisson --set data.max_rate=1.0"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardware.lava import locate
 from neurofdfa.cli import run
+from neurofdfa_hardware.lava import locate
 
 SETTINGS = (
     "train --steps 8 --epochs 1 --batch 128 --encoder poisson --set data.max_rate=1.0 --seed 5 --json"

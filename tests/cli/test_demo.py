@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware.lava import locate
 from neurofdfa.cli import run
+from neurofdfa_hardware.lava import locate
 
 
 @pytest.mark.timeout(600)

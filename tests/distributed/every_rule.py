@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._pytree import tree_leaves
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.engine.events import EventLearner
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.impairments import Impairments
-from neurofdfa.learner import Learner
-from neurofdfa.signal import RULES, rule_named
-from neurofdfa.team import ALONE
-from neurofdfa.torchrun import Processes, joined
-from neurofdfa.trace import PerNeuron, PerSynapse
-from tests.signal.slow import tiny
+from neurofdfa.distributed.group import SINGLE
+from neurofdfa.distributed.torchrun import Processes, joined
+from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.rules import RULES, rule_named
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.device import Device
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
+from tests.rules.slow import tiny
 
 STEPS = 9
 BATCHES = (5, 4, 1, 6)
@@ -63,12 +63,12 @@ CASES = [
 ]
 
 
-def learner_of(case: Case, team: Any) -> Learner | BPTT:
+def learner_of(case: Case, team: Any) -> Trainer | BPTT:
     network = tiny(recurrent=case.kind != "events", bias=True)
     for layer in network.hidden:
         layer.dropout = 0.0 if case.kind.startswith("events") and case.rule == "fdfa" else 0.2
     given: dict[str, Any] = {
-        "rate_target": RateTarget(strength=case.strength),
+        "rate_target": RateRegulariser(strength=case.strength),
         "generator": torch.Generator().manual_seed(3),
         "team": team,
     }
@@ -77,13 +77,13 @@ def learner_of(case: Case, team: Any) -> Learner | BPTT:
         return BPTT(network, factory, **given, **case.options)
     rule = rule_named(case.rule, **case.options)
     if case.kind == "dropped broadcasts":
-        given["impairments"] = Impairments(drop=0.3, feedback_bits=4)
+        given["impairments"] = Device(drop=0.3, feedback_bits=4)
     if case.kind.startswith("events"):
         assert isinstance(rule.trace, PerNeuron)
-        return EventLearner(
+        return EventTrainer(
             network, rule, factory, **given, threads=1, chunk=4, update_every=case.update_every
         )
-    return Learner(network, rule, factory, **given, update_every=case.update_every)
+    return Trainer(network, rule, factory, **given, update_every=case.update_every)
 
 
 def outcome(case: Case, team: Any) -> list[torch.Tensor]:
@@ -96,7 +96,7 @@ def outcome(case: Case, team: Any) -> list[torch.Tensor]:
             x = x * 0.7
         left.extend(learner.train(x, torch.randint(0, 3, (batch,), generator=generator)))
     left += [p.detach().clone() for p in learner.network.parameters()]
-    if isinstance(learner, Learner):
+    if isinstance(learner, Trainer):
         left += [*learner.rates, *learner.rule.trainable(learner.rule_state)]
         left += list(getattr(learner.rule_state, "moments", ()))
     left.append(torch.rand(3, generator=learner.generator))
@@ -118,8 +118,8 @@ def main(out: Path) -> None:
             ours = outcome(case, team)
             messages = team.traffic.messages - before
             team.sum_(everywhere := [t.clone() for t in ours])
-            alone = outcome(case, ALONE)
-            start = torch.cat([p.detach().flatten() for p in learner_of(case, ALONE).network.parameters()])
+            alone = outcome(case, SINGLE)
+            start = torch.cat([p.detach().flatten() for p in learner_of(case, SINGLE).network.parameters()])
             end = torch.cat([t.flatten() for t in alone[4 * len(BATCHES) :]])[: len(start)]
             found[f"{number} {' '.join(map(str, case))}"] = {
                 "distance": distance(ours, alone),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neurofdfa.lab.config import load_config
-from neurofdfa.lab.finished import load_run
+from neurofdfa.lab.load_run import load_run
 from neurofdfa.lab.record import read_epochs
 from neurofdfa.lab.run import train
 from tests.distributed.start import ROOT, command, torchrun

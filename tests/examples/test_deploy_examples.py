@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hardware.lava import LavaError, locate
-from hardware.lava.environment import REMEDY
 from neurofdfa.cli import run
+from neurofdfa_hardware.lava import LavaError, locate
+from neurofdfa_hardware.lava.environment import REMEDY
 
 ROOT = Path(__file__).parents[2]
 

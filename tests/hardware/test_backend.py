@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from hardware.backend import BACKENDS, backend
-from hardware.errors import HardwareError
-from hardware.fixed_point import simulate
-from hardware.lava import LavaError, locate
-from hardware.lava.environment import REMEDY
-from hardware.program import Program
+from neurofdfa_hardware.backend import BACKENDS, backend
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.fixed_point import simulate
+from neurofdfa_hardware.lava import LavaError, locate
+from neurofdfa_hardware.lava.environment import REMEDY
+from neurofdfa_hardware.program import Program
 from tests.hardware.lava.nets import chain, first_difference, poisson
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from snntorch.import_nir import import_from_nir
 
-from hardware.errors import HardwareError
-from hardware.exits import for_norse, for_snntorch
-from hardware.graph import network_from_graph
-from hardware.network import float_simulate
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.exits import for_norse, for_snntorch
+from neurofdfa_hardware.graph import network_from_graph
+from neurofdfa_hardware.network import float_simulate
 from tests.hardware import graphs
 
 

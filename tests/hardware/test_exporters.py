@@ -8,10 +8,10 @@ import snntorch as snn
 import torch
 from snntorch.export_nir import export_to_nir
 
-from hardware.fixed_point import simulate
-from hardware.graph import load, network_from_graph
-from hardware.network import float_simulate
-from hardware.quantize import quantize
+from neurofdfa_hardware.fixed_point import simulate
+from neurofdfa_hardware.graph import load, network_from_graph
+from neurofdfa_hardware.network import float_simulate
+from neurofdfa_hardware.quantize import quantize
 from tests.hardware import graphs
 
 

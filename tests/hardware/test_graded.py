@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hardware.errors import HardwareError
-from hardware.fixed_point import simulate
-from hardware.kernel import Kernel
-from hardware.netx import save
-from hardware.parity import network_from_program
-from hardware.program import Connection, Program, graded_population
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.fixed_point import simulate
+from neurofdfa_hardware.kernel import Kernel
+from neurofdfa_hardware.netx import save
+from neurofdfa_hardware.parity import network_from_program
+from neurofdfa_hardware.program import Connection, Program, graded_population
 from tests.hardware.lava.nets import connection, population
 
 

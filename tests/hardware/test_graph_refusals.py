@@ -6,8 +6,8 @@ import nir
 import numpy as np
 import pytest
 
-from hardware.errors import HardwareError
-from hardware.graph import load, network_from_graph
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.graph import load, network_from_graph
 from tests.hardware.graphs import chain, lif, said
 
 

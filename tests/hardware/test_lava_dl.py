@@ -1,4 +1,4 @@
-"""The real lava-dl reads the files that `hardware.netx` writes, and makes the same spikes of them.
+"""The real lava-dl reads the files that `neurofdfa_hardware.netx` writes, and makes the same spikes of them.
 
 Its environment has the Python of the tests, and so shows as well that Lava runs beyond Python 3.10.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware import netx
-from hardware.fixed_point import simulate
-from hardware.lava import environment
-from hardware.network import Edge, Layer, Network
-from hardware.quantize import quantize
+from neurofdfa_hardware import netx
+from neurofdfa_hardware.fixed_point import simulate
+from neurofdfa_hardware.lava import environment
+from neurofdfa_hardware.network import Edge, Layer, Network
+from neurofdfa_hardware.quantize import quantize
 
 HERE = Path(__file__).parent
 HOME = Path(os.environ.get("NEUROFDFA_LAVA_DL", HERE.parents[1] / ".venv-lava-dl"))

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware.errors import HardwareError
-from hardware.lava.learning import LearningRule
-from hardware.learning_engine import Neurons, lower
-from hardware.learning_precision import (
+from neurofdfa.rules import RULES
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.lava.learning import LearningRule
+from neurofdfa_hardware.learning_engine import Neurons, lower
+from neurofdfa_hardware.learning_precision import (
     IMPULSE,
     TRACE_MAX,
     kernel,
@@ -17,10 +18,9 @@ from hardware.learning_precision import (
     spikes_held,
     trace_noise,
 )
-from hardware.learning_rules import TABLE
-from neurofdfa.signal import RULES
+from neurofdfa_hardware.learning_rules import TABLE
 
-WORKER = Path(__file__).parents[2] / "hardware" / "lava" / "worker"
+WORKER = Path(__file__).parents[2] / "hardware" / "neurofdfa_hardware" / "lava" / "worker"
 
 
 @pytest.mark.parametrize("name", [*RULES, "bptt"])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from hardware.errors import HardwareError
-from hardware.lowering import lower
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.lowering import lower
 
 
 @settings(max_examples=40)

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hardware import netx, netx_weights
-from hardware.errors import HardwareError
-from hardware.fixed_point import predict, simulate, truncate
-from hardware.graph import network_from_graph
-from hardware.network import Edge, Layer, Network
-from hardware.quantize import quantize
+from neurofdfa_hardware import netx, netx_weights
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.fixed_point import predict, simulate, truncate
+from neurofdfa_hardware.graph import network_from_graph
+from neurofdfa_hardware.network import Edge, Layer, Network
+from neurofdfa_hardware.quantize import quantize
 from tests.hardware import graphs
 
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware.calibrate import max_step, mse_step, percentile_step, round_weights, weight_range
-from hardware.errors import HardwareError
-from hardware.fixed_point import predict, simulate, truncate
-from hardware.graph import network_from_graph
-from hardware.network import Edge, Layer, Network, float_predict, float_simulate
-from hardware.program import Population, Program
-from hardware.quantize import quantize
-from hardware.quantize_report import overflows
+from neurofdfa_hardware.calibrate import max_step, mse_step, percentile_step, round_weights, weight_range
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.fixed_point import predict, simulate, truncate
+from neurofdfa_hardware.graph import network_from_graph
+from neurofdfa_hardware.network import Edge, Layer, Network, float_predict, float_simulate
+from neurofdfa_hardware.program import Population, Program
+from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.quantize_report import overflows
 from tests.hardware import graphs
 from tests.hardware.graphs import chain, integrator, lif, said
 

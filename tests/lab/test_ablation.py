@@ -12,10 +12,10 @@ import pytest
 
 from neurofdfa.errors import UserError
 from neurofdfa.lab.ablation import State, ablate, best_row
-from neurofdfa.lab.attempt import locked
 from neurofdfa.lab.ledger import Ledger, Trial
 from neurofdfa.lab.markdown import sweep_tables
 from neurofdfa.lab.record import read_summary
+from neurofdfa.lab.run_or_resume import locked
 from neurofdfa.lab.space import Study
 from neurofdfa.lab.study_file import read_study
 

@@ -8,11 +8,11 @@ import torch
 
 from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.errors import UserError
-from neurofdfa.files import read_tensors, write_tensors, write_text, write_whole
+from neurofdfa.io import read_tensors, write_tensors, write_text, write_whole
 from neurofdfa.lab.build import build_data, build_learner, build_network
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.evaluation import evaluate
-from neurofdfa.lab.finished import load_run
+from neurofdfa.lab.load_run import load_run
 from neurofdfa.lab.record import Epoch
 from neurofdfa.lab.run import train
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from neurofdfa.errors import UserError
-from neurofdfa.lab.attempt import Failure, Job, attempt, complete, locked
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.record import Summary
+from neurofdfa.lab.run_or_resume import Failure, Job, attempt, complete, locked
 from neurofdfa.lab.workers import outcomes, run_jobs
 
 TINY = {

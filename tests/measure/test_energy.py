@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
-from neurofdfa.loss import CrossEntropy
-from neurofdfa.measure.energy import CONSTANTS, Counts, Ledger, ledger
-from neurofdfa.measure.energy_table import rows
-from neurofdfa.network import Network, feed_forward
-from neurofdfa.neuron import LIF, lif_step
-from neurofdfa.signal import RULES, Rule, rule_named
+from neurofdfa.measure.energy.ledger import CONSTANTS, Counts, Ledger, ledger
+from neurofdfa.measure.energy.table import rows
+from neurofdfa.nn.lif import LIF, lif_step
+from neurofdfa.nn.loss import CrossEntropy
+from neurofdfa.nn.network import Network, feed_forward
+from neurofdfa.rules import RULES, Rule, rule_named
 
 FORGETFUL = {"tau_mem": 5e-5, "reset": "hard"}  # β = e⁻²⁰: a neuron spikes when its input says so
 

@@ -2,12 +2,12 @@
 
 import torch
 
-from neurofdfa.learner import Learner
 from neurofdfa.measure.feedback import feedback_quality, true_gain
-from neurofdfa.network import feed_forward, scale_to_rate
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, LocalLoss, ReadoutOnly
-from neurofdfa.surrogate import FastSigmoid
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import feed_forward, scale_to_rate
+from neurofdfa.nn.surrogate import FastSigmoid
+from neurofdfa.rules import DFA, DKP, LocalLoss, ReadoutOnly
+from neurofdfa.train.trainer import Trainer
 
 
 def inputs(seed: int = 0) -> torch.Tensor:
@@ -48,14 +48,14 @@ def test_the_gain_below_is_what_autograd_finds() -> None:
 
 def test_quality_is_a_cosine_to_the_gain() -> None:
     network = feed_forward(12, [9], 4).double()
-    learner = Learner(network, DFA())
+    learner = Trainer(network, DFA())
     assert abs(feedback_quality(learner, inputs())[0]) < 0.8
     learner.rule_state.matrices[0].copy_(3.0 * network.readout.synapse.weight.t())
     assert feedback_quality(learner, inputs())[0] > 1 - 1e-12
-    assert feedback_quality(Learner(network, DKP()), inputs()) is not None
+    assert feedback_quality(Trainer(network, DKP()), inputs()) is not None
 
 
 def test_rules_without_feedback_have_no_quality() -> None:
     network = feed_forward(12, [9], 4).double()
     for rule in (ReadoutOnly(), LocalLoss()):
-        assert feedback_quality(Learner(network, rule), inputs()) is None
+        assert feedback_quality(Trainer(network, rule), inputs()) is None

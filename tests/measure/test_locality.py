@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import Learner, adam
-from neurofdfa.measure.locality import NotLocal, certify, certify_learner
-from neurofdfa.measure.locality_table import example, row
-from neurofdfa.network import Network, feed_forward
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, RULES, Broadcast, Rule, Signals, rule_named
-from neurofdfa.signal.interface import Feedback, broadcast_back
-from neurofdfa.team import Share
-from neurofdfa.trace import PerNeuron
+from neurofdfa.measure.locality.audit import NotLocal, certify, certify_learner
+from neurofdfa.measure.locality.table import example, row
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward
+from neurofdfa.rules import DFA, RULES, Broadcast, Rule, Signals, rule_named
+from neurofdfa.rules.base import Feedback, broadcast_back
+from neurofdfa.rules.traces import PerNeuron
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer, adam
 
 DOCS = Path(__file__).parents[2] / "docs"
 VARIANTS = [
@@ -220,7 +220,7 @@ class StoresThePast(DFA):
     def init(self, network: Network, generator: torch.Generator) -> Any:
         return Hoard(super().init(network, generator).matrices, ())
 
-    def begin(self, network: Network, state: Any, share: Share) -> Any:
+    def begin(self, network: Network, state: Any, share: Shard) -> Any:
         return state._replace(past=())
 
     def signals(self, network: Network, step: Any, broadcast: Broadcast, state: Any) -> Any:
@@ -264,16 +264,16 @@ def test_an_optimizer_that_couples_layers_is_caught() -> None:
             torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1e-3)
             return super().step()
 
-    def make(net: Network) -> Learner:
-        return Learner(net, DFA(), lambda parameters: Clipped(parameters, lr=0.1))
+    def make(net: Network) -> Trainer:
+        return Trainer(net, DFA(), lambda parameters: Clipped(parameters, lr=0.1))
 
     found = certify_learner(make, network(), *spikes())
     assert ("readout", "layer1.state") in {(v.layer, v.reads) for v in found.violations}
 
 
 def test_settings_of_a_learner_are_part_of_what_is_audited() -> None:
-    def make(net: Network) -> Learner:
-        return Learner(net, DFA(), adam(1e-2), update_every=2, rate_target=RateTarget())
+    def make(net: Network) -> Trainer:
+        return Trainer(net, DFA(), adam(1e-2), update_every=2, rate_target=RateRegulariser())
 
     net = network()
     before = [p.clone() for p in net.parameters()]

@@ -2,13 +2,13 @@
 
 import torch
 
-from neurofdfa.learner import Learner
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.memory import peak_mib
-from neurofdfa.network import feed_forward, scale_to_rate
-from neurofdfa.signal import DFA, FDFA
-from neurofdfa.signal.interface import Feedback
-from neurofdfa.trace import PerSynapse
+from neurofdfa.nn.network import feed_forward, scale_to_rate
+from neurofdfa.rules import DFA, FDFA
+from neurofdfa.rules.base import Feedback
+from neurofdfa.rules.traces import PerSynapse
+from neurofdfa.train.trainer import Trainer
 
 
 def batch(samples: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,7 +21,7 @@ def test_the_exact_rule_is_aligned_and_its_opposite_is_not() -> None:
     net = feed_forward(10, [14], 3, generator=torch.Generator().manual_seed(1)).double()
     x, target = batch()
     scale_to_rate(net, x, 0.2)
-    learner = Learner(net, DFA(trace=PerSynapse()))
+    learner = Trainer(net, DFA(trace=PerSynapse()))
     exact = net.readout.synapse.weight.detach().t().clone()
     learner.rule_state = Feedback((exact,))
     before = [p.detach().clone() for p in net.parameters()]
@@ -38,7 +38,7 @@ def test_samples_without_a_gradient_are_excluded_and_counted() -> None:
     net = feed_forward(10, [14], 3, generator=torch.Generator().manual_seed(1)).double()
     x, target = batch()
     x[:, 2] = 0  # no input, no eligibility
-    found = alignment(Learner(net, DFA()), x, target)
+    found = alignment(Trainer(net, DFA()), x, target)
     assert found.excluded == (1,)
 
 
@@ -54,7 +54,7 @@ def test_peak_memory_is_counted_exactly() -> None:
 def test_online_learning_holds_no_more_for_longer_sequences() -> None:
     peaks = []
     for steps in (10, 200):
-        learner = Learner(feed_forward(100, [256], 4), FDFA())
+        learner = Trainer(feed_forward(100, [256], 4), FDFA())
         x = torch.rand(steps, 32, 100)
         target = torch.randint(0, 4, (32,))
         learner.train(x, target)

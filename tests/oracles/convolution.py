@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurofdfa.network import Network, feed_forward
-from neurofdfa.synapse import Conv2d, Synapse
+from neurofdfa.nn.network import Network, feed_forward
+from neurofdfa.nn.synapse import Conv2d, Synapse
 from tests.oracles.reference import Weights
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.network import Network, feed_forward
-from neurofdfa.neuron import LIF
-from neurofdfa.surrogate import FastSigmoid
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward
+from neurofdfa.nn.surrogate import FastSigmoid
 
 Weights = dict[str, Tensor]
 SURROGATE = FastSigmoid(width=0.7, height=0.8)

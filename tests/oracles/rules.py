@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from neurofdfa.network import Network, NetworkStep
-from neurofdfa.signal.interface import Broadcast, Rule, Signals, broadcast_back
+from neurofdfa.nn.network import Network, NetworkStep
+from neurofdfa.rules.base import Broadcast, Rule, Signals, broadcast_back
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from itertools import product
 import pytest
 import torch
 
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import Learner
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, FDFA
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.nn.lif import LIF
+from neurofdfa.rules import DFA, DKP, FDFA
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import SURROGATE, small_network, spike_train
 
 X, LABELS, CUT = spike_train(steps=14), torch.tensor([0, 1, 2, 1]), 8
@@ -18,11 +18,11 @@ X, LABELS, CUT = spike_train(steps=14), torch.tensor([0, 1, 2, 1]), 8
 
 def run(network, rule, x, update_every=None):
     """Everything that learning has touched after each step."""
-    learner = Learner(
+    learner = Trainer(
         copy.deepcopy(network),
         rule,
         update_every=update_every,
-        rate_target=RateTarget(),
+        rate_target=RateRegulariser(),
         generator=torch.Generator().manual_seed(3),
     )
     history = []

@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
-from neurofdfa.learner import Learner
-from neurofdfa.loss import CrossEntropy
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, FDFA
-from neurofdfa.trace import PerSynapse
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import CrossEntropy
+from neurofdfa.rules import DFA, DKP, FDFA
+from neurofdfa.rules.traces import PerSynapse
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import SURROGATE, sequence_loss, small_network, spike_train
 
 X, LABELS = spike_train(steps=12, batch=24), torch.arange(24) % 3
@@ -28,7 +28,7 @@ def network_with(hidden=(6,), **settings):
 def test_no_feedback_no_hidden_learning(make):
     network = network_with((6, 5), bias=True, recurrent=True)
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
-    learner = Learner(network, DFA(scale=0.0), make)
+    learner = Trainer(network, DFA(scale=0.0), make)
     assert all(not b.any() for b in learner.rule_state.matrices)
     for _ in range(3):
         learner.train(X, LABELS)
@@ -40,7 +40,7 @@ def test_fdfa_starts_without_feedback():
     """Its first sequence cannot move a hidden layer; its second can."""
     network = network_with((6, 5))
     before = [layer.synapse.weight.detach().clone() for layer in network.hidden]
-    learner = Learner(network, FDFA(), sgd(0.1))
+    learner = Trainer(network, FDFA(), sgd(0.1))
     learner.train(X, LABELS)
     assert all(torch.equal(a, b.synapse.weight) for a, b in zip(before, network.hidden, strict=True))
     learner.train(X, LABELS)
@@ -53,7 +53,7 @@ def test_flipped_feedback_climbs_the_loss(sign):
     network = network_with((12,), readout_gain=1.5)
     rule = DFA(trace=PerSynapse())
     frozen = [p for n, p in network.named_parameters() if n.startswith("layers")]
-    learner = Learner(network, rule, lambda _: torch.optim.SGD(frozen, lr=0.02))
+    learner = Trainer(network, rule, lambda _: torch.optim.SGD(frozen, lr=0.02))
     learner.rule_state.matrices[0].copy_(sign * network.readout.synapse.weight.t())
     start = float(sequence_loss(network.run(X).y, LABELS, "every-step"))
     for _ in range(15):
@@ -70,7 +70,7 @@ def test_flipped_feedback_climbs_the_loss(sign):
 def test_kolen_pollack_difference_decays_geometrically(make, lr, readout, update_every):
     """The same update to B and W_oᵀ and the same decay λ: B − W_oᵀ shrinks by 1 − λ per update, exactly."""
     network = network_with((6,), readout=readout)
-    learner = Learner(network, DKP(decay=0.8), make, update_every=update_every)
+    learner = Trainer(network, DKP(decay=0.8), make, update_every=update_every)
     w_out, b = network.readout.synapse.weight, learner.rule_state.matrices[0]
     start = (b - w_out.t()).detach()
     moved = w_out.detach().clone()
@@ -86,7 +86,7 @@ def test_kolen_pollack_difference_decays_geometrically(make, lr, readout, update
 
 def test_kolen_pollack_without_decay_keeps_its_difference():
     network = network_with((6,))
-    learner = Learner(network, DKP(decay=0.0), sgd(0.05))
+    learner = Trainer(network, DKP(decay=0.0), sgd(0.05))
     start = (learner.rule_state.matrices[0] - network.readout.synapse.weight.t()).detach()
     for _ in range(4):
         learner.train(X, LABELS)
@@ -98,7 +98,7 @@ def test_kolen_pollack_without_decay_keeps_its_difference():
 def test_learning_lowers_the_loss_with_plain_sgd(rule):
     """SGD, because Adam would hide a wrongly scaled feedback."""
     network = network_with((12, 10))
-    learner = Learner(network, rule, sgd(0.1), generator=torch.Generator().manual_seed(1))
+    learner = Trainer(network, rule, sgd(0.1), generator=torch.Generator().manual_seed(1))
     losses = [float(learner.train(X, LABELS).loss) for _ in range(40)]
     assert losses[-1] < 0.95 * losses[0]
 
@@ -108,8 +108,8 @@ def test_hidden_learning_adds_to_the_readout(rule):
     """Frozen hidden layers against learning ones, from the same start; the two rules that learn feedback."""
     network = network_with((12,))
     frozen = copy.deepcopy(network)
-    free = Learner(network, rule, sgd(0.05), generator=torch.Generator().manual_seed(1))
-    held = Learner(frozen, DFA(scale=0.0), sgd(0.05))
+    free = Trainer(network, rule, sgd(0.05), generator=torch.Generator().manual_seed(1))
+    held = Trainer(frozen, DFA(scale=0.0), sgd(0.05))
     for _ in range(60):
         free_loss = float(free.train(X, LABELS).loss)
         held_loss = float(held.train(X, LABELS).loss)
@@ -120,5 +120,5 @@ def test_losses_reported_are_the_losses_of_the_reference():
     network = network_with()
     y = network.run(X).y
     for when in ("every-step", "last"):
-        stats = Learner(copy.deepcopy(network), DFA(), loss=CrossEntropy(when=when)).train(X, LABELS)
+        stats = Trainer(copy.deepcopy(network), DFA(), loss=CrossEntropy(when=when)).train(X, LABELS)
         assert float(stats.loss) == pytest.approx(float(sequence_loss(y, LABELS, when)), rel=1e-12)

@@ -8,15 +8,15 @@ from itertools import product
 import pytest
 import torch
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.learner import Learner
-from neurofdfa.loss import CrossEntropy
-from neurofdfa.network import feed_forward
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, FDFA, RULES, SBD, EProp, WeightForwardGradient, rule_named
-from neurofdfa.tangent import initial_tangent, tangent_step
-from neurofdfa.team import Share
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.distributed.group import Shard
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import CrossEntropy
+from neurofdfa.nn.network import feed_forward
+from neurofdfa.rules import DFA, DKP, FDFA, RULES, SBD, EProp, WeightForwardGradient, rule_named
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.convolution import dense_twin, lowered, matrix_of, tied
 from tests.oracles.reference import (
     SURROGATE,
@@ -79,7 +79,7 @@ def test_with_the_transposed_path_the_online_gradient_is_the_gradient(reset, gra
     wanted = reference_gradients(network, x, when)
     rule = EProp(feedback="symmetric", trace=PerSynapse())
     for found in (
-        Learner(network, rule, loss=CrossEntropy(when=when)).gradients(x, LABELS),
+        Trainer(network, rule, loss=CrossEntropy(when=when)).gradients(x, LABELS),
         BPTT(network, loss=CrossEntropy(when=when)).gradients(x, LABELS),
     ):
         for ours, theirs in zip(found, wanted, strict=True):
@@ -92,7 +92,7 @@ def test_traces_per_neuron_are_exact_where_they_say_so():
     network, x = network_of(ONE, bias=True), spikes()
     network.readout.kappa = 0.0
     rule = EProp(feedback="symmetric", trace=PerNeuron())
-    found = Learner(network, rule).gradients(x, LABELS)
+    found = Trainer(network, rule).gradients(x, LABELS)
     for ours, theirs in zip(found, reference_gradients(network, x, "every-step"), strict=True):
         assert relative(ours, theirs) < 1e-10
 
@@ -100,7 +100,7 @@ def test_traces_per_neuron_are_exact_where_they_say_so():
 def test_a_mismatched_reset_is_noticed():
     network, x = network_of(ONE), spikes()
     wrong = spec_of(network)._replace(hard=True)
-    found = Learner(network, EProp(feedback="symmetric")).gradients(x, LABELS)
+    found = Trainer(network, EProp(feedback="symmetric")).gradients(x, LABELS)
     assert relative(found[0], reference_gradients(network, x, "every-step", wrong)[0]) > 1e-2
 
 
@@ -164,7 +164,7 @@ def test_a_rule_learns_shared_weights_as_its_dense_twin_learns_them_apart(name, 
     twin = dense_twin(network, readout="leaky", tau_out=5e-3, recurrent=True, bias=True)
     x = spikes()
     found, apart = (
-        woken(Learner(net, rule_named(name, **settings), generator=torch.Generator().manual_seed(4)))
+        woken(Trainer(net, rule_named(name, **settings), generator=torch.Generator().manual_seed(4)))
         for net in (network, twin)
     )
     wanted = tied(network, apart.gradients(x, LABELS))
@@ -184,7 +184,7 @@ def pushed(network, x, shared, seed):
     """(what a weight-perturbed forward gradient finds, its product with the exact gradient)."""
     generator = torch.Generator().manual_seed(seed)
     rule = WeightForwardGradient(shared=shared)
-    found = hidden_of(network, Learner(network, rule, generator=generator).gradients(x, LABELS[:1]))
+    found = hidden_of(network, Trainer(network, rule, generator=generator).gradients(x, LABELS[:1]))
     return found, hidden_of(network, BPTT(network).gradients(x, LABELS[:1])) @ found
 
 
@@ -212,7 +212,7 @@ def test_a_direction_for_the_whole_batch_has_it_too():
 
 def test_feedback_alignment_sends_errors_down_through_its_own_kernels():
     network, x = network_of(DEEP), spikes(steps=1)
-    learner = Learner(network, rule_named("fa"))
+    learner = Trainer(network, rule_named("fa"))
     matrices = learner.rule_state.backward
     above = [network.hidden[1].synapse, network.hidden[2].synapse, network.readout.synapse]
     assert [b.shape for b in matrices] == [s.weight.shape for s in above]
@@ -230,7 +230,7 @@ def test_feedback_alignment_sends_errors_down_through_its_own_kernels():
 # ---- feedback per channel ------------------------------------------------------------------------------
 @torch.no_grad()
 def estimated(rule, network, samples, x, seed=11):
-    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(seed)), Share(samples))
+    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(seed)), Shard(samples))
     total = None
     for t, step in enumerate(network.steps(x.expand(-1, samples, -1))):
         now, state = rule.estimate(network, step, t, state)
@@ -286,11 +286,11 @@ def test_one_probe_per_channel_is_no_noisier_than_the_mean_of_separate_estimates
 @pytest.mark.parametrize("rule", [DFA, DKP, FDFA, SBD])
 def test_positions_of_a_channel_share_their_feedback(rule):
     network, x = network_of(DEEP), spikes()
-    learner = woken(Learner(network, rule(feedback_per="channel")))
+    learner = woken(Trainer(network, rule(feedback_per="channel")))
     sizes = [layer.synapse.channels for layer in network.hidden]
     assert [b.shape for b in learner.rule_state.matrices] == [(n, 3) for n in sizes]
     # the same as feedback per neuron with the rows repeated
-    wide = woken(Learner(network, rule()))
+    wide = woken(Trainer(network, rule()))
     with torch.no_grad():
         for b, row, layer in zip(
             wide.rule_state.matrices, learner.rule_state.matrices, network.hidden, strict=True
@@ -306,7 +306,7 @@ def test_feedback_per_channel_is_learnt_as_the_mean_over_positions(rule):
 
     def learnt(per):
         network = network_of(["conv 3x3x3"])
-        learner = Learner(network, rule(feedback_per=per), lambda p: torch.optim.SGD(p, lr=0.5))
+        learner = Trainer(network, rule(feedback_per=per), lambda p: torch.optim.SGD(p, lr=0.5))
         with torch.no_grad():
             learner.rule_state.matrices[0].zero_()
         learner.train(x, LABELS)

@@ -7,12 +7,12 @@ path, a deep network's Jacobian is B times the membranes' filters, and λ = B e 
 import pytest
 import torch
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.learner import Learner
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA
-from neurofdfa.surrogate import FastSigmoid
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.surrogate import FastSigmoid
+from neurofdfa.rules import DFA
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import relative, small_network, spike_train
 
 X, LABELS = spike_train(steps=12), torch.tensor([0, 1, 2, 1])
@@ -22,7 +22,7 @@ LINEAR = FastSigmoid(width=1e12)
 def gradients(trace, lif, **settings):
     """Of all parameters: the rule's with the gains as B, and BPTT's."""
     network = small_network(lif=lif, hidden=[6, 4, 5], readout="leaky", tau_out=4e-3, bias=True, **settings)
-    learner = Learner(network, DFA(trace=trace))
+    learner = Trainer(network, DFA(trace=trace))
     gain = network.readout.synapse.weight.detach()
     for index in (2, 1, 0):
         learner.rule_state.matrices[index].copy_(gain.t())

@@ -5,12 +5,12 @@ from itertools import product
 import pytest
 import torch
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.learner import Learner
-from neurofdfa.loss import CrossEntropy, MeanSquaredError
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError
+from neurofdfa.rules import DFA
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import (
     SURROGATE,
     reference_gradients,
@@ -32,7 +32,7 @@ def lif(reset="soft", reset_gradient="detached", tau_syn=0.0) -> LIF:
 
 
 def online(network, rule, x, target, loss):
-    return Learner(network, rule, loss=loss).gradients(x, target)
+    return Trainer(network, rule, loss=loss).gradients(x, target)
 
 
 @pytest.mark.parametrize(("reset", "reset_gradient"), RESETS)
@@ -172,7 +172,7 @@ def test_dropout_gradient_is_exact_given_the_masks():
     y = simulate(w, x * masks.input, spec_of(network), masks=masks.layers).y
     loss = torch.nn.functional.cross_entropy(y.flatten(0, 1), LABELS.repeat(12))
     expected = torch.autograd.grad(loss, list(w.values()))
-    learner = Learner(
+    learner = Trainer(
         network,
         Symmetric(trace=PerSynapse()),
         lambda parameters: torch.optim.SGD(parameters, lr=1.0),
@@ -202,7 +202,7 @@ def test_forward_pass_equals_the_reference_in_every_mode():
 
 def test_dfa_with_the_transposed_readout_is_the_symmetric_rule():
     network = small_network(lif=lif())
-    learner = Learner(network, DFA(trace=PerSynapse()))
+    learner = Trainer(network, DFA(trace=PerSynapse()))
     learner.rule_state.matrices[0].copy_(network.readout.synapse.weight.t())
     expected = reference_gradients(network, spike_train(), LABELS, "every-step")
     got = learner.gradients(spike_train(), LABELS)

@@ -11,11 +11,11 @@ with s the transmitted spikes, x the readout's input, y[t] = κ y[t−1] + x[t].
 import pytest
 import torch
 
-from neurofdfa.learner import Learner
-from neurofdfa.network import feed_forward
-from neurofdfa.neuron import LIF
-from neurofdfa.signal.fdfa import FDFA
-from neurofdfa.team import Share
+from neurofdfa.distributed.group import Shard
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import feed_forward
+from neurofdfa.rules.fdfa import FDFA
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import (
     SURROGATE,
     relative,
@@ -39,7 +39,7 @@ def network_with(reset="soft", hidden=(6, 4), readout="leaky", reset_gradient="d
 def estimates(rule, network, samples, seed=11, x=X):
     """Ĵ_l[t], averaged over `samples` probes of one trajectory: `[T][L]` of `[k, n]`."""
     state = rule.init(network, torch.Generator().manual_seed(seed))
-    state = rule.begin(network, state, Share(samples))
+    state = rule.begin(network, state, Shard(samples))
     found = []
     for t, step in enumerate(network.steps(x.expand(-1, samples, -1))):
         now, state = rule.estimate(network, step, t, state)
@@ -170,7 +170,7 @@ def single_probe_estimates(monkeypatch, rule, network, lanes, x):
     layers = len(network.hidden)
     output = rule.kernel == "output"
     kernels = [kernel(decays, len(x)) for decays in rule.kernels(network)]
-    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(7)), Share(lanes))
+    state = rule.begin(network, rule.init(network, torch.Generator().manual_seed(7)), Shard(lanes))
     found = [[] for _ in range(layers)]
     with torch.no_grad():
         for t, step in enumerate(network.steps(x.expand(-1, lanes, -1))):
@@ -242,7 +242,7 @@ def still(parameters):
 def test_running_average_has_the_variance_a_over_two_minus_a():
     a = 0.3
     network = feed_forward(5, [100], 20, readout="integrator").double()
-    learner = Learner(network, FDFA(momentum=a), still, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(network, FDFA(momentum=a), still, generator=torch.Generator().manual_seed(2))
     seen = []
     for n in range(400):
         learner.train(X[:1], torch.tensor([0]))
@@ -257,7 +257,7 @@ def test_feedback_follows_a_drifting_readout_with_the_lag_of_a_running_average()
     """W_o moves by δ per batch: B stays (1 − a)/a · δ behind, the a-average of a line."""
     network = network_with(hidden=(6,), readout="integrator")
     a = 0.1
-    learner = Learner(network, FDFA(momentum=a), still, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(network, FDFA(momentum=a), still, generator=torch.Generator().manual_seed(2))
     weight = network.readout.synapse.weight
     generator = torch.Generator().manual_seed(8)
     drift = 0.05 * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
@@ -275,13 +275,13 @@ def test_feedback_follows_a_drifting_readout_with_the_lag_of_a_running_average()
 def test_the_first_estimates_are_averaged_evenly():
     """So that B is unbiased from its first update on, although it starts at 0."""
     network = network_with(hidden=(6,), readout="integrator")
-    learner = Learner(network, FDFA(momentum=0.01), still, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(network, FDFA(momentum=0.01), still, generator=torch.Generator().manual_seed(2))
     twin = FDFA(momentum=0.01)
     state = twin.init(network, torch.Generator().manual_seed(2))
     shots = []
     for _ in range(12):
         learner.train(X, torch.tensor([1]))
-        state = twin.begin(network, state, Share(1))
+        state = twin.begin(network, state, Shard(1))
         per_step = []
         with torch.no_grad():
             for t, step in enumerate(network.steps(X)):

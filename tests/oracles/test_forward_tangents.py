@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from neurofdfa.neuron import LIF
-from neurofdfa.tangent import initial_tangent, tangent_step
+from neurofdfa.nn.lif import LIF
+from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
 from tests.oracles.reference import (
     SURROGATE,
     hard_spike,
@@ -72,8 +72,8 @@ def forward_mode(network, probes, spike, masks=None, *, cut=False):
 @pytest.fixture
 def smooth(monkeypatch):
     """The network's spike is replaced by a smooth function whose derivative is ψ."""
-    monkeypatch.setattr("neurofdfa.network.heaviside", smooth_spike)
-    monkeypatch.setattr("neurofdfa.readout.heaviside", smooth_spike)
+    monkeypatch.setattr("neurofdfa.nn.network.heaviside", smooth_spike)
+    monkeypatch.setattr("neurofdfa.nn.readout.heaviside", smooth_spike)
 
 
 @pytest.mark.parametrize(("reset", "reset_gradient"), RESETS)

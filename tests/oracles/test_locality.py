@@ -10,13 +10,13 @@ import copy
 import pytest
 import torch
 
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.layer import LayerStep
-from neurofdfa.learner import Learner
-from neurofdfa.neuron import LIF, LIFState, LIFTangent
-from neurofdfa.signal import DFA, DKP, FDFA
-from neurofdfa.tangent import NetworkTangent, tangent_step
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.nn.layer import LayerStep
+from neurofdfa.nn.lif import LIF, LIFState, LIFTangent
+from neurofdfa.rules import DFA, DKP, FDFA
+from neurofdfa.rules.forward_mode import NetworkTangent, tangent_step
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import SURROGATE, small_network, spike_train
 
 X, LABELS = spike_train(steps=10), torch.tensor([0, 1, 2, 1])
@@ -35,11 +35,11 @@ def network_for(recurrent, kernel_reset="hard"):
 
 
 def learner_for(network, rule):
-    learner = Learner(
+    learner = Trainer(
         network,
         rule,
         lambda parameters: torch.optim.SGD(parameters, lr=0.0),
-        rate_target=RateTarget(),
+        rate_target=RateRegulariser(),
         generator=torch.Generator().manual_seed(5),
     )
     for matrix in learner.rule_state.matrices:  # FDFA starts at 0, where a leak would be invisible
@@ -61,7 +61,7 @@ class Log:
 
     def __init__(self, monkeypatch):
         self.steps, self.tangents, self.keep = [], [], None
-        monkeypatch.setattr("neurofdfa.signal.fdfa.tangent_step", self.tangent_step)
+        monkeypatch.setattr("neurofdfa.rules.fdfa.tangent_step", self.tangent_step)
 
     def tangent_step(self, network, step, probes, tangent, **settings):
         if self.keep is None:

@@ -10,14 +10,14 @@ from itertools import product
 import pytest
 import torch
 
-from neurofdfa.bptt import BPTT
 from neurofdfa.errors import UserError
-from neurofdfa.learner import Learner
-from neurofdfa.loss import CrossEntropy
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, EProp, GuidedForwardGradient, WeightForwardGradient
-from neurofdfa.tangent import initial_tangent, tangent_step
-from neurofdfa.trace import PerNeuron, PerSynapse
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import CrossEntropy
+from neurofdfa.rules import DFA, EProp, GuidedForwardGradient, WeightForwardGradient
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import (
     SURROGATE,
     hard_spike,
@@ -62,7 +62,7 @@ def test_online_gradient_is_the_gradient(kind, reset, gradient, when, readout):
     assert 0.05 < network.run(x).spikes[0].mean() < 0.8, "a silent or saturated layer would prove nothing"
     expected = reference_gradients(network, x, LABELS, when)
     loss = CrossEntropy(when=when)
-    got = Learner(network, Symmetric(trace=PerSynapse()), loss=loss).gradients(x, LABELS)
+    got = Trainer(network, Symmetric(trace=PerSynapse()), loss=loss).gradients(x, LABELS)
     bptt = BPTT(network, loss=loss).gradients(x, LABELS)
     assert (
         len(got)
@@ -80,7 +80,7 @@ def test_recurrent_layer_drops_only_the_paths_through_other_spikes(kind):
     network = network_of(kind, "hard", "attached", recurrent=True)
     x = spike_train()
     cut = reference_gradients(network, x, LABELS, "every-step", cut_recurrence=True)
-    got = Learner(network, Symmetric(trace=PerSynapse())).gradients(x, LABELS)
+    got = Trainer(network, Symmetric(trace=PerSynapse())).gradients(x, LABELS)
     assert max(relative(g, e) for g, e in zip(got, cut, strict=True)) < 1e-10
 
 
@@ -97,11 +97,11 @@ def test_an_eligibility_without_the_adaptation_is_not_the_gradient(monkeypatch):
     """The comparison notices a threshold that is taken for fixed: its part of ε dropped."""
     network = network_of("adaptive")
     expected = reference_gradients(network, spike_train(), LABELS, "every-step")
-    step = "neurofdfa.trace.passage"
-    from neurofdfa.eligibility import passage
+    step = "neurofdfa.rules.traces.step_jacobian"
+    from neurofdfa.nn.eligibility import step_jacobian
 
-    monkeypatch.setattr(step, lambda *arguments: passage(*arguments)._replace(adaptation=0.0))
-    got = Learner(network, Symmetric(trace=PerSynapse())).gradients(spike_train(), LABELS)
+    monkeypatch.setattr(step, lambda *arguments: step_jacobian(*arguments)._replace(adaptation=0.0))
+    got = Trainer(network, Symmetric(trace=PerSynapse())).gradients(spike_train(), LABELS)
     assert relative(got[0], expected[0]) > 1e-2
     assert relative(got[-1], expected[-1]) < 1e-10
 
@@ -120,7 +120,7 @@ def carried(network, probes, x):
 @pytest.mark.parametrize("smooth", [True, False])
 def test_tangents_are_those_of_forward_mode(monkeypatch, kind, reset, gradient, smooth):
     if smooth:
-        monkeypatch.setattr("neurofdfa.network.heaviside", smooth_spike)
+        monkeypatch.setattr("neurofdfa.nn.network.heaviside", smooth_spike)
     network = network_of(kind, reset, gradient, hidden=[6, 4], readout="leaky", tau_out=5e-3, recurrent=True)
     x, generator = spike_train(steps=9, batch=3), torch.Generator().manual_seed(2)
     probes = [
@@ -141,7 +141,7 @@ def test_tangents_are_those_of_forward_mode(monkeypatch, kind, reset, gradient, 
 def test_later_inputs_leave_earlier_learning_untouched(kind):
     def learnt(x):
         network = network_of(kind, "hard", "attached", recurrent=True)
-        learner = Learner(network, DFA(trace=PerSynapse()), generator=torch.Generator().manual_seed(3))
+        learner = Trainer(network, DFA(trace=PerSynapse()), generator=torch.Generator().manual_seed(3))
         learner.begin(4, 12)
         for x_t in x[:8]:
             learner.step(x_t, LABELS)
@@ -164,7 +164,7 @@ def test_training_moves_the_time_constants_and_keeps_the_decays_within_bounds(mo
 
     monkeypatch.setattr(torch.autograd, "backward", refuse)
     network = network_of("both", readout="leaky").float()
-    learner = Learner(network, rule, lambda p: torch.optim.Adam(p, lr=0.5))
+    learner = Trainer(network, rule, lambda p: torch.optim.Adam(p, lr=0.5))
     found = network.hidden[0].time_constants
     before = found.tau("membrane", 1e-3)
     for seed in range(8):
@@ -180,13 +180,13 @@ def test_what_cannot_learn_them_says_so():
     network = network_of("mixed")
     for rule in (DFA(), WeightForwardGradient(trace=PerSynapse()), GuidedForwardGradient()):
         with pytest.raises(UserError, match=f"rule '{rule.name}' has no eligibility for time constants"):
-            Learner(network, rule)
+            Trainer(network, rule)
 
 
 @pytest.mark.parametrize("kind", ["mixed", "adaptive"])
 def test_one_trace_for_all_neurons_refuses_them(kind):
     network = network_of(kind, **({"learn_tau": False} if kind == "mixed" else {}))
     with pytest.raises(UserError, match="trace = 'per-synapse'"):
-        Learner(network, DFA(trace=PerNeuron())).train(spike_train(), LABELS)
+        Trainer(network, DFA(trace=PerNeuron())).train(spike_train(), LABELS)
     with pytest.raises(UserError, match="neurons that are alike"):
-        Learner(network, GuidedForwardGradient(trace=PerSynapse())).train(spike_train(), LABELS)
+        Trainer(network, GuidedForwardGradient(trace=PerSynapse())).train(spike_train(), LABELS)

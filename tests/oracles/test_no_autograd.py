@@ -7,13 +7,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from neurofdfa.bptt import BPTT
-from neurofdfa.homeostasis import RateTarget
-from neurofdfa.learner import Learner
-from neurofdfa.network import feed_forward
-from neurofdfa.neuron import LIF
-from neurofdfa.signal import DFA, DKP, FDFA, ReadoutOnly
-from neurofdfa.trace import PerSynapse
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import feed_forward
+from neurofdfa.rules import DFA, DKP, FDFA, ReadoutOnly
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.traces import PerSynapse
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import spike_train
 
 LABELS = torch.tensor([0, 1, 2, 1])
@@ -42,7 +42,7 @@ def autograd_raises(monkeypatch):
 def test_training_without_autograd(autograd_raises, rule, readout):
     lif = LIF(reset="hard", reset_gradient="attached", tau_syn=2e-3)
     network = feed_forward(5, [8, 7], 3, neuron=lif, readout=readout, bias=True, recurrent=True, dropout=0.1)
-    learner = Learner(network, rule, update_every=4, rate_target=RateTarget())
+    learner = Trainer(network, rule, update_every=4, rate_target=RateRegulariser())
     before = [p.detach().clone() for p in network.parameters()]
     seen_grad_mode = []
     step = network.step
@@ -112,7 +112,7 @@ def peak(trainer, steps):
 
 @pytest.mark.parametrize("rule", [FDFA(trace=PerSynapse()), DKP()])
 def test_memory_is_flat_over_time(rule):
-    peaks = [peak(Learner(feed_forward(40, [30, 30], 4), rule), steps) for steps in (50, 200)]
+    peaks = [peak(Trainer(feed_forward(40, [30, 30], 4), rule), steps) for steps in (50, 200)]
     assert peaks[0] > 0
     assert peaks[1] == peaks[0]
 
@@ -120,7 +120,7 @@ def test_memory_is_flat_over_time(rule):
 def test_memory_of_long_sequences():
     """T = 5000 costs what T = 50 costs, to the byte."""
     network = feed_forward(40, [30], 4)
-    peaks = [peak(Learner(network, FDFA(kernel="output")), steps) for steps in (50, 500, 5000)]
+    peaks = [peak(Trainer(network, FDFA(kernel="output")), steps) for steps in (50, 500, 5000)]
     assert peaks[0] > 0
     assert peaks[2] == peaks[1] == peaks[0]
 

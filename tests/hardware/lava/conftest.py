@@ -2,8 +2,8 @@
 
 import pytest
 
-from hardware.lava import Environment, LavaError, locate
-from hardware.lava.environment import REMEDY
+from neurofdfa_hardware.lava import Environment, LavaError, locate
+from neurofdfa_hardware.lava.environment import REMEDY
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardware.lava.learning import LearningRule
-from hardware.lava.worker.feedback import Feedback
-from hardware.program import Connection, Population, Program
+from neurofdfa_hardware.lava.learning import LearningRule
+from neurofdfa_hardware.lava.worker.feedback import Feedback
+from neurofdfa_hardware.program import Connection, Population, Program
 
 
 def toward_zero(product: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ class Outcome(NamedTuple):
 def learn(
     program: Program, spikes: np.ndarray, labels: np.ndarray, feedback: np.ndarray, rule: LearningRule
 ) -> Outcome:
-    """What `hardware.lava.learning.learn` must return."""
+    """What `neurofdfa_hardware.lava.learning.learn` must return."""
     steps, samples, n_in = spikes.shape
     hidden = Neuron(program.populations[0], rule.shift_hidden, rule.window)
     output = Neuron(program.populations[1], rule.shift_output, None)

@@ -12,9 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware.lava import Environment, LavaJob, LavaMissing, LavaSetupFailed, check, locate, setup, shim
-from hardware.lava import LavaBackend as Backend
-from hardware.lava.environment import STAMP, home, require
+from neurofdfa_hardware.lava import (
+    Environment,
+    LavaJob,
+    LavaMissing,
+    LavaSetupFailed,
+    check,
+    locate,
+    setup,
+    shim,
+)
+from neurofdfa_hardware.lava import LavaBackend as Backend
+from neurofdfa_hardware.lava.environment import STAMP, home, require
 from tests.hardware.lava.nets import chain
 
 DATACLASS = """import ty
@@ -124,7 +133,7 @@ def test_interrupted_set_up_counts_for_nothing_and_can_be_repeated(elsewhere):
     command = [
         sys.executable,
         "-c",
-        "from hardware.lava import setup; setup(lambda line: print(line, flush=True))",
+        "from neurofdfa_hardware.lava import setup; setup(lambda line: print(line, flush=True))",
     ]
     building = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert building.stdout is not None
@@ -185,7 +194,7 @@ def test_shim_needs_lava(tmp_path):
 
 def test_environment_that_computes_something_else(environment, monkeypatch):
     """The check compares: with other numbers expected it fails, and says which it got."""
-    monkeypatch.setattr("hardware.lava.known.MEMBRANE_1", [-4096, -7168, -9472, -11201])
+    monkeypatch.setattr("neurofdfa_hardware.lava.smoke_test.MEMBRANE_1", [-4096, -7168, -9472, -11201])
     with pytest.raises(LavaSetupFailed, match=r"computes something else: membrane \[-4096, .*mode stock"):
         check()
 

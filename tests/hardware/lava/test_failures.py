@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware.errors import HardwareError
-from hardware.lava import (
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.lava import (
     Environment,
     LavaBackend,
     LavaDiskFull,
@@ -24,9 +24,9 @@ from hardware.lava import (
     LavaTimeout,
     LavaWorkerDied,
 )
-from hardware.lava.driver import _write
-from hardware.lava.job import Limits, job_folder, run_worker
-from hardware.program import Program
+from neurofdfa_hardware.lava.driver import _write
+from neurofdfa_hardware.lava.job import Limits, job_folder, run_worker
+from neurofdfa_hardware.program import Program
 from tests.hardware.lava.nets import chain, connection, poisson
 from tests.hardware.lava.witness import Running, members, segments, wait_for, worker
 
@@ -37,7 +37,7 @@ LAYERS = 4  # neurons and synapses of the endless network, the host and the runt
 ENDLESS = """
 import numpy as np, sys
 from pathlib import Path
-from hardware.lava import LavaBackend
+from neurofdfa_hardware.lava import LavaBackend
 from tests.hardware.lava.nets import chain
 program = LavaBackend(scratch=Path(sys.argv[1])).compile(chain((4, 6, 3)))
 def show(fraction): print(fraction, flush=True)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hardware.errors import HardwareError
-from hardware.lava.layout import plan_layout
-from hardware.program import Program
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.lava.layout import plan_layout
+from neurofdfa_hardware.program import Program
 from tests.hardware.lava.nets import chain, connection, population
 
 

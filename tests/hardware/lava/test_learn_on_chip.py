@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware.lava import Environment
+from neurofdfa_hardware.lava import Environment
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "learn_on_chip.py"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hardware.lava.learning import LearningRule
-from hardware.learning_engine import lower
-from hardware.program import Program
 from neurofdfa.data.load import load
 from neurofdfa.lab.deploy import deploy
-from neurofdfa.learner import Learner, adam
-from neurofdfa.signal import DFA
-from neurofdfa.signal.interface import Feedback
+from neurofdfa.rules import DFA
+from neurofdfa.rules.base import Feedback
+from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa_hardware.lava.learning import LearningRule
+from neurofdfa_hardware.learning_engine import lower
+from neurofdfa_hardware.program import Program
 from tests.hardware.lava.learning_oracle import Neuron, Synapses
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "learn_on_chip.py"
@@ -65,7 +65,7 @@ def test_the_chips_update_points_along_the_rules_own() -> None:
     spikes = example["spikes_of"](data, data.train, turned=True)[:, :samples]
     labels = data.train.targets[:samples]
     chip = [chip_update(program, spikes[:, n], int(labels[n]), integers, rule) for n in range(samples)]
-    learner = Learner(network, DFA(), adam(1e-3))
+    learner = Trainer(network, DFA(), adam(1e-3))
     learner.rule_state = Feedback((torch.from_numpy(feedback).float(),))
     inputs = torch.from_numpy(spikes).float()
 

@@ -1,0 +1,202 @@
+"""From a NIR graph to a float network in discrete time.
+
+NIR carries no step, no integrator and no reset convention. A graph written by this project says them in
+its metadata, with a golden vector to check the reading (`neurofdfa_hardware.golden`); for any other graph
+the caller passes dt and reset. The integrator is forward Euler (`neurofdfa_hardware.dynamics`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Literal
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofdfa_hardware.dynamics import SPIKING_NODES, Writer, read_neurons
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.metadata import read_golden, read_metadata
+from neurofdfa_hardware.network import Conversion, Decode, Edge, IntArray, Layer, Network
+from neurofdfa_hardware.wiring import Inflow, Wiring, read_wiring
+
+Float64 = NDArray[np.float64]
+Reset = Literal["hard", "soft"]
+# The step that an exporter takes for granted.
+_STEPS = {"norse": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4}
+# They write no neurons that reset softly.
+_ALWAYS_HARD = ("norse", "spikingjelly")
+
+
+def load(
+    path: str | PathLike[str],
+    dt: float | None = None,
+    reset: Reset | None = None,
+    decode: Decode | None = None,
+    writer: Writer | None = None,
+) -> Network:
+    """Read a .nir file; the other arguments as in `network_from_graph`.
+
+    Raises `HardwareError` when the file is missing, is no NIR file, or does not map.
+    """
+    try:
+        # Shapes are found here: nir's own check stumbles over the scalars that exporters write.
+        graph = nir.read(path, type_check=False)
+    except FileNotFoundError:
+        raise HardwareError(f"there is no file {path}") from None
+    except Exception as error:  # whatever h5py, or nir by its assertions, raises
+        raise HardwareError(f"{path} is not a readable NIR file: {error}") from error
+    return network_from_graph(graph, dt, reset, decode, writer)
+
+
+def network_from_graph(
+    graph: nir.NIRGraph,
+    dt: float | None = None,
+    reset: Reset | None = None,
+    decode: Decode | None = None,
+    writer: Writer | None = None,
+) -> Network:
+    """Read a graph of Input, linear nodes, neurons and Output.
+
+    dt: the step in the unit of the graph's time constants; reset: of the spiking neurons, "hard" or "soft";
+    decode: how the class is read ("count" for a spiking output, "last" for an integrator when nothing says).
+    Each overrides the metadata; dt and reset must come from one of the two. writer: an exporter with habits
+    of its own: "norse" (1.1; dt is then 1e-3 and the reset hard unless said otherwise), "spikingjelly" (2.0;
+    dt 1e-4, hard) or "snntorch" (1.0; dt 1e-4; train with reset_mechanism="zero", and Synaptic with
+    reset_delay=False).
+    Raises `HardwareError`, naming the node, the reason and the nearest thing that works.
+    """
+    said = read_metadata(graph.metadata)
+    known = dt if dt is not None else said.dt
+    step = _checked_step(_STEPS.get(writer or "") if known is None else known)
+    wiring = read_wiring(graph)
+    _check_reset(wiring, reset or said.reset or ("hard" if writer in _ALWAYS_HARD else None))
+    read = {name: _read(wiring, name, step, writer) for name in wiring.neurons}
+    names = computing_order(list(read), [(e.source, e.target) for part in read.values() for e in part.edges])
+    spiking = read[wiring.output].layer.spiking
+    chosen = decode or said.decode or ("count" if spiking else "last")
+    if chosen == "count" and not spiking:
+        raise HardwareError(f"node {wiring.output!r} never spikes and cannot be counted: use last or mean")
+    return Network(
+        input_size=int(np.prod(wiring.shapes[wiring.input])),
+        layers=tuple(read[name].layer for name in names),
+        edges=tuple(edge for name in names for edge in read[name].edges),
+        output=wiring.output,
+        decode=chosen,
+        dt=step,
+        golden=read_golden(graph.metadata),
+        conversions=tuple(row for name in names for row in read[name].conversions),
+    )
+
+
+def computing_order(names: Sequence[str], arcs: Sequence[tuple[str, str]]) -> list[str]:
+    """Sources before targets; where a cycle forbids it, first what is fewest steps from the input."""
+    distance = {"input": 0}
+    frontier = ["input"]
+    while frontier:
+        found = [t for s, t in arcs if s in frontier and t not in distance]
+        distance |= dict.fromkeys(found, distance[frontier[0]] + 1)
+        frontier = list(dict.fromkeys(found))
+    placed: list[str] = []
+    left = sorted(names, key=lambda name: distance.get(name, len(names)))
+    while left:
+        ready = [n for n in left if not any(t == n and s in left and s != n for s, t in arcs)]
+        placed.append((ready or left)[0])
+        left.remove(placed[-1])
+    return placed
+
+
+@dataclass(frozen=True)
+class _Read:
+    layer: Layer
+    edges: tuple[Edge, ...]
+    conversions: tuple[Conversion, ...]
+
+
+def _read(wiring: Wiring, name: str, dt: float, writer: Writer | None) -> _Read:
+    neurons = read_neurons(name, wiring.nodes[name], wiring.shapes[name], dt, writer)
+    heard = wiring.hear(name)
+    layer, rows = neurons.layer, list(neurons.conversions)
+    if heard.bias is not None and np.any(heard.bias):
+        if np.any(layer.alpha > 1e-6):
+            raise HardwareError(
+                f"node {name!r} has a synaptic time constant and hears a bias: Loihi adds biases to the "
+                "membrane only; train with tau_syn = 0 or without bias, or give the bias as an input that "
+                "spikes at every step"
+            )
+        rows.append(Conversion(name, "bias", "+ gain·b", float(np.mean(heard.bias * neurons.gain))))
+        layer = replace(layer, bias=layer.bias + heard.bias * neurons.gain)
+    edges = _uniquely_named(tuple(_edge(inflow, name, neurons.gain, dt) for inflow in heard.inflows))
+    for edge in edges:
+        rows.append(Conversion(name, f"weight {edge.name}", "gain·W", float(np.mean(edge.weight))))
+        if edge.delay is not None:
+            rows.append(Conversion(name, f"delay {edge.name}", "delay/dt", float(np.mean(edge.delay))))
+    return _Read(layer, edges, tuple(rows))
+
+
+def _edge(inflow: Inflow, target: str, gain: Float64, dt: float) -> Edge:
+    if inflow.matrix is None:
+        weight, delay = np.diag(gain), inflow.delay
+        delay = None if delay is None else delay[:, None]
+    else:
+        weight, delay = inflow.matrix * gain[:, None], inflow.delay
+    steps: IntArray | None = None
+    if delay is not None and np.any(delay):
+        exact = delay / dt
+        steps = np.rint(exact).astype(np.int64)
+        if np.any(np.abs(exact - steps) > 1e-3):
+            worst = float(exact.flat[np.argmax(np.abs(exact - steps))])
+            raise HardwareError(
+                f"a Delay before node {target!r} lasts {worst:g} steps: whole steps are needed"
+            )
+        steps = (
+            np.broadcast_to(steps, weight.shape).copy() if np.ptp(steps) else steps.reshape(-1)[0].reshape(())
+        )
+    name = "+".join(inflow.path) or f"{inflow.source}→{target}"
+    kernel = None if inflow.kernel is None else inflow.kernel.scaled(gain)
+    return Edge(name, inflow.source, target, weight, steps, kernel)
+
+
+def _uniquely_named(edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
+    names = [edge.name for edge in edges]
+    return tuple(
+        replace(edge, name=f"{edge.name}[{edge.source}]") if names.count(edge.name) > 1 else edge
+        for edge in edges
+    )
+
+
+def _checked_step(dt: float | None) -> float:
+    if dt is None:
+        raise HardwareError("the graph does not say its time step: pass dt, the step it was trained with")
+    if not np.isfinite(dt) or dt <= 0:
+        raise HardwareError(f"dt is {dt}: it must be a positive time")
+    return float(dt)
+
+
+def _check_reset(wiring: Wiring, reset: Reset | None) -> None:
+    spiking = [name for name in wiring.neurons if isinstance(wiring.nodes[name], SPIKING_NODES)]
+    if not spiking or reset == "hard":
+        return
+    if reset is None:
+        raise HardwareError(
+            'the graph does not say how its neurons reset: pass reset="hard" if the membrane goes to 0 '
+            "after a spike, which is Loihi's way"
+        )
+    raise HardwareError(
+        f"node {spiking[0]!r} has a {reset} reset (it subtracts the threshold): Loihi and Lava's fixed-point "
+        'LIF set the membrane to 0; train with reset="hard", or pass reset="hard" to accept other spikes'
+    )
+
+
+def mapping_table(network: Network) -> str:
+    """How each parameter was read: node, parameter, equation and value (its mean), as text."""
+    rows = [("node", "parameter", "equation", "value")]
+    rows += [(c.node, c.parameter, c.equation, f"{c.value:.6g}") for c in network.conversions]
+    return align(rows)
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest entry."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,56 @@
+"""Which of Lava's processes stands for a connection: Dense, Sparse, Conv, DelayDense or DelaySparse."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofdfa_hardware.program import Connection, Program
+from neurofdfa_hardware.synapse import truncate
+
+Form = Literal["dense", "sparse", "conv"]
+Synapses = Literal["auto", "dense", "sparse", "conv"]
+
+# Measured (docs/lava.md): below so many weights Dense wins whatever they are, above it pays to skip zeros.
+_SMALL = 2**18
+_FULL = 0.25
+# Conv loops over pairs of channels.
+_FEW_PAIRS = 16
+
+
+def choose_forms(program: Program, synapses: Synapses) -> dict[str, Form]:
+    """The process of every connection by name.
+
+    dense, sparse: that one for all. conv: Conv where the connection is one that Conv can hold, else Sparse;
+    with delays Dense, for Lava's DelaySparse builds its matrices anew at every step. auto: what is fastest.
+    """
+    return {c.name: _form(c, synapses) for c in program.connections}
+
+
+def _form(connection: Connection, synapses: Synapses) -> Form:
+    if synapses in ("dense", "sparse"):
+        return synapses
+    if connection.delay is not None:
+        return "dense"
+    if synapses == "conv":
+        return "sparse" if native_kernel(connection) is None else "conv"
+    weights = connection.weight
+    if weights.size < _SMALL or np.count_nonzero(weights) > _FULL * weights.size:
+        return "dense"
+    pairs = 0 if connection.kernel is None else int(np.prod(connection.kernel.values.shape[:2]))
+    return "conv" if 0 < pairs <= _FEW_PAIRS and native_kernel(connection) is not None else "sparse"
+
+
+def native_kernel(connection: Connection) -> NDArray[Any] | None:
+    """The kernel as Lava's fixed-point Conv takes it, None when that would not give the same sums.
+
+    Its model knows neither weight_exp nor num_weight_bits nor delays: weights arrive truncated and shifted,
+    and a shift to the right must not drop bits, for the sum is what Dense shifts.
+    """
+    if connection.kernel is None or connection.delay is not None:
+        return None
+    weight = truncate(connection.kernel.values, connection.num_weight_bits, connection.sign_mode)
+    if connection.weight_exp >= 0:
+        return weight << connection.weight_exp
+    dropped = (1 << -connection.weight_exp) - 1
+    return None if np.any(weight & dropped) else weight >> -connection.weight_exp

@@ -1,0 +1,221 @@
+"""Who feeds whom in a NIR graph: sub-graphs unfolded, shapes found, linear nodes folded into matrices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofdfa_hardware.dynamics import NEURON_NODES
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.kernel import Kernel
+from neurofdfa_hardware.lowering import LINEAR_NODES, Lowered, Shape, lower, per_neuron
+
+Float64 = NDArray[np.float64]
+_PASSED_ON = (nir.Input, nir.Output, nir.Delay)
+_KNOWN = ", ".join(kind.__name__ for kind in (*LINEAR_NODES, nir.Delay, *NEURON_NODES))
+
+
+@dataclass(frozen=True)
+class Inflow:
+    """What one source sends into a node, and the linear nodes it passed.
+
+    matrix: `[n, n_source]`, None for the identity. delay in the graph's time unit: None, `[n]` beside an
+    identity, else anything that broadcasts to the matrix. kernel: the matrix as a convolution, if it is one.
+    """
+
+    source: str
+    matrix: Float64 | None
+    delay: Float64 | None
+    path: tuple[str, ...]
+    kernel: Kernel | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Everything a node hears: inflows and a constant bias, flattened (None: zero)."""
+
+    inflows: tuple[Inflow, ...]
+    bias: Float64 | None
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The unfolded graph. shapes: what each node puts out; lowered: its linear nodes as matrices."""
+
+    nodes: Mapping[str, nir.NIRNode]
+    before: Mapping[str, Sequence[str]]
+    input: str
+    output: str
+    neurons: tuple[str, ...]
+    shapes: Mapping[str, Shape]
+    lowered: Mapping[str, Lowered]
+
+    def hear(self, name: str, trail: tuple[str, ...] = ()) -> Heard:
+        """Follow the linear nodes before `name` back to the neurons and the input that feed it."""
+        if name in trail:
+            raise HardwareError(f"nodes {' → '.join(trail)} feed each other without a neuron between them")
+        parts = [self._from(source, (*trail, name)) for source in self.before[name]]
+        if not parts:
+            raise HardwareError(f"node {name!r} hears nothing: connect it or remove it")
+        shapes = {source: self.shapes[source] for source in self.before[name]}
+        if len(set(shapes.values())) > 1:
+            raise HardwareError(f"node {name!r} hears shapes that differ: {shapes}")
+        biases = [part.bias for part in parts if part.bias is not None]
+        inflows = tuple(inflow for part in parts for inflow in part.inflows)
+        return Heard(inflows, np.sum(biases, axis=0) if biases else None)
+
+    def _from(self, source: str, trail: tuple[str, ...]) -> Heard:
+        if source == self.input:
+            return Heard((Inflow("input", None, None, ()),), None)
+        node = self.nodes[source]
+        if isinstance(node, NEURON_NODES):
+            return Heard((Inflow(source, None, None, ()),), None)
+        heard = self.hear(source, trail)
+        if isinstance(node, nir.Delay):
+            return _delayed(source, node, heard, self.shapes[source])
+        if source in self.lowered:
+            return _through(source, self.lowered[source], heard)
+        return heard
+
+
+def read_wiring(graph: nir.NIRGraph) -> Wiring:
+    """Unfold `graph` and find every shape.
+
+    Raises `HardwareError` for unknown nodes, edges into nowhere, shapes that do not fit, no single input
+    or output.
+    """
+    nodes, edges = _unfold(graph, "")
+    for name, node in nodes.items():
+        if not isinstance(node, (*_PASSED_ON, *LINEAR_NODES, *NEURON_NODES)):
+            kind = type(node).__name__
+            raise HardwareError(
+                f"node {name!r} is a {kind}, which has no counterpart on Loihi; nodes that have: {_KNOWN}"
+            )
+    before: dict[str, list[str]] = {name: [] for name in nodes}
+    for source, target in edges:
+        if source not in nodes or target not in nodes:
+            raise HardwareError(f"edge ({source!r}, {target!r}) names a node that does not exist")
+        before[target].append(source)
+    entry = _the_only(graph, nir.Input)
+    shapes, lowered = _infer_shapes(nodes, before, entry)
+    neurons = tuple(name for name, node in nodes.items() if isinstance(node, NEURON_NODES))
+    if "input" in neurons:
+        raise HardwareError("a neuron node is called 'input', the name of the input: rename it")
+    output = _read_out(nodes, before, _the_only(graph, nir.Output))
+    return Wiring(nodes, before, entry, output, neurons, shapes, lowered)
+
+
+def _the_only(graph: nir.NIRGraph, kind: type[nir.NIRNode], where: str = "the graph") -> str:
+    found = [name for name, node in graph.nodes.items() if isinstance(node, kind)]
+    if len(found) != 1:
+        raise HardwareError(f"{where} has {len(found)} {kind.__name__} nodes: exactly one is needed")
+    return found[0]
+
+
+def _unfold(graph: nir.NIRGraph, prefix: str) -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]]]:
+    """Replace sub-graphs by their nodes `parent.child`; their Input and Output pass everything on."""
+    nodes: dict[str, nir.NIRNode] = {}
+    edges: list[tuple[str, str]] = []
+    entry: dict[str, str] = {}
+    leave: dict[str, str] = {}
+    for key, node in graph.nodes.items():
+        name = prefix + key
+        if isinstance(node, nir.NIRGraph):
+            inner_nodes, inner_edges = _unfold(node, f"{name}.")
+            nodes |= inner_nodes
+            edges += inner_edges
+            entry[name] = f"{name}.{_the_only(node, nir.Input, f'sub-graph {name!r}')}"
+            leave[name] = f"{name}.{_the_only(node, nir.Output, f'sub-graph {name!r}')}"
+        else:
+            nodes[name] = node
+    for tail, head in graph.edges:
+        source, target = prefix + tail, prefix + head
+        edges.append((leave.get(source, source), entry.get(target, target)))
+    return nodes, edges
+
+
+def _infer_shapes(
+    nodes: Mapping[str, nir.NIRNode], before: Mapping[str, Sequence[str]], entry: str
+) -> tuple[dict[str, Shape], dict[str, Lowered]]:
+    declared = nodes[entry].input_type.get("input")
+    if declared is None:
+        raise HardwareError(f"node {entry!r} does not say its shape")
+    shapes: dict[str, Shape] = {entry: _without_batch(tuple(int(n) for n in np.atleast_1d(declared)))}
+    lowered: dict[str, Lowered] = {}
+    waiting = [name for name in nodes if name != entry]
+    while waiting:
+        left: list[str] = []
+        for name in waiting:
+            shape = next((shapes[source] for source in before[name] if source in shapes), None)
+            if shape is None:
+                left.append(name)
+            elif isinstance(nodes[name], LINEAR_NODES):
+                lowered[name] = lower(name, nodes[name], shape)
+                shapes[name] = lowered[name].shape
+            else:
+                shapes[name] = shape
+        if len(left) == len(waiting):
+            raise HardwareError(f"nodes {left} are not reached from the input: connect or remove them")
+        waiting = left
+    return shapes, lowered
+
+
+def _without_batch(shape: Shape) -> Shape:
+    """Norse's exporter takes the batch of its example for a part of the input's shape."""
+    return shape[1:] if len(shape) in (2, 4) and shape[0] == 1 else shape
+
+
+def _read_out(nodes: Mapping[str, nir.NIRNode], before: Mapping[str, Sequence[str]], leave: str) -> str:
+    """The neurons that the Output node hears."""
+    heard = list(before[leave])
+    while len(heard) == 1 and not isinstance(nodes[heard[0]], NEURON_NODES):
+        if not isinstance(nodes[heard[0]], nir.Output | nir.Input | nir.Flatten):
+            kind = type(nodes[heard[0]]).__name__
+            raise HardwareError(
+                f"the graph ends in node {heard[0]!r}, a {kind}: end it in neurons; "
+                "nir.LI and nir.I are non-spiking readouts"
+            )
+        heard = list(before[heard[0]])
+    if len(heard) != 1:
+        raise HardwareError(f"the Output hears {len(heard)} populations: exactly one is read out")
+    return heard[0]
+
+
+def _through(name: str, lowered: Lowered, heard: Heard) -> Heard:
+    """What leaves a linear node that hears `heard`."""
+    bias = lowered.bias
+    if heard.bias is not None:
+        carried = heard.bias if lowered.matrix is None else lowered.matrix @ heard.bias
+        bias = carried if bias is None else bias + carried
+    return Heard(tuple(_multiplied(name, lowered, inflow) for inflow in heard.inflows), bias)
+
+
+def _multiplied(name: str, lowered: Lowered, inflow: Inflow) -> Inflow:
+    path, matrix, kernel = (*inflow.path, name), lowered.matrix, lowered.kernel
+    if matrix is None:
+        return replace(inflow, path=path)
+    if inflow.matrix is None:
+        delay = None if inflow.delay is None else inflow.delay[None, :]
+        return Inflow(inflow.source, matrix, delay, path, kernel)
+    delay = inflow.delay
+    if delay is not None:
+        if np.any(np.ptp(np.broadcast_to(delay, inflow.matrix.shape), axis=0) > 0):
+            raise HardwareError(
+                f"node {name!r} mixes neurons that an earlier Delay holds back by different times: "
+                "put the Delay behind it"
+            )
+        delay = np.broadcast_to(delay, inflow.matrix.shape)[:1]
+    whole = None if kernel is None or inflow.kernel is None else kernel.behind(inflow.kernel)
+    return Inflow(inflow.source, matrix @ inflow.matrix, delay, path, whole)
+
+
+def _delayed(name: str, node: nir.Delay, heard: Heard, shape: Shape) -> Heard:
+    seconds = per_neuron(name, "delay", node.delay, shape)
+    inflows: list[Inflow] = []
+    for inflow in heard.inflows:
+        added = seconds if inflow.matrix is None else seconds[:, None]
+        delay = added if inflow.delay is None else added + inflow.delay
+        inflows.append(replace(inflow, delay=delay, path=(*inflow.path, name)))
+    return Heard(tuple(inflows), heard.bias)

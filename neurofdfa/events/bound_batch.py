@@ -1,0 +1,56 @@
+"""What a batch brings: its outline, targets and probes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neurofdfa.distributed.group import Shard
+from neurofdfa.errors import UserError
+from neurofdfa.events import fields as f
+from neurofdfa.events.native import Events
+from neurofdfa.events.session import PreparedBatch
+from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError
+
+
+def give_target(work: PreparedBatch, loss: Loss, k: int, target: Tensor) -> Tensor:
+    """Point the tables at the target; returns the tensor that must stay alive. k: outputs."""
+    steps, batch = work.shape.steps, work.shape.batch
+    labels = isinstance(loss, (CrossEntropy, SpikeCountError))
+    shapes: dict[tuple[int, ...], int] = {(batch,): 0} if labels else {(batch, k): 1, (steps, batch, k): 2}
+    kind = shapes.get(tuple(target.shape))
+    if kind is None:
+        raise UserError(
+            f"target for {type(loss).__name__} must be one of {[list(s) for s in shapes]}, "
+            f"got {list(target.shape)}"
+        )
+    if kind == 0:
+        given = target.to(torch.int64).contiguous()
+        numbers = given.numpy()
+        low, high = int(numbers.min()), int(numbers.max())
+        if low < 0 or high >= k:
+            raise UserError(f"labels must be in 0..{k - 1}, got {low}..{high}")
+    else:
+        given = target.to(work.scores.dtype).contiguous()
+    for frame in work.frames:
+        frame.head[f.TARGET], frame.head[f.TARGET_KIND] = given.data_ptr(), kind
+    return given
+
+
+def point_at_probes(work: PreparedBatch, share: Shard, seed: int, given: Sequence[Tensor]) -> None:
+    """Point the tables at the probes of every layer, `[T, probed, n]`, or tell the seed to draw them from."""
+    for frame in work.frames:
+        frame.head[f.SEED], frame.head[f.TOTAL] = seed, share.total
+        frame.head[f.FIRST], frame.head[f.EVERY] = share.mine.start or 0, share.team.size
+        for k in range(len(frame.table) - 2):
+            frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
+
+
+def has_values(x: Tensor | Events) -> bool:
+    """Whether an input is anything but 0 and 1."""
+    return isinstance(x, Tensor) and x.dtype != torch.bool and bool(((x != 0) & (x != 1)).any())
+
+
+def outline(x: Tensor | Events) -> Tensor:
+    """A tensor of the input's shape, to be checked."""
+    return x if isinstance(x, Tensor) else torch.empty(x.shape, device="meta")

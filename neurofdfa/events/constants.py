@@ -1,0 +1,106 @@
+"""Numbers the kernels need besides the weights: decays, impulse responses, weights of the probes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofdfa.events import fields as f
+from neurofdfa.events.support import SURROGATE_KINDS, spiking_layers
+from neurofdfa.events.tables import Frame
+from neurofdfa.nn.network import Network
+from neurofdfa.rules.fdfa import FDFA
+from neurofdfa.rules.traces import cascade
+
+Floats = NDArray[np.float64]
+
+
+def responses(decays: Sequence[float], steps: int) -> tuple[Floats, Floats]:
+    """Of the trace stages (last first): response to a pulse `[3, CAPACITY]`, and the map `[3, 3]` that
+    `steps` steps without input make of a state.
+    """
+    pulse = np.zeros((3, f.CAPACITY))
+    state = np.zeros(3)
+    for t in range(f.CAPACITY):
+        state = _advance(decays, state, 1.0 if t == 0 else 0.0)
+        pulse[:, t] = state
+    moves = np.zeros((3, 3))
+    for start in range(3):
+        state = np.eye(3)[start]
+        for _ in range(steps):
+            state = _advance(decays, state, 0.0)
+        moves[:, start] = state
+    return pulse, moves
+
+
+def ones_trace(decays: Sequence[float], steps: int, chunk: int) -> Floats:
+    """Stages of the trace of a constant 1 at the start of every chunk, `[chunks, 3]`."""
+    state, seen = np.zeros(3), list[Floats]()
+    for t in range(steps):
+        if t % chunk == 0:
+            seen.append(state)
+        state = _advance(decays, state, 1.0)
+    return np.array(seen)
+
+
+def _advance(decays: Sequence[float], state: Floats, x: float) -> Floats:
+    kappa, beta, alpha = decays
+    first = alpha * state[2] + x
+    second = beta * state[1] + first
+    return np.array([kappa * state[0] + second, second, first])
+
+
+def probe_weights(decays: Sequence[float], steps: int, probed: int, *, output: bool) -> Floats:
+    """Factor of Ĵ[t] in each step: the rule's normalisation by the noise kernel, averaged over samples."""
+    stages: tuple[float, ...] = (0.0,) * sum(1 for d in decays if d)
+    total = energy = 0.0
+    weights = np.zeros(steps)
+    for t in range(steps):
+        h, stages = cascade(decays, 1.0 if t == 0 else 0.0, stages)
+        total, energy = total + h, energy + h * h
+        weights[t] = (1.0 if output else total) / (probed * energy)
+    return weights
+
+
+def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> None:
+    """Write a network's constants into a frame."""
+    head, table, floats = frame.head, frame.table, frame.floats
+    count, chunk, steps = int(head[f.LAYERS]), int(head[f.CHUNK]), int(head[f.STEPS])
+    kappa = network.readout.kappa
+    pulses = frame.numbers(int(head[f.RESPONSES]), (count + 2, 3, f.CAPACITY))
+    moves = frame.numbers(int(head[f.TRANSITIONS]), (count + 2, 3, 3))
+    ones = frame.numbers(int(head[f.ONES]), (count + 2, int(head[f.CHUNKS]), 3))
+    floats[0, f.SCALE] = 1.0 / (1.0 - network.input_dropout) if dropout else 1.0
+    for index, layer in enumerate(spiking_layers(network), 1):
+        lif, row = layer.neuron, floats[index]
+        soft = lif.reset == "soft"
+        row[f.ALPHA], row[f.BETA], row[f.THETA] = lif.alpha, lif.beta, lif.v_threshold
+        row[f.KEPT], row[f.LOST] = (lif.beta, lif.v_threshold) if soft else (0.0, 0.0)
+        row[f.HARD] = 1.0 if soft else 0.0
+        row[f.INVERSE_WIDTH], row[f.HEIGHT] = 1.0 / lif.surrogate.width, lif.surrogate.height
+        row[f.SCALE] = 1.0 / (1.0 - layer.dropout) if dropout else 1.0
+        row[f.TRACE_KAPPA] = kappa if filtered else 0.0
+        table[index, f.KIND] = SURROGATE_KINDS[type(lif.surrogate)]
+        decays = (row[f.TRACE_KAPPA], lif.beta, lif.alpha)
+        pulses[index], moves[index] = responses(decays, chunk)
+        if layer.synapse.bias is not None:
+            ones[index] = ones_trace(decays, steps, chunk)
+    if network.readout.population is None:
+        ones[count + 1] = ones_trace((kappa, 0.0, 0.0), steps, chunk)
+    pulses[0], moves[0] = responses((kappa, 0.0, 0.0), chunk)
+    head[f.MEAN_SCORE] = network.readout.decode == "mean"
+
+
+def fill_probes(frame: Frame, network: Network, rule: FDFA) -> None:
+    """Write what the tangents of FDFA need."""
+    head = frame.head
+    count, steps = int(head[f.LAYERS]), int(head[f.STEPS])
+    output = rule.kernel == "output"
+    weights = frame.numbers(int(head[f.PROBE_WEIGHTS]), (count, steps))
+    decays = frame.numbers(int(head[f.NOISE_DECAYS]), (count, 16))
+    for index, kernel in enumerate(rule.kernels(network)):
+        kept = [d for d in kernel if d]
+        decays[index, : len(kept)] = kept
+        weights[index] = probe_weights(kernel, steps, int(head[f.PROBED]), output=output)
+    head[f.OBSERVE_OUTPUT] = output
+    head[f.TANGENT_RECURRENT] = rule.recurrent_tangents

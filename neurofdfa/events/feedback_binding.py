@@ -1,0 +1,181 @@
+"""What the engine knows of rules: what layers are told, and how the feedback that tells them learns.
+
+`EventTrainer` runs batches through the kernels and asks this for everything that differs between rules.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from neurofdfa.distributed.group import Shard
+from neurofdfa.events import fields as f
+from neurofdfa.events.bound_batch import point_at_probes
+from neurofdfa.events.constants import fill_probes
+from neurofdfa.events.optimizer import even, running_average
+from neurofdfa.events.parameters import Gradients, Packed, copy_of
+from neurofdfa.events.relevance import give_relevance, seen_errors
+from neurofdfa.events.session import PreparedBatch
+from neurofdfa.events.support import RULE_KINDS, executed
+from neurofdfa.events.tiling import tilings
+from neurofdfa.events.weight_layout import feedback_of
+from neurofdfa.nn.network import Network
+from neurofdfa.rules.base import Rule
+from neurofdfa.rules.e_prop import EProp
+from neurofdfa.rules.fdfa import FDFA
+from neurofdfa.rules.sbd import SBD
+from neurofdfa.rules.spatial import synapses_above
+from neurofdfa.rules.traces import PerSynapse
+
+Probes = Literal["counter", "reference"]
+
+
+class FeedbackBinding:
+    """A rule as the kernels see it. State of the rule is handed in and out, as everywhere.
+
+    kind: "none" (no signal for hidden layers), "broadcast" (the error, through fixed matrices), "target" (the
+    target in its place), "delta" (the error times ψ of a spiking readout), "dkp" (matrices learn from the
+    outer product of activity and error) or "fdfa" (from probes).
+    """
+
+    def __init__(self, network: Network, rule: Rule[Any], state: Any, probes: Probes) -> None:
+        self.network, self.rule, self.probes = network, executed(rule), probes
+        self.symmetric = isinstance(self.rule, EProp)
+        """Whether the matrices are the network's own weights."""
+        self.kind = RULE_KINDS[type(self.rule)]
+        if self.symmetric and network.readout.population is not None:
+            self.kind = "delta"
+        self.matrices: tuple[Tensor, ...] = () if self.kind == "none" else state.matrices
+        if self.symmetric:
+            self.matrices = tuple(b.clone(memory_format=torch.contiguous_format) for b in self._paths())
+        self.copies = [copy_of(b) for b in feedback_of(network, self.matrices)] if self.matrices else []
+        self.tilings = tilings(network.hidden)
+        self.shared = any(len(b) < x.n for b, x in zip(self.matrices, network.hidden, strict=False))
+        """Whether neurons share rows of the feedback, and so the probes."""
+        self.stages: tuple[int, ...] = ()
+        """Decays of the noise trace per layer."""
+        if isinstance(self.rule, FDFA):
+            self.stages = tuple(sum(1 for d in kernel if d) for kernel in self.rule.kernels(network))
+        self.per_synapse = isinstance(rule.trace, PerSynapse)
+        """A trace per synapse; sequences longer than a chunk run the reference."""
+        self.counted: Tensor | None = None
+        """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
+
+    @property
+    def averaged(self) -> list[Packed]:
+        """Copies of the feedback whose gradients have the same form."""
+        return self.copies if self.kind == "fdfa" else []
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the traces that the kernels keep pass the readout's κ."""
+        return getattr(self.rule.trace, "filtered", False) and not self.per_synapse
+
+    def begin(self, state: Any, share: Shard) -> tuple[Any, Shard | None]:
+        """Count the batch as the rule does; the new state, and the samples that carry tangents."""
+        if not isinstance(self.rule, FDFA):
+            return state, None
+        return self.rule.count(state, share)
+
+    def write(self, work: PreparedBatch) -> None:
+        """Write what stays the same for all batches of a shape."""
+        for frame in work.frames:
+            frame.head[f.WHOLE_TRACE] = self.per_synapse
+            frame.head[f.DOWNSTREAM] = getattr(self.rule.trace, "downstream", False)
+            if work.shape.probed and isinstance(self.rule, FDFA):
+                fill_probes(frame, self.network, self.rule)
+
+    def bind(self, work: PreparedBatch, gradient: Gradients) -> None:
+        """Tell the tables where the feedback and its gradients lie."""
+        for worker, frame in enumerate(work.frames):
+            for index, (b, rows) in enumerate(zip(self.matrices, self.copies, strict=True), 1):
+                frame.table[index, f.FEEDBACK] = rows.address
+                frame.table[index, f.FEEDBACK_GRADIENT] = gradient.address(b, worker)
+
+    def refresh(self) -> None:
+        """Bring the feedback, where it is the network's own weights, and its copies up to date."""
+        if self.symmetric:
+            for b, path in zip(self.matrices, self._paths(), strict=True):
+                b.copy_(path)
+        for kept in self.copies:
+            kept.refresh()
+
+    @torch.no_grad()
+    def _paths(self) -> tuple[Tensor, ...]:
+        """The weights from every layer to the outputs, `[n, k]`, as symmetric e-prop takes them."""
+        weight = self.network.readout.synapse.weight
+        path, found = torch.eye(self.network.n_out, dtype=weight.dtype), list[Tensor]()
+        for synapse in reversed(synapses_above(self.network)):
+            path = synapse.transpose(path)
+            found.append(path.t())
+        return tuple(reversed(found))
+
+    def give_probes(
+        self,
+        work: PreparedBatch,
+        state: Any,
+        steps: int,
+        share: Shard,
+        observed: Shard | None,
+        generator: torch.Generator,
+    ) -> list[Tensor]:
+        """Seed of the probes, or the probes themselves."""
+        rule = self.rule
+        if not isinstance(rule, FDFA) or observed is None:
+            return []
+        give_relevance(work, state.relevance)
+        if self.probes == "reference" or rule.probe == "gaussian" or self.shared:
+            drawn = [[rule.draw(observed, b, generator) for b in self.matrices] for _ in range(steps)]
+            given = [torch.stack([step[k] for step in drawn]) for k in range(len(self.matrices))]
+            given = [v if t is None else t.spread(v) for v, t in zip(given, self.tilings, strict=True)]
+            point_at_probes(work, share, 0, given)
+            return given
+        seed = torch.randint(-(2**62), 2**62, (1,), generator=generator, device=generator.device)
+        point_at_probes(work, share, int(seed), [])
+        return []
+
+    def take_seen(self, work: PreparedBatch, state: Any) -> Any:
+        """What the probed samples' errors were, for the weights of this batch and for the relevance."""
+        self.counted = None
+        relevance = getattr(state, "relevance", None)
+        if relevance is None or not work.shape.probed:
+            return state
+        seen, self.counted = seen_errors(work, relevance)
+        return state._replace(seen=state.seen + seen / work.shape.steps)
+
+    def touched(self, probed: bool) -> bool:
+        """Whether a batch brings gradients of the feedback."""
+        return self.kind == "dkp" or probed
+
+    def parts(self, gradient: Gradients, share: Shard) -> Sequence[Tensor]:
+        """The feedback's gradients, weighed for the sum over all processes."""
+        observed = self.rule.probed(share) if isinstance(self.rule, FDFA) else share
+        parts = [gradient.flat(b).mul_(observed.weight) for b in self.matrices]
+        return parts if self.counted is None else [*parts, self.counted.mul_(observed.weight)]
+
+    def average(
+        self, state: Any, optimizer: torch.optim.Optimizer, weight: float, count: int
+    ) -> tuple[float, float] | None:
+        """How much an update keeps of the feedback and takes of its gradient, where that is all it does.
+
+        weight: of one step; count: steps since the last update.
+        """
+        if not isinstance(self.rule, FDFA) or self.counted is not None:
+            return None
+        return running_average(self.rule, state.updates, optimizer, self.matrices, weight, count)
+
+    def take_gradients(self, gradient: Gradients, state: Any, weight: float, count: int, told: float) -> None:
+        """Hand the feedback's pseudo-gradients to its optimizer and empty them here.
+
+        weight: of one step; count: steps since the last update; told: Σ of the loss's weights over them.
+        """
+        for b in self.matrices:
+            b.grad = gradient.take(b)
+            gradient.flat(b).zero_()
+            if isinstance(self.rule, FDFA):
+                counted = count if self.counted is None else self.counted
+                b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight)
+                b.grad.mul_(even(self.rule, state.updates))
+            elif isinstance(self.rule, SBD):
+                b.grad = torch.sub(b * told, b.grad, alpha=self.rule.polarity)

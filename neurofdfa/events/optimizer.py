@@ -1,0 +1,139 @@
+"""Optimizer steps without detours: torch's own state, one pass over memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurofdfa.events import fields as f
+from neurofdfa.events.kernels.update import update
+from neurofdfa.events.parameters import Gradients, Packed
+from neurofdfa.events.session import KernelSession
+from neurofdfa.rules.fdfa import FDFA
+
+
+def plain_adam(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this is `torch.optim.Adam` without options that change its arithmetic."""
+    if type(optimizer) is not torch.optim.Adam or _hooked(optimizer):
+        return False
+    special = ("amsgrad", "maximize", "capturable", "differentiable", "decoupled_weight_decay")
+    return all(
+        not any(group.get(name) for name in special) and not isinstance(group["lr"], Tensor)
+        for group in optimizer.param_groups
+    )
+
+
+def plain_sgd(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether this is `torch.optim.SGD` that only subtracts lr · gradient."""
+    if type(optimizer) is not torch.optim.SGD or _hooked(optimizer):
+        return False
+    special = ("momentum", "weight_decay", "maximize", "nesterov", "differentiable")
+    return all(not any(group[name] for name in special) for group in optimizer.param_groups)
+
+
+def _hooked(optimizer: Any) -> bool:
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+
+
+def even(rule: FDFA, updates: int) -> float:
+    """What FDFA's first estimates weigh more, so that they are averaged evenly."""
+    return max(1.0, 1.0 / (rule.momentum * updates)) if rule.optimizer == "momentum" else 1.0
+
+
+def running_average(
+    rule: FDFA,
+    updates: int,
+    optimizer: torch.optim.Optimizer,
+    matrices: Sequence[Tensor],
+    weight: float,
+    count: int,
+) -> tuple[float, float] | None:
+    """How much one update keeps of FDFA's feedback and takes of Σ Ĵ, or None where it is no plain average.
+
+    weight: of one step; count: steps since the last update.
+    """
+    if not plain_sgd(optimizer) or not all(b.is_contiguous() for b in matrices):
+        return None
+    rate = optimizer.param_groups[0]["lr"] * even(rule, updates) * weight
+    return 1.0 - rate * count, rate
+
+
+class OnePass:
+    """Updates weights by Adam and feedback by its running average, all of them in one call of a kernel.
+
+    learnt: parameters; followed: copies of the feedback matrices, whose gradients have the same form.
+    """
+
+    def __init__(
+        self, execution: KernelSession, gradients: Gradients, learnt: Sequence[Tensor], followed: list[Packed]
+    ) -> None:
+        self.execution, self.learnt, self.followed = execution, learnt, followed
+        self.packed = [execution.packed[id(p)] for p in learnt] + followed
+        self.place = {id(p): k for k, p in enumerate(learnt)}
+        self.table = np.zeros((len(self.packed), f.UPDATE_FIELDS), np.int64)
+        self.numbers = np.zeros((len(self.packed), 6))
+        for row, packed in zip(self.table, self.packed, strict=True):
+            form = gradients.of[id(packed.tensor)][1]
+            row[f.PANEL_COPY] = packed.copy.data_ptr()
+            row[f.PANEL_GRADIENT] = gradients.flat(packed.tensor).data_ptr()
+            row[f.ROWS], row[f.COLUMNS], row[f.WIDE_PANELS] = form
+        self.table[len(learnt) :, f.FOLLOWS] = 1
+
+    def step(self, optimizer: torch.optim.Optimizer | None, average: tuple[float, float] | None) -> None:
+        """Adam on the parameters, unless another optimizer has them (None); B ← a B + c G, unless None."""
+        first = 0 if optimizer is not None else len(self.learnt)
+        last = len(self.packed) if average is not None else len(self.learnt)
+        if first == last:
+            return
+        if optimizer is not None:
+            self._prepare(optimizer)
+        if average is not None:
+            for row, packed in zip(self.table[len(self.learnt) :], self.followed, strict=True):
+                row[f.PARAMETER] = packed.tensor.data_ptr()
+            self.numbers[len(self.learnt) :, :2] = average
+        one, table, numbers = self.execution.one, self.table[first:last], self.numbers[first:last]
+        self.execution.spread(lambda share, shares: update(one, table, numbers, share, shares))
+        torch.autograd.graph.increment_version([packed.tensor for packed in self.packed[first:last]])
+        for packed in self.packed[first:last]:
+            if packed.grid is None:
+                packed.refreshed()
+
+    def _prepare(self, optimizer: Any) -> None:
+        """Count the step and write where moments lie and by how much to go."""
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                k = self.place.get(id(p))
+                if k is None:
+                    continue
+                state, row = optimizer.state[p], self.table[k]
+                _complete(state, p)
+                count, (beta1, beta2) = state["step"].numpy(), group["betas"]  # a view: cheaper to add to
+                count += 1
+                step = float(count)
+                self.numbers[k] = (
+                    1.0 - beta1,
+                    beta2,
+                    group["lr"] / (1.0 - beta1**step),
+                    (1.0 - beta2**step) ** -0.5,
+                    group["eps"],
+                    group["weight_decay"],
+                )
+                row[f.PARAMETER] = p.data_ptr()
+                row[f.FIRST_MOMENT], row[f.SECOND_MOMENT] = (
+                    state["exp_avg"].data_ptr(),
+                    state["exp_avg_sq"].data_ptr(),
+                )
+        optimizer._opt_called = True  # what a learning-rate scheduler looks at
+
+
+def _complete(state: dict[str, Any], p: Tensor) -> None:
+    """Torch's own state of Adam, laid out like the parameter."""
+    if not state:
+        state["step"] = torch.tensor(0.0, dtype=torch.float32)
+        state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+    for name in ("exp_avg", "exp_avg_sq"):
+        if state[name].stride() != p.stride():  # a checkpoint may bring another layout
+            state[name] = torch.empty_like(p).copy_(state[name])

@@ -1,0 +1,135 @@
+"""Which networks, rules and options the event engine executes; everything else is the reference's."""
+
+from typing import Any
+
+import torch
+
+from neurofdfa.nn.layer import SpikingLayer
+from neurofdfa.nn.loss import CrossEntropy, Loss, MeanSquaredError, SpikeCountError
+from neurofdfa.nn.network import Network
+from neurofdfa.nn.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
+from neurofdfa.nn.synapse import Conv2d, Dense
+from neurofdfa.rules.base import Rule
+from neurofdfa.rules.dfa import DFA
+from neurofdfa.rules.dkp import DKP
+from neurofdfa.rules.drtp import DRTP
+from neurofdfa.rules.e_prop import EProp
+from neurofdfa.rules.fdfa import FDFA
+from neurofdfa.rules.readout_only import ReadoutOnly
+from neurofdfa.rules.sbd import SBD
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.device import Device
+from neurofdfa.train.rate_regulariser import RateRegulariser
+
+SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
+LOSS_KINDS: dict[type[Any], int] = {CrossEntropy: 0, MeanSquaredError: 1, SpikeCountError: 2}
+RULE_KINDS: dict[type[Any], str] = {
+    ReadoutOnly: "none",
+    DFA: "broadcast",
+    DRTP: "target",
+    EProp: "broadcast",
+    DKP: "dkp",
+    SBD: "dkp",
+    FDFA: "fdfa",
+}
+"""As in `neurofdfa.events.feedback_binding`, for rules as `executed` names them."""
+WIDEST = 8192
+WIDEST_IMAGE = 65536
+DEEPEST = 8
+
+
+def spiking_layers(network: Network) -> tuple[SpikingLayer, ...]:
+    """The hidden layers, and the readout's neurons where it has some."""
+    population = network.readout.population
+    return network.hidden if population is None else (*network.hidden, population)
+
+
+def executed(rule: Rule[Any]) -> Rule[Any]:
+    """The rule whose computation this is: e-prop with random or learnt feedback is DFA or FDFA."""
+    return rule.origin if isinstance(rule, EProp) and rule.feedback != "symmetric" else rule
+
+
+def why_not_network(network: Network) -> str | None:
+    """Why the engine cannot run this network forward, or None if it can."""
+    weight = network.readout.synapse.weight
+    if weight.device.type != "cpu":
+        return f"the event engine runs on the CPU and the network is on {weight.device}"
+    if weight.dtype not in (torch.float32, torch.float64):
+        return f"the event engine computes in float32 or float64 and the weights are {weight.dtype}"
+    for synapse in (*(layer.synapse for layer in network.hidden), network.readout.synapse):
+        if synapse.delay is not None:
+            return "the event engine has no delays"
+        if type(synapse) not in (Dense, Conv2d):
+            return f"the event engine does not know the synapses {type(synapse).__name__}"
+        if isinstance(synapse, Conv2d) and not synapse.weight.is_contiguous():
+            return "the event engine takes kernels of convolutions in torch's own memory format"
+    for layer in spiking_layers(network):
+        if type(layer) is not SpikingLayer:
+            return f"the event engine does not know the layer {type(layer).__name__}"
+        if not layer.plain:
+            return "the event engine has no adaptive thresholds and one time constant per layer"
+        if isinstance(layer.recurrent, Conv2d):
+            return "the event engine has no recurrent convolutions"
+        widest = WIDEST_IMAGE if isinstance(layer.synapse, Conv2d) else WIDEST
+        if layer.n > widest:
+            return f"the event engine takes layers of up to {widest} neurons here and one has {layer.n}"
+        if type(layer.neuron.surrogate) not in SURROGATE_KINDS:
+            return f"the event engine does not know the surrogate {type(layer.neuron.surrogate).__name__}"
+    return None
+
+
+def why_not_rule(
+    network: Network,
+    rule: Rule[Any],
+    loss: Loss,
+    update_every: int | None,
+    rate_target: RateRegulariser | None = None,
+    impairments: Device | None = None,
+) -> str | None:
+    """Why the engine cannot train this network with these options, or None if it can."""
+    rule = executed(rule)
+    if type(rule) not in RULE_KINDS:
+        return f"the event engine does not execute the rule '{rule.name}'"
+    if isinstance(rule, SBD) and (rule.power or rule.decorrelation):
+        return "the event engine has no regularisers for sbd (power, decorrelation)"
+    if type(rule) is EProp and any(layer.dropout for layer in network.hidden[1:]):
+        return "the event engine has no symmetric feedback through layers with dropout"
+    if impairments is not None and impairments.active:
+        return f"the event engine impairs nothing and {impairments.active[0]} is set"
+    if reason := _why_not_trace(network, rule.trace):
+        return reason
+    if type(loss) not in LOSS_KINDS:
+        return f"the event engine does not know the loss {type(loss).__name__}"
+    if update_every is not None and (isinstance(rule.trace, PerSynapse) or _weighted(rule)):
+        return (
+            "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
+        )
+    attached = any(layer.neuron.reset_gradient == "attached" for layer in spiking_layers(network))
+    if type(rule) is FDFA and attached:
+        return "the event engine has no tangents through an attached reset"
+    if type(rule) is FDFA and any(layer.recurrent is not None and layer.dropout for layer in network.hidden):
+        return "the event engine has no tangents through recurrent layers with dropout"
+    if type(rule) is FDFA and len(network.hidden) > DEEPEST:
+        return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
+    if type(rule) is ReadoutOnly and rate_target is not None and rate_target.strength > 0:
+        return "the event engine has no rate target without a learning signal"
+    return why_not_network(network)
+
+
+def _weighted(rule: Rule[Any]) -> bool:
+    return isinstance(rule, FDFA) and rule.weighting != "uniform"
+
+
+def _why_not_trace(network: Network, trace: Any) -> str | None:
+    if type(trace) is PerNeuron:
+        if trace.downstream:
+            return "the event engine filters downstream traces per synapse alone, not those per neuron"
+    elif type(trace) is not PerSynapse:
+        return f"the event engine does not execute the trace {type(trace).__name__}"
+    elif not trace.filtered or any(
+        x.neuron.reset != "soft" or x.neuron.reset_gradient == "attached" for x in spiking_layers(network)
+    ):
+        return (
+            "the event engine has a trace per synapse, filtered by the readout, for soft detached resets only"
+        )
+    return None

@@ -1,0 +1,308 @@
+"""The event-driven execution of `neurofdfa.train.trainer`: same calls, same numbers, far less work."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
+from neurofdfa.errors import UserError
+from neurofdfa.events import fields as f
+from neurofdfa.events.batch_shape import Shape
+from neurofdfa.events.bound_batch import give_target, has_values, outline
+from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
+from neurofdfa.events.kernels import sequence
+from neurofdfa.events.measured import batch_stats
+from neurofdfa.events.native import Events
+from neurofdfa.events.optimizer import OnePass, plain_adam
+from neurofdfa.events.parameters import Gradients
+from neurofdfa.events.relevance import filter_back
+from neurofdfa.events.session import KernelSession, PreparedBatch
+from neurofdfa.events.support import LOSS_KINDS, why_not_rule
+from neurofdfa.events.weight_layout import learnt_by
+from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError, answer_step, first_step
+from neurofdfa.nn.network import Masks, Network
+from neurofdfa.rules.base import OptimizerFactory, Rule
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import BatchStats, Trainer, check_batch
+
+
+class EventTrainer(Trainer):
+    """Trains like `Trainer`, event by event. `begin`, `step` and `end` are the reference's own. Raises
+    `UserError` for what it does not execute (`engine.learner` falls back instead).
+
+    threads: how many to use (None: as many as torch). chunk: steps between which errors are filtered back
+    (None: as many as fit, at most 128). probes: "counter" draws FDFA's signs from a counter-based generator
+    seeded by `generator`; "reference" draws the very numbers that the reference draws, which is slower.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        rule: Rule[Any],
+        optimizer: OptimizerFactory | None = None,
+        *,
+        loss: Loss | None = None,
+        update_every: int | None = None,
+        rate_target: RateRegulariser | None = None,
+        generator: torch.Generator | None = None,
+        threads: int | None = None,
+        chunk: int | None = None,
+        probes: Probes = "counter",
+        team: ProcessGroup = SINGLE,
+    ) -> None:
+        reason = why_not_rule(network, rule, loss or CrossEntropy(), update_every, rate_target)
+        if reason is not None:
+            raise UserError(reason)
+        super().__init__(
+            network, rule, optimizer, loss=loss, update_every=update_every, rate_target=rate_target,
+            generator=generator, team=team,
+        )  # fmt: skip
+        if chunk is not None and chunk < 1:
+            raise UserError(f"chunk must be at least 1 step, got {chunk}")
+        self.execution = KernelSession(network, threads or torch.get_num_threads(), chunk)
+        self.teaching = FeedbackBinding(network, rule, self.rule_state, probes)
+        matrices, averaged = self.teaching.matrices, self.teaching.averaged
+        self.gradient = Gradients(learnt_by(self.teaching.kind, network, matrices), self.execution.threads)
+        learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
+        self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
+        self.execution.constants[0] = network.readout.kappa
+        if isinstance(self.loss, SpikeCountError):
+            self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
+        self.step_weight = 1.0
+        """Part of a sequence that one step is."""
+        self._longest = min(chunk or f.CAPACITY, f.CAPACITY)
+
+    @torch.no_grad()
+    def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
+        """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Trainer`."""
+        check_batch(self.network, outline(x), target)
+        if self.teaching.per_synapse and x.shape[0] > self._longest:
+            return super().train(self._dense(x), target)
+        share = Shard(x.shape[1], self.team)
+        masks = self.network.draw_masks(share.total, self.generator)
+        if masks is not None:
+            masks = masks.select(share.rows)
+        wanted = share.rows(target, 1 if target.dim() == 3 else 0)
+        part = x.rows(share.mine) if isinstance(x, Events) else share.rows(x, 1)
+        work, stats = self._pass(part, wanted, masks, share, updating=self._every(x.shape[0]) > 0)
+        steps = work.shape.steps
+        every = self._every(steps)
+        left = steps % every if every else steps
+        if left:
+            self._update_from(work, steps - left, left, share, stats)
+        else:
+            self.team.sum_(stats)
+        return stats
+
+    @torch.no_grad()
+    def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
+        """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
+        check_batch(self.network, outline(x), target)
+        if self.teaching.per_synapse and x.shape[0] > self._longest:
+            return super().gradients(self._dense(x), target)
+        kept = (self.rule_state, self.rates, self.generator.get_state())
+        self._pass(x, target, None, Shard(x.shape[1]))
+        known = self.gradient.of
+        result = tuple(
+            self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
+            for p in self.network.parameters()
+        )
+        self.gradient.clear()
+        self.rule_state, self.rates = kept[:2]
+        self.generator.set_state(kept[2])
+        return result
+
+    def _pass(
+        self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Shard, *, updating: bool = False
+    ) -> tuple[PreparedBatch, BatchStats]:
+        """Forward, errors and gradients of the samples here, as means over them.
+
+        updating: weights learn every `update_every` steps, and the gradients are what is left at the end.
+        """
+        execution = self.execution
+        steps, batch = x.shape[:2]
+        self.rule_state, observed = self.teaching.begin(self.rule_state, share)
+        work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
+        alive = [execution.give_masks(work, masks), give_target(work, self.loss, self.network.n_out, target)]
+        alive.append(self.give_probes(work, steps, share, observed))
+        self.bind(work)
+        self.step_weight = 1.0 / steps
+        execution.constants[f.SHARE] = 1.0 / (steps - first_step(self.loss.when, steps))
+        rates = self.rates
+        if updating and self._agreed(share, not execution.dense and has_values(x)):
+            execution.dense = True  # what has been learnt cannot be undone: look before
+        alive.append(self._run(work, x, masks, share, updating))
+        if not updating and self._agreed(share, execution.saw_values(work)):
+            execution.dense, self.rates = True, rates
+            self.gradient.clear()
+            alive.append(self._run(work, x, masks, share, updating))
+        self.collect(work)
+        self.rule_state = self.teaching.take_seen(work, self.rule_state)
+        answers = steps - answer_step(self.loss.when, steps)
+        stats = batch_stats(self.network, work, execution.measures(work), share, answers)
+        execution.settle(work)
+        return work, stats
+
+    def collect(self, work: PreparedBatch) -> None:
+        """Sum the gradients of all threads."""
+        workers, one = len(work.frames), self.execution.one
+        if workers > 1:
+            self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
+        self.gradient.settle()
+
+    def _dense(self, x: Tensor | Events) -> Tensor:
+        return x.dense(self.execution.dtype) if isinstance(x, Events) else x
+
+    def frames_for(self, steps: int, batch: int, probed: int) -> PreparedBatch:
+        """What the kernels need for batches of one shape."""
+        execution = self.execution
+        size = 4 if execution.dtype == torch.float32 else 8
+        shape = Shape(
+            steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
+            self.rate_target.strength > 0, self._every(steps), execution.workers(steps, batch),
+        )  # fmt: skip
+        fresh = shape not in execution.works
+        work = execution.work(shape, filtered=self.teaching.filtered)
+        if fresh:
+            for frame in work.frames:
+                frame.head[f.LOSS] = LOSS_KINDS[type(self.loss)]
+                frame.head[f.LOSS_FROM] = first_step(self.loss.when, steps)
+                frame.head[f.SCORES_FROM] = answer_step(self.loss.when, steps)
+            self.teaching.write(work)
+        return work
+
+    def give_probes(
+        self, work: PreparedBatch, steps: int, share: Shard, observed: Shard | None
+    ) -> list[Tensor]:
+        """Probes of the next `steps` steps; returns what must stay alive."""
+        return self.teaching.give_probes(work, self.rule_state, steps, share, observed, self.generator)
+
+    def bind(self, work: PreparedBatch) -> None:
+        """Bring all copies up to date, and tell the tables of a shape once where everything lies."""
+        self.teaching.refresh()
+        if self.execution.bind(work, self.gradient):
+            self.teaching.bind(work, self.gradient)
+
+    def _agreed(self, share: Shard, values: bool) -> bool:
+        """Whether spike lists do not describe the input. Who exchanges rates decides together."""
+        saw = values and not self.execution.dense
+        if self.rate_target.strength == 0:
+            return saw
+        seen = torch.tensor(float(saw))
+        share.team.sum_([seen])
+        return bool(seen)
+
+    def _run(
+        self, work: PreparedBatch, x: Tensor | Events, masks: Masks | None, share: Shard, updating: bool
+    ) -> Any:
+        execution = self.execution
+        alive = execution.give_input(work, x, masks)
+        if self.rate_target.strength > 0 or updating:
+            self._run_chunks(work, share, updating)
+        else:
+            execution.run(work)
+        return alive
+
+    def _run_chunks(self, work: PreparedBatch, share: Shard, updating: bool) -> None:
+        """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
+        so do updates inside a sequence.
+        """
+        steps, chunk = work.shape.steps, int(work.frames[0].head[f.CHUNK])
+        self.execution.call(work, sequence.CLEAR, 0, 0)
+        for start in range(0, steps, chunk):
+            self.run_chunk(work, start, min(chunk, steps - start), share)
+            end = start + chunk
+            if updating and self.update_every and end <= steps and end % self.update_every == 0:
+                self.collect(work)
+                self._update_from(work, end - self.update_every, self.update_every, share, ())
+                self.bind(work)
+
+    def _every(self, steps: int) -> int:
+        """Steps between updates inside a sequence of so many, 0 where there are none."""
+        return self.update_every if self.update_every is not None and self.update_every <= steps else 0
+
+    def _update_from(
+        self, work: PreparedBatch, start: int, count: int, share: Shard, stats: Sequence[Tensor]
+    ) -> None:
+        """Learn from the gradients of `count` steps of every process."""
+        touched = self.teaching.touched(work.shape.probed > 0)
+        steps = work.shape.steps
+        first = first_step(self.loss.when, steps)
+        told = max(0, start + count - max(start, first)) / (steps - first)
+        self._combine(touched, stats, share)
+        self.finish(touched, count, told)
+
+    def run_chunk(self, work: PreparedBatch, start: int, length: int, share: Shard) -> None:
+        """Forward and gradients of one chunk for the whole batch, going on from the last one's state."""
+        execution, target = self.execution, self.rate_target
+        regulated = target.strength > 0
+        rates = [rate.to(torch.float64).numpy().copy() for rate in self.rates] if regulated else []
+        for frame in work.frames:
+            for index in range(1, len(rates) + 1):
+                frame.step_counts(index).fill(0)
+        execution.call(work, sequence.FORWARD, start, length)
+        fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
+        for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
+            places = execution.places[index - 1]
+            for t in range(length):
+                rate = rates[index - 1]
+                rate += (seen[t].numpy() - rate) / target.memory
+                pull = target.strength * (rate - target.rate) * self.step_weight / work.shape.batch
+                for frame in work.frames:
+                    frame.extra(index)[t, places] = pull
+            if self.teaching.per_synapse:
+                kappa = self.network.readout.kappa
+                for frame in work.frames:
+                    filter_back(frame.extra(index)[:length], kappa, self.traces[index - 1].path)
+        execution.call(work, sequence.LEARN_FROM, start, length)
+        if regulated:
+            self.rates = tuple(
+                torch.as_tensor(rate, dtype=old.dtype) for rate, old in zip(rates, self.rates, strict=True)
+            )
+
+    def _fired(self, work: PreparedBatch, index: int, length: int) -> Tensor:
+        """Shard of the samples here that fired, by step and neuron of a layer."""
+        counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
+        return torch.from_numpy(counts[:, self.execution.places[index - 1]] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
+
+    def _combine(self, touched: bool, stats: Sequence[Tensor], share: Shard) -> None:
+        """From means over the samples here to means over the batch, in one message with the stats."""
+        if self.team.size == 1:
+            return
+        weights = [p for p in self.network.parameters() if id(p) in self.gradient.of]
+        parts = [self.gradient.flat(p).mul_(share.weight) for p in weights]
+        if touched:
+            parts += self.teaching.parts(self.gradient, share)
+        self.team.sum_([*parts, *stats])
+
+    def finish(self, touched: bool, count: int, told: float) -> None:
+        """Optimizer steps, as `Trainer._update` makes them.
+
+        touched: whether the feedback has gradients; count: time steps since the last update; told: Σ of the
+        loss's weights over them.
+        """
+        plain, average = plain_adam(self.optimizer), None
+        if not plain:
+            for p in self._one_pass.learnt:
+                p.grad = self.gradient.take(p)
+                self.gradient.flat(p).zero_()
+            self.optimizer.step()
+            for p in self._one_pass.learnt:
+                p.grad = None
+        teacher = self.feedback_optimizer if touched else None
+        if teacher is not None:
+            average = self.teaching.average(self.rule_state, teacher, self.step_weight, count)
+        self._one_pass.step(self.optimizer if plain else None, average)
+        if teacher is not None and average is None:
+            self.teaching.take_gradients(self.gradient, self.rule_state, self.step_weight, count, told)
+            teacher.step()
+            for b in self.teaching.matrices:
+                b.grad = None
+        if self.rule.readout_decay:
+            rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
+            decayed = self.teaching.matrices if teacher is not None else ()
+            for tensor in (self.network.readout.synapse.weight, *decayed):
+                tensor.mul_(1.0 - rate)

@@ -1,0 +1,19 @@
+"""Compile the engine before it is needed, once and for all processes on this machine."""
+
+import torch
+
+from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.nn.network import feed_forward
+from neurofdfa.rules import DFA
+from neurofdfa.train.trainer import adam
+
+
+def warm() -> None:
+    """Train a tiny float32 network for a batch: what has been compiled before is read from the cache.
+
+    That calls every kernel, and kernels take tables of addresses: no other network, rule or number of threads
+    compiles anything again. The cache lies beside the package's sources, or in the user's cache folder where
+    that cannot be written.
+    """
+    learner = EventTrainer(feed_forward(4, [4], 2), DFA(), adam(), threads=2)
+    learner.train(torch.ones(2, 2, 4), torch.zeros(2, dtype=torch.int64))

@@ -1,0 +1,119 @@
+"""What accuracy costs: energy, memory and time of the rows of a study, and the front that nothing beats."""
+
+from collections.abc import Callable, Container, Sequence
+
+from neurofdfa.report import words
+from neurofdfa.report.page import Block, Cell, Column, Figure, Panel
+from neurofdfa.report.plot.scatter import MARGINS, Group, Point, Scale, height, pareto, scatter
+from neurofdfa.report.plot.style import Stroke
+from neurofdfa.report.plot.svg import draw
+from neurofdfa.report.studies import Interval, StudyRow
+
+COST_COLUMNS = (
+    Column("Training time"), Column("Peak memory"), Column("Energy"), Column("On the front"),
+    Column("Firing rate"), Column("Alignment"),
+)  # fmt: skip
+COSTS_IN_WORDS = (
+    "Peak memory: of one training step. Energy: to learn from one sample, 45 nm CMOS figures of the "
+    "literature, arithmetic and words from a small SRAM. On the front: no other row is at least as good in "
+    "test accuracy, time, memory and energy and better in one. Alignment: cosine of the update and BPTT's "
+    "gradient at the chosen epoch, mean over layers. A click on a title sorts."
+)
+
+
+def on_front(rows: Sequence[StudyRow]) -> set[int]:
+    """Points of the rows that no other beats in accuracy, time, memory and energy together; a cost that was
+    not measured in every row is left out.
+    """
+    known = [row for row in rows if row.test is not None]
+    costs = [pick for pick in (_seconds, _peak_mib, _joules) if all(pick(row) is not None for row in known)]
+    marks = {row.point: (-(row.test or 0.0), *(pick(row) or 0.0 for pick in costs)) for row in known}
+    return {
+        point
+        for point, mine in marks.items()
+        if not any(
+            other != mine and all(a <= b for a, b in zip(other, mine, strict=True))
+            for other in marks.values()
+        )
+    }
+
+
+def _seconds(row: StudyRow) -> float | None:
+    return row.seconds
+
+
+def _peak_mib(row: StudyRow) -> float | None:
+    return row.peak_mib
+
+
+def _joules(row: StudyRow) -> float | None:
+    return row.joules
+
+
+def cost_cells(row: StudyRow, front: Container[int]) -> tuple[Cell, ...]:
+    """Time, memory, energy, rate and alignment of a row, and whether it is in the front."""
+    first = row.point in front
+    return (
+        Cell(words.seconds(row.seconds), row.seconds),
+        Cell(words.mebibytes(row.peak_mib), row.peak_mib),
+        Cell(words.microjoules(row.joules), row.joules),
+        Cell("●" if first else "", 1.0 if first else 0.0),
+        Cell(words.percent(row.firing_rate), row.firing_rate),
+        Cell(
+            words.DASH if row.alignment is None else f"{row.alignment:.2f}".replace("-", "−"), row.alignment
+        ),
+    )
+
+
+def trade_offs(rows: Sequence[StudyRow], names: Sequence[str], strokes: Sequence[Stroke]) -> list[Block]:
+    """Test accuracy against time, memory and firing rate, with the front that nothing beats."""
+    kinds: tuple[tuple[str, str, str, Callable[[StudyRow], float | None], float], ...] = (
+        ("energy", "energy to learn from a sample, µJ", "Accuracy × energy", _joules, 1e6),
+        ("memory", "peak memory of a step, MiB", "Accuracy × memory", _peak_mib, 1.0),
+        ("time", "training time, s", "Accuracy × time", _seconds, 1.0),
+        ("rate", "spikes per neuron and step, %", "Accuracy × firing", lambda r: r.firing_rate, 100.0),
+    )
+    panels: list[Panel] = []
+    for key, across, title, pick, factor in kinds:
+        groups: list[Group] = []
+        for row, name, stroke in zip(rows, names, strokes, strict=True):
+            cost = pick(row)
+            if cost is not None and row.test is not None:
+                groups.append(
+                    Group(name, (accuracy_point(factor * cost, row.test, row.test_interval),), stroke)
+                )
+        if len(groups) > 1:
+            points = [p for group in groups for p in group.points]
+            x = Scale(across, (0.0, 1.08 * max(p.x for p in points) or 1.0))
+            y = Scale("test accuracy, %", accuracy_limits(points))
+            plot = scatter(groups, x, y, front=pareto(points))
+            panels.append(
+                Panel(
+                    title,
+                    draw(plot, key=f"pareto-{key}", label=title, height=height(len(groups)), margins=MARGINS),
+                )
+            )
+    if not panels:
+        return []
+    caption = (
+        "Test accuracy, mean over seeds, against each cost; the wide bar is the 95 % interval of the mean. "
+        "Up and to the left is better: the dashed line and the rings mark the Pareto front, which nothing "
+        "beats in both. The accuracy axis need not start at zero."
+    )
+    return [Figure(tuple(panels), caption)]
+
+
+def accuracy_point(x: float, mean: float, interval: Interval) -> Point:
+    """A share in percent; what lies outside 0 to 100 of an interval is not drawn."""
+    if interval is None:
+        return Point(x, 100 * mean)
+    return Point(x, 100 * mean, max(0.0, 100 * interval[0]), min(100.0, 100 * interval[1]))
+
+
+def accuracy_limits(points: Sequence[Point]) -> tuple[float, float]:
+    """Round limits around all points; intervals count where they are not much longer than that."""
+    low, high = min(p.y for p in points), max(p.y for p in points)
+    reach = max(high - low, 1.0)
+    lows = [max(p.low, low - reach) for p in points if p.low is not None]
+    highs = [min(p.high, high + reach) for p in points if p.high is not None]
+    return max(0.0, min([low, *lows]) - 0.08 * reach), min(101.0, max([high, *highs]) + 0.08 * reach)

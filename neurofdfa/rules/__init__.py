@@ -1,0 +1,113 @@
+"""Learning rules by name. Adding one is a file in this folder and a line in `RULES`."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from neurofdfa.errors import UserError
+from neurofdfa.rules.activity_forward_gradient import ActivityForwardGradient
+from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.dfa import DFA
+from neurofdfa.rules.dkp import DKP
+from neurofdfa.rules.drtp import DRTP
+from neurofdfa.rules.e_prop import EProp
+from neurofdfa.rules.fa import FA
+from neurofdfa.rules.fdfa import FDFA
+from neurofdfa.rules.forward_forward import ForwardForward
+from neurofdfa.rules.guided_forward_gradient import GuidedForwardGradient
+from neurofdfa.rules.local_loss import LocalLoss
+from neurofdfa.rules.mono_forward import MonoForward
+from neurofdfa.rules.ottt import OTTT
+from neurofdfa.rules.readout_only import ReadoutOnly
+from neurofdfa.rules.s_tllr import STLLR, SpikeTiming
+from neurofdfa.rules.sbd import SBD
+from neurofdfa.rules.sltt import SLTT, Instant
+from neurofdfa.rules.traces import PerNeuron, PerSynapse, Trace
+from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient
+
+_ALL: tuple[type[Rule[Any]], ...] = (
+    FDFA,
+    DFA,
+    DKP,
+    DRTP,
+    EProp,
+    LocalLoss,
+    MonoForward,
+    ForwardForward,
+    WeightForwardGradient,
+    ActivityForwardGradient,
+    GuidedForwardGradient,
+    SBD,
+    OTTT,
+    SLTT,
+    STLLR,
+    FA,
+    ReadoutOnly,
+)
+RULES: dict[str, type[Rule[Any]]] = {rule.name: rule for rule in _ALL}
+
+
+TRACES: dict[str, Callable[..., Trace[Any]]] = {
+    "per-neuron": PerNeuron,
+    "per-synapse": PerSynapse,
+    "instant": Instant,
+    "spike-timing": SpikeTiming,
+}
+
+
+def rule_named(name: str, **settings: Any) -> Rule[Any]:
+    """Build a rule by name with its settings; raises `UserError` for unknown names or settings.
+
+    The setting `trace` may be a name of `TRACES`, or a table with its `kind` and settings, so that it can
+    come from a file: `rule_named("e-prop", trace={"kind": "per-neuron", "filtered": False})`.
+    """
+    if name not in RULES:
+        raise UserError(f"unknown rule '{name}': choose one of {', '.join(RULES)}, bptt")
+    if isinstance(settings.get("trace"), (str, dict)):
+        settings["trace"] = _trace(settings["trace"])
+    try:
+        return RULES[name](**settings)
+    except TypeError as error:
+        known = [field.name for field in fields(RULES[name])]
+        other = ", ".join(f"'{key}'" for key in settings if key not in known)
+        if not other:
+            raise UserError(f"rule '{name}' cannot use its settings: {error}") from error
+        raise UserError(f"rule '{name}' does not take {other}: it takes {', '.join(known)}") from error
+
+
+def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
+    options = {"kind": wanted} if isinstance(wanted, str) else dict(wanted)
+    kind = options.pop("kind", None)
+    if kind not in TRACES:
+        raise UserError(f"unknown trace '{kind}': choose one of {', '.join(TRACES)}")
+    try:
+        return TRACES[kind](**options)
+    except TypeError as error:
+        raise UserError(f"trace '{kind}' does not take {sorted(options)}") from error
+
+
+__all__ = [
+    "DFA",
+    "DKP",
+    "DRTP",
+    "FA",
+    "FDFA",
+    "OTTT",
+    "RULES",
+    "SBD",
+    "SLTT",
+    "STLLR",
+    "TRACES",
+    "ActivityForwardGradient",
+    "Broadcast",
+    "EProp",
+    "ForwardForward",
+    "GuidedForwardGradient",
+    "LocalLoss",
+    "MonoForward",
+    "ReadoutOnly",
+    "Rule",
+    "Signals",
+    "WeightForwardGradient",
+    "rule_named",
+]

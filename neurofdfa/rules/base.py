@@ -1,0 +1,196 @@
+"""What every learning rule is: a source of learning signals λ for the hidden layers.
+
+The training step (`neurofdfa.train.trainer`) runs the network forward, asks the rule for λ[t] of each hidden
+layer, multiplies it with the layer's eligibility trace and hands the sum to an optimizer:
+
+    ΔW_ji ∝ −Σ_t λ_j[t] · trace_ji[t]
+
+A rule is a frozen dataclass of settings and pure functions; what it remembers is a state that it returns.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from neurofdfa.distributed.group import Shard
+from neurofdfa.errors import UserError
+from neurofdfa.nn.layer import SpikingLayer
+from neurofdfa.nn.network import Network, NetworkStep
+from neurofdfa.rules.traces import LayerGradient, PerNeuron, PerSynapse, Trace
+
+S = TypeVar("S")
+OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
+
+
+class Broadcast(NamedTuple):
+    """What every layer is told in step t: the global bus of a local rule.
+
+    error: w[t] ∂loss/∂y[t], `[B, k]`; target: of this step; weight: w[t] of the loss; steps: T.
+    """
+
+    t: int
+    steps: int
+    weight: float
+    error: Tensor
+    target: Tensor
+
+
+class Signals(NamedTuple):
+    """hidden: λ[t] of each hidden layer, `[B, n]`, or None where the layer does not learn.
+
+    feedback: pseudo-gradients of `Rule.trainable(state)` to add in this step, or None; means over the samples
+    here, or over `observed` where only some of them count.
+    direct: weight gradients (summed over the batch) of rules that are not signal × trace, None per layer
+    that has none; they are added to those of the signals.
+    """
+
+    hidden: tuple[Tensor | None, ...]
+    feedback: tuple[Tensor, ...] | None = None
+    direct: tuple[LayerGradient | None, ...] | None = None
+    observed: Shard | None = None
+
+
+@dataclass(frozen=True)
+class Rule(Generic[S]):
+    """Base of all rules; S is the type of the rule's state.
+
+    trace: the eligibility trace that the signals are multiplied with.
+    passes: how often the network sees each sample, side by side in one batch; the first pass is the input
+    as it is, and it alone has outputs that count.
+    A rule whose λ is `broadcast_back(state.matrices, step, rule.message(broadcast))` is a broadcast rule;
+    its state names the matrices `matrices`.
+    A batch may be shared by several processes (`neurofdfa.distributed.group`): what a rule draws for each
+    sample it draws for the whole batch, `share.rows(draw(share.total))`; means that it uses at once it takes
+    with `share.mean`; both from the share that it is given at the start of the sequence.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    passes: ClassVar[int] = 1
+    scheduled_feedback: ClassVar[bool] = True
+    """Whether the learning-rate schedule acts on the feedback's optimizer too."""
+
+    trace: Trace[Any] = field(default_factory=PerNeuron, kw_only=True)
+
+    @property
+    def local_in_space(self) -> bool:
+        """Whether a layer learns from its input spikes, its own state and a broadcast alone."""
+        return True
+
+    @property
+    def local_in_time(self) -> bool:
+        """Whether learning runs forward in time with memory that the sequence's length does not change."""
+        return True
+
+    @property
+    def learns_time_constants(self) -> bool:
+        """Whether it can learn them: it needs signals and a trace that has an eligibility for them."""
+        return isinstance(self.trace, PerSynapse)
+
+    def init(self, network: Network, generator: torch.Generator) -> S:
+        """State at the start of training, e.g. the feedback matrices."""
+        raise NotImplementedError
+
+    def begin(self, network: Network, state: S, share: Shard) -> S:
+        """State at the start of a sequence, for the `share.count` samples that are here."""
+        return state
+
+    def signals(
+        self, network: Network, step: NetworkStep, broadcast: Broadcast, state: S
+    ) -> tuple[Signals, S]:
+        """λ[t] for every hidden layer, bottom up."""
+        raise NotImplementedError
+
+    def message(self, broadcast: Broadcast) -> Tensor:
+        """What a broadcast rule sends through its matrices, `[B, k]`: the error, unless it says otherwise."""
+        return broadcast.error
+
+    def present(self, network: Network, x_t: Tensor, target: Tensor, state: S) -> Tensor:
+        """The input of all passes, `[passes · B, n_in]`, made from one step's `[B, n_in]`."""
+        return x_t
+
+    def predict(self, network: Network, x: Tensor, state: S) -> Tensor:
+        """Scores `[B, k]` of a batch of sequences `[T, B, n_in]`: read from the network's outputs."""
+        return network.decode(network.run(x).y)
+
+    def trainable(self, state: S) -> tuple[Tensor, ...]:
+        """Tensors of the state that an optimizer of their own updates in place (e.g. feedback)."""
+        return ()
+
+    def feedback_optimizer(
+        self, factory: OptimizerFactory, tensors: tuple[Tensor, ...]
+    ) -> torch.optim.Optimizer:
+        """The optimizer of `trainable`; `factory` makes one like the network's own."""
+        return factory(tensors)
+
+    @property
+    def readout_decay(self) -> float:
+        """Weight decay that the rule asks for on the readout and on `trainable`, per unit learning rate."""
+        return 0.0
+
+
+def readout_memory(trace: Trace[Any], network: Network) -> float:
+    """κ of the readout if the trace is filtered by it, else 0: how long a rule's own readouts remember."""
+    return network.readout.kappa if getattr(trace, "filtered", False) else 0.0
+
+
+class Feedback(NamedTuple):
+    """Feedback matrices B, `[rows, k]`, one per hidden layer."""
+
+    matrices: tuple[Tensor, ...]
+
+
+FeedbackPer = Literal["neuron", "channel"]
+"""Whether every neuron has a row of B of its own, or all positions of a convolution's channel share one. In
+dense layers every neuron is a channel.
+"""
+
+
+def check_feedback_per(name: str, value: str) -> None:
+    """Raise `UserError` unless it is one of `FeedbackPer`."""
+    if value not in ("neuron", "channel"):
+        raise UserError(f"{name} has feedback per neuron or per channel, not per '{value}'")
+
+
+def feedback_rows(layer: SpikingLayer, per: FeedbackPer) -> int:
+    """Rows of a layer's B."""
+    return layer.n if per == "neuron" else layer.synapse.channels
+
+
+def per_row(values: Tensor, rows: int) -> Tensor:
+    """A layer's values per row of its B, `[B, n]` → `[B, rows]`: the mean over positions that share one."""
+    return values if values.shape[1] == rows else values.reshape(len(values), rows, -1).mean(2)
+
+
+def broadcast_back(matrices: tuple[Tensor, ...], step: NetworkStep, signal: Tensor) -> tuple[Tensor, ...]:
+    """λ = B e for every layer, the same at all positions that share a row of B, silenced where dropout
+    silenced the neuron.
+    """
+    returned: list[Tensor] = []
+    for b, layer in zip(matrices, step.layers, strict=True):
+        x = signal @ b.t()
+        n = layer.psi.shape[1]
+        x = x if b.shape[0] == n else x.repeat_interleave(n // b.shape[0], 1)
+        returned.append(x if layer.mask is None else x * layer.mask)
+    return tuple(returned)
+
+
+def random_feedback(
+    network: Network, generator: torch.Generator, scale: float, per: FeedbackPer = "neuron"
+) -> tuple[Tensor, ...]:
+    """Gaussian B with std scale/√(n·k), the normalised feedback of Launay et al. 2019."""
+    weight = network.readout.synapse.weight
+    return tuple(
+        torch.randn(
+            feedback_rows(layer, per),
+            network.n_out,
+            generator=generator,
+            dtype=weight.dtype,
+            device=generator.device,
+        ).to(weight.device)
+        * (scale / (layer.n * network.n_out) ** 0.5)
+        for layer in network.hidden
+    )

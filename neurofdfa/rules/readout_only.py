@@ -1,0 +1,26 @@
+"""The control: hidden layers keep their initial weights and only the readout learns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from neurofdfa.nn.network import Network, NetworkStep
+from neurofdfa.rules.base import Broadcast, Rule, Signals
+
+
+@dataclass(frozen=True)
+class ReadoutOnly(Rule[None]):
+    """No learning signal for any hidden layer."""
+
+    name: ClassVar[str] = "readout-only"
+    source: ClassVar[str] = "control"
+
+    def init(self, network: Network, generator: torch.Generator) -> None:
+        """Nothing to remember."""
+
+    def signals(
+        self, network: Network, step: NetworkStep, broadcast: Broadcast, state: None
+    ) -> tuple[Signals, None]:
+        """None for every layer."""
+        return Signals((None,) * len(step.layers)), None

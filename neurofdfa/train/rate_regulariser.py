@@ -1,0 +1,45 @@
+"""A local pull of each neuron's firing rate towards a target.
+
+Each neuron keeps a slow running average r of its own spikes and adds strength · (r − target) to its
+learning signal: the derivative of ½ strength (r − target)² with respect to its spikes. A trace that the
+readout's κ filters hands the pull back to earlier spikes too, as if it were an error at the output: over T
+steps an integrator makes it about (T + 1)/2 times as strong as the penalty `loss` is for BPTT.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from neurofdfa.errors import UserError
+from neurofdfa.nn.network import Network
+
+
+@dataclass(frozen=True)
+class RateRegulariser:
+    """rate: spikes per step; strength: 0 switches it off; memory: steps that r averages over."""
+
+    rate: float = 0.05
+    strength: float = 0.03
+    memory: float = 100.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1 or not self.strength >= 0 or not self.memory >= 1:
+            raise UserError(
+                f"a rate target needs 0 < rate < 1, strength >= 0 and memory >= 1 step, got {self}"
+            )
+
+    def init(self, network: Network) -> tuple[Tensor, ...]:
+        """Averages r of every hidden neuron, `[n]`, starting at the target."""
+        return tuple(layer.synapse.weight.new_full((layer.n,), self.rate) for layer in network.hidden)
+
+    def observe(self, average: Tensor, fired: Tensor) -> Tensor:
+        """The averages after one step. fired: share of a neuron's copies (the batch) that fired, `[n]`."""
+        return average + (fired - average) / self.memory
+
+    def signal(self, average: Tensor) -> Tensor:
+        """What is added to λ, `[n]`."""
+        return self.strength * (average - self.rate)
+
+    def loss(self, fired: Tensor) -> Tensor:
+        """The same as a differentiable penalty on the mean over a sequence and batch, `[n]`, for BPTT."""
+        return 0.5 * self.strength * (fired - self.rate).square().sum()

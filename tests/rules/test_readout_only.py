@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from neurofdfa.nn.network import feed_forward
+from neurofdfa.rules import ReadoutOnly
+from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
+from tests.oracles.reference import spike_train
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
+def test_hidden_layers_keep_their_weights_whatever_else_is_set(make):
+    network = feed_forward(5, [8, 7], 3, bias=True, recurrent=True)
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    learner = Trainer(
+        network,
+        ReadoutOnly(),
+        lambda p: make(p, lr=0.1, weight_decay=0.1),
+        rate_target=RateRegulariser(strength=1.0),
+        update_every=2,
+    )
+    x, labels = spike_train().float(), torch.tensor([0, 1, 2, 1])
+    for _ in range(3):
+        learner.gradients(x, labels)
+        learner.train(x, labels)
+    for name, p in network.named_parameters():
+        assert torch.equal(p, before[name]) == name.startswith("layers"), name
