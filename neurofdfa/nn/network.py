@@ -241,7 +241,8 @@ def feed_forward(
     hidden: sizes of dense layers; convolutions, pools and delays in words (`neurofdfa.nn.layer_spec`); shape:
     the input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky"
     readout in seconds (default 20 dt). recurrent: give every hidden layer synapses from its own spikes,
-    all-to-all or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many bits.
+    all-to-all or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many
+    bits.
     tau_mem_spread, tau_syn_spread: draw the hidden neurons' time constants around those of `neuron`, with
     this standard deviation of their logarithm; learn_tau: learn them (the synapse's where it is not 0).
 

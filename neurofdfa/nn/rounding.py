@@ -63,7 +63,7 @@ def bounded(x: Tensor, bits: int, largest: float, rounding: Rounding, generator:
 
 
 def matrix(b: Tensor, bits: int) -> Tensor:
-    """A matrix to the nearest of 2^bits levels: those of `WeightQuantizer`, above 8 bits ± its largest entry."""
+    """A matrix to the nearest of 2^bits levels: `WeightQuantizer`'s, above 8 bits ± its largest entry."""
     largest = float(b.abs().max())
     if largest == 0.0:
         return b

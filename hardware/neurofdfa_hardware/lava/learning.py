@@ -1,9 +1,9 @@
 """A deployed network goes on learning inside Lava: three-factor synapses, the error computed on the chip.
 
 The program has one hidden layer and a spiking output, as `neurofdfa_hardware.quantize` makes it. Per
-sample of T steps (then silence up to `period`): output spikes are compared with label spikes by error neurons, whose
-spikes e ∈ {−1, 0, 1} reach every hidden neuron through the feedback B (direct feedback alignment) and every output
-neuron directly. At the end of the period each synapse changes by
+sample of T steps (then silence up to `period`): output spikes are compared with label spikes by error
+neurons, whose spikes e ∈ {−1, 0, 1} reach every hidden neuron through the feedback B (direct feedback
+alignment) and every output neuron directly. At the end of the period each synapse changes by
     Δw = 2^rate · x1 · (y2 − y3) / 8   in units of its 9-bit weight,
     x1: trace of the presynaptic spikes;  y2 − y3 = (Σ_t third factor · m) >> shift, clipped to ±127
 with m the steps at which a hidden membrane was near its threshold (1 in the output). The traces, the product,
