@@ -57,7 +57,7 @@ class FeedbackBinding:
         if isinstance(self.rule, FDFA):
             self.stages = tuple(sum(1 for d in kernel if d) for kernel in self.rule.kernels(network))
         self.per_synapse = isinstance(rule.trace, PerSynapse)
-        """A trace per synapse; sequences longer than a chunk run the reference."""
+        """Traces per synapse: the chunks of a sequence are learnt from last to first."""
         self.counted: Tensor | None = None
         """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
 
@@ -80,7 +80,8 @@ class FeedbackBinding:
     def write(self, work: PreparedBatch) -> None:
         """Write what stays the same for all batches of a shape."""
         for frame in work.frames:
-            frame.head.whole_trace = self.per_synapse
+            filtered = getattr(self.rule.trace, "filtered", False)
+            frame.head.error_kappa = self.network.readout.kappa if filtered else 0.0
             frame.head.downstream = getattr(self.rule.trace, "downstream", False)
             if work.shape.probed and isinstance(self.rule, FDFA):
                 fill_probes(frame, self.network, self.rule)

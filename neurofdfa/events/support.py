@@ -66,8 +66,6 @@ def why_not_network(network: Network) -> str | None:
     for layer in spiking_layers(network):
         if type(layer) is not SpikingLayer:
             return f"the event engine does not know the layer {type(layer).__name__}"
-        if not layer.plain:
-            return "the event engine has no adaptive thresholds and one time constant per layer"
         if isinstance(layer.recurrent, Conv2d):
             return "the event engine has no recurrent convolutions"
         widest = WIDEST_IMAGE if isinstance(layer.synapse, Conv2d) else WIDEST
@@ -104,11 +102,6 @@ def why_not_rule(
         return (
             "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
         )
-    attached = any(layer.neuron.reset_gradient == "attached" for layer in spiking_layers(network))
-    if type(rule) is FDFA and attached:
-        return "the event engine has no tangents through an attached reset"
-    if type(rule) is FDFA and any(layer.recurrent is not None and layer.dropout for layer in network.hidden):
-        return "the event engine has no tangents through recurrent layers with dropout"
     if type(rule) is FDFA and len(network.hidden) > DEEPEST:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
     if type(rule) is ReadoutOnly and rate_target is not None and rate_target.strength > 0:
@@ -124,12 +117,10 @@ def _why_not_trace(network: Network, trace: Any) -> str | None:
     if type(trace) is PerNeuron:
         if trace.downstream:
             return "the event engine filters downstream traces per synapse alone, not those per neuron"
+        if not all(layer.plain for layer in spiking_layers(network)):
+            return "a trace per neuron does not fit neurons with time constants or thresholds of their own"
     elif type(trace) is not PerSynapse:
         return f"the event engine does not execute the trace {type(trace).__name__}"
-    elif not trace.filtered or any(
-        x.neuron.reset != "soft" or x.neuron.reset_gradient == "attached" for x in spiking_layers(network)
-    ):
-        return (
-            "the event engine has a trace per synapse, filtered by the readout, for soft detached resets only"
-        )
+    if any(x.time_constants is not None and x.time_constants.learn for x in network.hidden):
+        return "the event engine does not learn time constants"
     return None

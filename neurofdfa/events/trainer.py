@@ -17,7 +17,6 @@ from neurofdfa.events.measured import batch_stats
 from neurofdfa.events.native import Events
 from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients
-from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
 from neurofdfa.events.support import LOSS_KINDS, why_not_rule
@@ -70,14 +69,11 @@ class EventTrainer(Trainer):
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
-        self._longest = min(chunk or CAPACITY, CAPACITY)
 
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Trainer`."""
         check_batch(self.network, outline(x), target)
-        if self.teaching.per_synapse and x.shape[0] > self._longest:
-            return super().train(self._dense(x), target)
         share = Shard(x.shape[1], self.team)
         masks = self.network.draw_masks(share.total, self.generator)
         if masks is not None:
@@ -98,8 +94,6 @@ class EventTrainer(Trainer):
     def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
         check_batch(self.network, outline(x), target)
-        if self.teaching.per_synapse and x.shape[0] > self._longest:
-            return super().gradients(self._dense(x), target)
         kept = (self.rule_state, self.rates, self.generator.get_state())
         self._pass(x, target, None, Shard(x.shape[1]))
         known = self.gradient.of
@@ -149,9 +143,6 @@ class EventTrainer(Trainer):
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
         self.gradient.settle()
 
-    def _dense(self, x: Tensor | Events) -> Tensor:
-        return x.dense(self.execution.dtype) if isinstance(x, Events) else x
-
     def frames_for(self, steps: int, batch: int, probed: int) -> PreparedBatch:
         """What the kernels need for batches of one shape."""
         execution = self.execution
@@ -159,6 +150,7 @@ class EventTrainer(Trainer):
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
             self.rate_target.strength > 0, self._every(steps), execution.workers(steps, batch),
+            self.teaching.per_synapse, execution.general,
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -209,7 +201,8 @@ class EventTrainer(Trainer):
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
         so do updates inside a sequence.
         """
-        steps, chunk = work.shape.steps, int(work.frames[0].head.chunk)
+        steps = work.shape.steps
+        chunk = steps if work.shape.whole else work.frames[0].head.chunk
         self.execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
             self.run_chunk(work, start, min(chunk, steps - start), share)
@@ -253,9 +246,9 @@ class EventTrainer(Trainer):
                 for frame in work.frames:
                     frame.extra(index)[t, places] = pull
             if self.teaching.per_synapse:
-                kappa = self.network.readout.kappa
                 for frame in work.frames:
-                    filter_back(frame.extra(index)[:length], kappa, self.traces[index - 1].path)
+                    kappa, path = frame.head.error_kappa, self.traces[index - 1].path
+                    filter_back(frame.extra(index)[:length], kappa, path)
         execution.call(work, sequence.LEARN_FROM, start, length)
         if regulated:
             self.rates = tuple(

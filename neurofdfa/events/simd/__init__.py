@@ -5,13 +5,20 @@ from neurofdfa.events.simd.cells import (
     bytes_of,
     fast_sigmoid,
     lif,
+    lif_general,
     sigmoid,
     signs,
     tangent,
     triangular,
 )
 from neurofdfa.events.simd.emit import AVX512
-from neurofdfa.events.simd.filters import backward_decay, forward_decay, reverse_filter, softmax
+from neurofdfa.events.simd.filters import (
+    backward_decay,
+    forward_decay,
+    reverse_exact,
+    reverse_filter,
+    softmax,
+)
 from neurofdfa.events.simd.patches import patch_gather, patch_sum
 from neurofdfa.events.simd.rows import (
     adam,
@@ -61,6 +68,7 @@ __all__ = [
     "forward_decay",
     "gather_add",
     "lif",
+    "lif_general",
     "load_byte",
     "load_f64",
     "load_float",
@@ -73,6 +81,7 @@ __all__ = [
     "patch_sum",
     "prefetch",
     "product",
+    "reverse_exact",
     "reverse_filter",
     "row_sum",
     "shift_right",
