@@ -8,8 +8,8 @@ from pydantic import Field
 
 from neurofdfa.lab.document import Command, Document, Text
 from neurofdfa.lab.results import Share
-from neurofdfa_hardware.mapping import CHIPS, Chip, CoreLoad, Placement
-from neurofdfa_hardware.parity import Comparison, ParityReport
+from neurofdfa_hardware.chip.mapping import CHIPS, Chip, CoreLoad, Placement
+from neurofdfa_hardware.quantization.parity import Comparison, ParityReport
 
 PARITY = "parity.json"
 MAPPINGS = {chip: f"mapping-{chip}.json" for chip in CHIPS}

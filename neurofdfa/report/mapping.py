@@ -10,7 +10,7 @@ from neurofdfa.report.page import Block, Figure, Panel, Prose
 from neurofdfa.report.plot import cores
 from neurofdfa.report.plot.dots import MARGINS, Dot, dots, height
 from neurofdfa.report.plot.svg import draw
-from neurofdfa_hardware.mapping import Chip, CoreLoad
+from neurofdfa_hardware.chip.mapping import Chip, CoreLoad
 
 _CHIPS = {"loihi1": "Loihi 1", "loihi2": "Loihi 2"}
 # what a core load calls it: (field of the chip's limit, words)

@@ -10,7 +10,7 @@ from neurofdfa.report.plot.curves import NAMED, Series, curves
 from neurofdfa.report.plot.marks import nice_limits
 from neurofdfa.report.plot.style import Stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa_hardware.parity import Comparison, Divergence
+from neurofdfa_hardware.quantization.parity import Comparison, Divergence
 
 _STAGES = {"float": "float", "quantised": "quantised", "integer": "integer reference", "lava": "Lava"}
 

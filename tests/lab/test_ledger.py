@@ -104,12 +104,16 @@ from pathlib import Path
 from neurofdfa.lab.ledger import Ledger, Trial
 from neurofdfa.lab.results import Measurement, RunResult
 n = 400
-trials = [Trial(k, f"{k:064x}", k, 0, {}, f"runs/{k}") for k in range(n)]
+trials = [
+    Trial(number=k, hash=f"{k:064x}", point=k, seed=0, settings={}, folder=f"runs/{k}") for k in range(n)
+]
+scores = dict(validation_accuracy=0.5, test_accuracy=0.5, curve=[0.5] * 400)
 with Ledger(Path(sys.argv[1])) as ledger:
     ledger.expect(trials)
     for trial in trials:
         ledger.start(trial.hash)
-        ledger.finish(trial.hash, {"number": trial.number, "padding": "x" * 2000}, {})
+        result = RunResult(best_epoch=trial.number, **scores)
+        ledger.finish(trial.hash, result, Measurement(seconds=1.0, peak_mib=1.0))
         print(trial.number, flush=True)
 """
 
@@ -135,4 +139,4 @@ def test_what_was_finished_before_a_sigkill_is_there_and_nothing_is_half_written
     assert all(t.status == "done" and t.result is not None for t in found[: said + 1])
     assert all((t.result is not None) == (t.status == "done") for t in found)
     assert any(t.status == "waiting" for t in found)
-    assert [t.result["number"] for t in found if t.result] == [t.number for t in found if t.result]
+    assert [t.result.best_epoch for t in found if t.result] == [t.number for t in found if t.result]
