@@ -71,9 +71,7 @@ class Delay(nn.Module):
         super().__init__()
         if isinstance(steps, Tensor):
             if steps.dim() != 1 or steps.is_floating_point() or bool((steps < 0).any()):
-                raise UserError(
-                    f"a delay is a whole number of steps per neuron, none below 0, got {steps.tolist()}"
-                )
+                raise UserError("a delay is a whole number of steps per neuron, [n], none below 0")
             self.least, self.most = int(steps.min()), int(steps.max())
             self.register_buffer("steps", steps.long())
         else:

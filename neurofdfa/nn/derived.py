@@ -52,14 +52,13 @@ class StepDerivative(NamedTuple):
 def derivative(neuron: Neuron, drive: Tensor, before: Any) -> StepDerivative:
     """M and c of the step from `before` with this drive, `[B, n]`."""
     inputs = (*before, drive)
-    shape = torch.broadcast_shapes(*(x.shape for x in inputs))
-    inputs = tuple(x.expand(shape) for x in inputs)
+    inputs = tuple(x.expand(drive.shape) for x in inputs)
 
     def step(*given: Tensor) -> tuple[Tensor, ...]:
         return tuple(neuron.advance(given[-1], type(before)(*given[:-1])))
 
     def along(direction: Tensor) -> tuple[Tensor, ...]:
-        pushes = tuple(x.expand(shape) for x in direction)
+        pushes = tuple(x.expand(drive.shape) for x in direction)
         return torch.func.jvp(step, inputs, pushes)[1]
 
     one = torch.eye(len(inputs), dtype=drive.dtype, device=drive.device)
@@ -89,7 +88,7 @@ def check_step(neuron: Neuron) -> None:
         return tuple(neuron.advance(given[-1], type(before)(*given[:-1])))
 
     with torch.no_grad():
-        after, dots = torch.func.jvp(step, flat, (*along, one))
+        after, dots = torch.func.jvp(step, flat, (*along, one))[:2]
     for field, value, dot in zip(before._fields, after, dots, strict=True):
         if value.shape != drawn.shape:
             raise UserError(

@@ -125,7 +125,8 @@ def modules_of(
 
     for entry in hidden:
         spec = read_layer(entry)
-        kind, settings = spec
+        kind = spec.kind
+        settings: dict[str, Any] = spec.settings
         try:
             if kind == "delay":
                 modules.append(Delay(**settings))
@@ -137,7 +138,7 @@ def modules_of(
                 n = prod(shape)
                 modules.append(module)
                 continue
-            settings = {"bias": bias} | settings
+            settings.setdefault("bias", bias)
             if kind == "conv2d":
                 made = Conv2d(needed()[0], weight_bits=weight_bits, **settings)
                 shape = made.image(needed())

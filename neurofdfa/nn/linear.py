@@ -56,7 +56,7 @@ class Weights(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._rounded = None  # of another device or dtype from now on
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
 
     def _settings(self) -> str:
         """What a repr adds behind the sizes."""

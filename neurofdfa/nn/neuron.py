@@ -6,9 +6,8 @@ with the package are written the same way and have their derivatives written out
 """
 
 import copy
-from collections import namedtuple
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +51,8 @@ class Neuron(nn.Module):
         if "states" in cls.__dict__ and "State" not in cls.__dict__:
             if "s" in cls.states:
                 raise UserError(f"{cls.__name__}: 's' is the last output, name the state otherwise")
-            cls.State = namedtuple(f"{cls.__name__}State", (*cls.states, "s"))
+            fields: list[tuple[str, Any]] = [(name, Tensor) for name in (*cls.states, "s")]
+            cls.State = NamedTuple(f"{cls.__name__}State", fields)  # pyright: ignore[reportGeneralTypeIssues]
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Neuron(nn.Module):
     def advance(self, drive: Tensor, before: Any) -> Any:
         """The state after a step, its output among it."""
         output, values = self.step(drive, before)
-        if not isinstance(values, tuple) or len(values) != len(self.states):
+        if not isinstance(cast(Any, values), tuple) or len(values) != len(self.states):
             raise UserError(
                 f"the step of {type(self).__name__} returns the output and a tuple of its {len(self.states)} "
                 f"states ({', '.join(self.states)})"

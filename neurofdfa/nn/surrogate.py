@@ -132,13 +132,14 @@ class _SurrogateSpike(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, Any]:
-        return cast(Tensor, _SurrogateSpike.apply(*args)), in_dims[0]  # element by element
+        spikes = cast(Tensor, _SurrogateSpike.apply(*args))  # pyright: ignore[reportUnknownMemberType]
+        return spikes, in_dims[0]  # element by element
 
 
 def surrogate_spike(shape: Surrogate) -> Callable[[Tensor], Tensor]:
     """A spike function, `heaviside` in value, whose derivative is ψ in both modes of autograd."""
 
     def spike(distance: Tensor) -> Tensor:
-        return cast(Tensor, _SurrogateSpike.apply(distance, shape))
+        return cast(Tensor, _SurrogateSpike.apply(distance, shape))  # pyright: ignore[reportUnknownMemberType]
 
     return spike
