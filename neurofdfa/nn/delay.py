@@ -96,10 +96,10 @@ class Delay(nn.Module):
         """What arrives in this step when x, `[B, …]`, is sent, and what is under way, `[most, B, n]`."""
         flat = x.flatten(1)
         steps = self.steps
-        if steps is None:
-            if self.least != self.most:
-                raise UserError(f"{self} is drawn once it knows its neurons: give it n, or a network around")
+        if self.least == self.most:
             steps = torch.full((flat.shape[1],), self.most, device=x.device)
+        elif steps is None:
+            raise UserError(f"{self} is drawn once it knows its neurons: give it n, or a network around")
         elif len(steps) != flat.shape[1]:
             raise UserError(f"{self} got {flat.shape[1]} values per sample")
         arrived, line = send(steps, flat, new_line(steps, flat) if state is None else state)
