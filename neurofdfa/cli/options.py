@@ -34,9 +34,9 @@ Data = Annotated[
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set's files.")]
 Hidden = Annotated[
-    list[str] | None,
+    list[int] | None,
     typer.Option(
-        help="Hidden layers, bottom up: 128 64, or 'conv 16x3x3' 'pool 2' 64 on images.",
+        help="Sizes of the hidden layers, bottom up: 128 64; others by --set network.layers=….",
         show_default="128 128",
     ),
 ]
@@ -101,7 +101,7 @@ def run_settings(
     *,
     data: str | None,
     data_root: Path | None,
-    hidden: Sequence[str] | None,
+    hidden: Sequence[int] | None,
     steps: int | None,
     encoder: str | None,
     epochs: int | None,

@@ -1,5 +1,6 @@
 """Reading a trained network back from its run folder."""
 
+import re
 from math import prod
 from pathlib import Path
 
@@ -21,12 +22,12 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Network]:
         raise UserError(f"{folder} is not a run folder (no {CONFIG}): name the --out of a `train` command")
     config = load_config(folder / CONFIG)
     tensors, metadata = read_tensors(folder / "checkpoint.safetensors")
-    first, last = tensors.get("layers.0.synapse.weight"), _readout_weight(tensors)
-    if first is None or last is None or first.dim() < 2:
+    weights = {int(n.split(".")[1]): t for n, t in tensors.items() if re.fullmatch(r"layers\.\d+\.weight", n)}
+    if not weights or "input" not in metadata:
         raise UserError(f"{folder}/checkpoint.safetensors holds no network")
-    # runs from before there were images have dense layers and do not say the input's shape
-    shape = _shape(metadata.get("input", str(first.shape[1])), first, folder)
-    network = build_network(config.network, prod(shape), last.shape[0], config.seed, shape)
+    shape = _shape(metadata["input"], weights[min(weights)], folder)
+    n_out = weights[max(weights)].shape[0]  # of the last one, which leads to the readout
+    network = build_network(config.network, prod(shape), n_out, config.seed, shape)
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     return config, network
 
@@ -42,14 +43,8 @@ def _shape(text: str, first: Tensor, folder: Path) -> tuple[int, ...]:
     sizes = text.split("x")
     if all(size.isascii() and size.isdigit() and len(size) < 8 for size in sizes):
         shape = tuple(int(size) for size in sizes)
-        if prod(shape) == first.shape[1] or (len(shape) == 3 and max(shape) < 10_000 and first.dim() > 2):
+        if prod(shape) == first.shape[1] or (len(shape) == 3 and max(shape) < 10_000):
             return shape
     raise UserError(
         f"{folder}/checkpoint.safetensors: an input of shape '{text[:40]}' does not fit its weights"
-    )
-
-
-def _readout_weight(tensors: dict[str, Tensor]) -> Tensor | None:
-    return next(
-        (t for name, t in tensors.items() if name.startswith("readout.") and name.endswith("weight")), None
     )
