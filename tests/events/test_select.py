@@ -31,17 +31,19 @@ def test_events_by_default_and_reference_on_request() -> None:
 
 def test_one_notice_when_it_falls_back() -> None:
     network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
-    hard = feed_forward(8, [16], 3, neuron=LIF(reset="hard", decay_bits=None))
-    with pytest.warns(UserWarning, match="for soft detached resets only: using the reference"):
-        assert type(events.learner(hard, DFA(trace=PerSynapse()))) is Trainer
+    per_neuron = DFA(trace=PerNeuron(downstream=True))
+    with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
+        assert type(events.learner(network, per_neuron)) is Trainer
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert type(events.learner(hard, DFA(trace=PerSynapse()))) is Trainer
-    with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
-        assert type(events.learner(network, DFA(trace=PerNeuron(downstream=True)))) is Trainer
+        assert type(events.learner(network, per_neuron)) is Trainer
+        for gradient in ("detached", "attached"):
+            lif = LIF(reset="hard", reset_gradient=gradient, decay_bits=None)
+            hard = feed_forward(8, [16], 3, neuron=lif)
+            assert type(events.learner(hard, FDFA(trace=PerSynapse()))) is EventTrainer
     adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1, reset="soft", decay_bits=None))
-    with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
-        assert type(events.learner(adaptive, DFA())) is Trainer
+    with pytest.warns(UserWarning, match="a trace per neuron does not fit neurons with"):
+        assert type(events.learner(adaptive, DFA(trace=PerNeuron()))) is Trainer
     with pytest.warns(UserWarning, match="the rule 's-tllr'"):
         assert type(events.learner(network, STLLR(feedback="random"))) is Trainer
     dropped = feed_forward(8, [16, 16], 3, dropout=0.1, neuron=LIF(reset="soft", decay_bits=None))
