@@ -88,7 +88,7 @@ class Study:
     def size(self) -> int:
         """How many points there are, without making them; those of a search count, too."""
         axes = [self.grid | choose for _, choose in self._tasks()]
-        fixed = len(self.cases or ({},)) * sum(math.prod(map(len, axis.values())) for axis in axes)
+        fixed = max(1, len(self.cases)) * sum(math.prod(map(len, axis.values())) for axis in axes)
         return fixed * (self.trials if self.random else 1)
 
     def points(self) -> list[Settings]:
