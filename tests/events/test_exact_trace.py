@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from neurofdfa.events import EventTrainer
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.rules import DFA, DKP, FDFA, EProp
-from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules import BPTT, DFA, DKP, FDFA, EProp
 from neurofdfa.rules.traces import PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.events.comparing import same_numbers, same_spikes_and_membranes, within_rounding
 from tests.oracles.reference import (
     SURROGATE,
@@ -115,8 +114,9 @@ def test_one_hidden_layer_learns_the_gradient_itself(
     network = network_of(reset, gradient, adaptation=adaptation, tau_adapt=8e-3, tau_syn=4e-3)
     x, loss = spike_train(steps=steps), CrossEntropy(when=when)
     assert 0.05 < float(network.run(x).spikes[0].mean()) < 0.8
-    learner = EventTrainer(network, EProp(feedback="symmetric"), loss=loss, threads=1, chunk=chunk)
-    got, expected = learner.gradients(x, LABELS), BPTT(network, loss=loss).gradients(x, LABELS)
+    options = {"loss": loss, "engine": "events", "chunk": chunk}
+    got = Trainer(network, EProp(feedback="symmetric"), **options).gradients(x, LABELS)
+    expected = Trainer(network, BPTT(), loss=loss).gradients(x, LABELS)
     for g, e in zip(got, expected, strict=True):
         assert float(e.norm()) > 1e-6
         assert relative(g, e) < 1e-10
@@ -130,6 +130,6 @@ def test_another_reset_is_noticed(modes: tuple[tuple[str, str], tuple[str, str]]
     spec = spec_of(network)._replace(hard=other[0] == "hard", attached=other[1] == "attached")
     expected = reference_gradients(network, x, LABELS, "every-step", spec=spec)
     right = reference_gradients(network, x, LABELS, "every-step")
-    got = EventTrainer(network, EProp(feedback="symmetric"), threads=1).gradients(x, LABELS)
+    got = Trainer(network, EProp(feedback="symmetric"), engine="events").gradients(x, LABELS)
     assert relative(got[0], expected[0]) > 1e-2
     assert relative(got[0], right[0]) < 1e-10
