@@ -54,6 +54,12 @@ class Layer(ctypes.Structure):
     plain_traces: int  # [slot, sample, width]: κ-filtered transmitted spikes, for readout and dkp
     error_states: int  # [slot, sample, (κ, β, α), kpad]: filters of the errors, where the next chunk begins
     reverse_states: int  # [slot, sample, panel, (E, A, P), lane]: the same of the layer's own
+    links: int  # [slot, width]: factor of ε from the last step of a chunk into the next one
+    membrane_traces: int  # [slot, like weight]: ε of every synapse, where it is carried
+    filtered_traces: int  # ē
+    own_membrane_traces: int  # of recurrent synapses
+    own_filtered_traces: int
+    bias_traces: int  # [slot, panel, (ε, ē), lane]
     keep: int  # words [sample, panel]: which neurons transmit, or 0
     keep_pitch: int  # bytes from sample to sample
     gain: int  # [sample, width]: dropout scaling
@@ -175,10 +181,14 @@ class Head(ctypes.Structure):
     by_error: int  # 1: estimates of the feedback count by the error of their output
     relevance: int  # float64 [kpad]: weight of an estimate per squared error, negative: 1 whatever the error
     seen: int  # float64 [kpad]: Σ of the squared errors of the probed samples
-    whole_trace: int  # 1: a trace per synapse; the chunks of a sequence are learnt from last to first
+    exact: int  # 1: a trace per synapse
+    backwards: int  # 1: and the chunks of a sequence are learnt from last to first; 0: it is carried
     kept_pitch: int  # bytes from chunk to chunk of what is kept of a sequence until it is learnt
     turned: int  # the chunk that the addresses of what is kept point at
     error_kappa: float  # κ, where the trace is filtered by it, else 0
+    coefficients: int  # scratch [11, 64]: see `kernels.eligibility`
+    ends: int  # scratch [row, 64]: what a spike leaves behind at the end of the chunk, in ε
+    filtered_ends: int  # and in ē
     readout_states: int  # [slot, sample, kpad]: κ-filtered errors where the next chunk begins
     downstream: int  # 1: which the decays of the layers above filter, too
     filtered_errors: int  # [slot, row, kpad]: errors as they reach a layer's spikes

@@ -101,10 +101,10 @@ def why_not(learning: Learning) -> str | None:
         return reason
     if type(loss) not in LOSS_KINDS:
         return f"the event engine does not know the loss {type(loss).__name__}"
-    if update_every is not None and whole_sequences(rule):
-        return (
-            "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
-        )
+    if update_every is not None and weighted(rule):
+        return "the event engine has no updates inside a sequence with weighted estimates"
+    if update_every is not None and (reason := why_not_carried(network, rule.trace)):
+        return reason
     if type(rule) is FDFA and len(network.hidden) > DEEPEST:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
     if type(rule) is ReadoutOnly and learning.rate_regulariser.strength > 0:
@@ -112,10 +112,26 @@ def why_not(learning: Learning) -> str | None:
     return why_not_network(network)
 
 
-def whole_sequences(rule: Rule[Any]) -> bool:
-    """Whether the engine learns from sequences as wholes alone with this rule."""
+def why_not_carried(network: Network, trace: Any) -> str | None:
+    """Why a trace cannot be carried through updates inside a sequence, or through a stream without end."""
+    if type(trace) is not PerSynapse:
+        return None
+    if trace.downstream:
+        return "the event engine has no updates inside a sequence with traces that are filtered downstream"
+    if any(isinstance(layer.synapse, Convolution) for layer in network.hidden):
+        return "the event engine has no updates inside a sequence with traces per synapse of convolutions"
+    if not all(layer.plain for layer in spiking_layers(network)):
+        return (
+            "the event engine has no updates inside a sequence with traces per synapse of neurons that "
+            "differ or adapt"
+        )
+    return None
+
+
+def weighted(rule: Rule[Any]) -> bool:
+    """Whether estimates of the feedback count by the error that they meet."""
     rule = executed(rule)
-    return isinstance(rule.trace, PerSynapse) or (isinstance(rule, FDFA) and rule.weighting != "uniform")
+    return isinstance(rule, FDFA) and rule.weighting != "uniform"
 
 
 def _why_not_trace(network: Network, trace: Any) -> str | None:

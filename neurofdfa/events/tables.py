@@ -81,7 +81,7 @@ class Frame(NamedTuple):
 
 
 def _regulated(head: Head) -> int:
-    return head.steps if head.whole_trace else CAPACITY
+    return head.steps if head.backwards else CAPACITY
 
 
 def padded(n: int) -> int:
@@ -163,6 +163,10 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     for field in ("output", "filtered", "observed", "weighted"):
         place(head, field, rows * kpad * size)
     place(head, "carry", samples * 4 * 64 * size)
+    if shape.carried:
+        place(head, "coefficients", 11 * 64 * size)
+        for field in ("ends", "filtered_ends"):
+            place(head, field, rows * 64 * size)
     place(head, "counters", 8 * 66)
     place(head, "loss_sum", 8)
     place(head, "relevance", kpad * 8)
@@ -180,10 +184,10 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head.fired_pitch = 8 * max(row.panels for row in table)
     place(head, "fired", slots * top * samples * head.fired_pitch if shape.probed else 8)
     head.kept_pitch = kept.size
-    first = arena.reserve(kept.size * (chunks if shape.whole else 1))
+    first = arena.reserve(kept.size * (chunks if shape.backwards else 1))
     fixups += [(where, field, first + offset) for where, field, offset in later]
     zeroed = arena.size
-    _place_states(place, head, table, layers, shape, slots * samples, widths, chunks)
+    _place_states(place, head, table, layers, population, shape, slots * samples, widths, chunks)
     head.zeroed_bytes = arena.size - zeroed
     fixups.append((head, "zeroed", zeroed))
     start = arena.allocate()
@@ -193,7 +197,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head.hidden, head.steps, head.chunk, head.batch = count, shape.steps, steps, shape.batch
     head.samples, head.slots, head.chunks = samples, slots, chunks
     head.outputs, head.kpad, head.probed = k, kpad, shape.probed
-    head.learn, head.dkp, head.whole_trace = shape.learn, shape.feedback == "dkp", shape.whole
+    head.learn, head.dkp = shape.learn, shape.feedback == "dkp"
+    head.exact, head.backwards = shape.exact, shape.backwards
     flags = numbers_at(arena, head.counters, (66,), np.int64)
     loss = numbers_at(arena, head.loss_sum, (1,))
     memory = (memory_of(heads, Head), memory_of(records, Layer))
@@ -213,7 +218,7 @@ def _place_layer(
         place(row, "psi", slots * width * CAPACITY * size)
     if shape.probed:
         row.stages = shape.stages[index - 1]
-    regulated = (shape.steps if shape.whole else CAPACITY) if shape.rated else 1
+    regulated = (shape.steps if shape.backwards else CAPACITY) if shape.rated else 1
     place(row, "extra", regulated * width * size)
     if shape.rated:
         row.extra_pitch = width * size
@@ -255,6 +260,7 @@ def _place_states(
     head: Head,
     table: Sequence[Layer],
     layers: Sequence[SpikingLayer],
+    population: SpikingLayer | None,
     shape: Shape,
     places: int,
     widths: Sequence[int],
@@ -264,17 +270,20 @@ def _place_states(
     place(head, "output_state", places * kpad * size)
     if shape.probed:
         place(head, "tangent_output_state", places * kpad * size)
-    carried = shape.learn and chunks > 1 and not shape.whole
-    spiking = head.top > count
-    if shape.whole:
+    carried = shape.learn and chunks > 1 and not shape.backwards
+    spiking = population is not None
+    if shape.backwards:
         place(head, "readout_states", places * kpad * size)
-    if spiking:
+    if population is not None:
         _place_neurons(place, table[-1], shape, places, kpad, kpad)
+        _place_synapses(place, table[-1], population, shape, places, table[-2].n)
         if carried:
             place(table[-1], "traces", places * 3 * widths[-2] * size)
     for index, layer in enumerate(layers, 1):
         row, width = table[index], widths[index]
         _place_neurons(place, row, shape, places, width, kpad)
+        if shape.feedback != "none":
+            _place_synapses(place, row, layer, shape, places, table[index - 1].n)
         if carried and shape.feedback != "none":
             place(row, "traces", places * 3 * widths[index - 1] * size)
             if layer.recurrent is not None:
@@ -288,9 +297,25 @@ def _place_states(
 def _place_neurons(place: Place, row: Layer, shape: Shape, places: int, width: int, kpad: int) -> None:
     place(row, "state", places * width * 3 * shape.size)
     place(row, "fired", places * row.panels * 8)
-    if shape.whole:
+    if shape.exact:
         place(row, "error_states", places * 3 * kpad * shape.size)
         place(row, "reverse_states", places * width * 3 * shape.size)
     if shape.probed:
         place(row, "tangent_state", places * width * 4 * shape.size)
         place(row, "tangent_sent", places * width * shape.size)
+
+
+def _place_synapses(
+    place: Place, row: Layer, layer: SpikingLayer, shape: Shape, places: int, below: int
+) -> None:
+    """Traces per synapse and sample, where they are carried. below: neurons of the layer below."""
+    if not shape.carried:
+        return
+    size = places * row.width * shape.size
+    place(row, "links", size)
+    for field in ("membrane_traces", "filtered_traces"):
+        place(row, field, size * below)
+    if layer.synapse.bias is not None:
+        place(row, "bias_traces", 2 * size)
+    for field in ("own_membrane_traces", "own_filtered_traces") if layer.recurrent is not None else ():
+        place(row, field, size * row.n)

@@ -141,14 +141,15 @@ class EventEngine:
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
         self.gradient.settle()
 
-    def frames_for(self, steps: int, batch: int, probed: int) -> PreparedBatch:
-        """What the kernels need for batches of one shape."""
+    def frames_for(self, steps: int, batch: int, probed: int, *, carried: bool = False) -> PreparedBatch:
+        """What the kernels need for batches of a shape. carried: traces per synapse, from chunk to chunk."""
         execution = self.execution
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
             self.rate_regulariser.strength > 0, self._every(steps), execution.workers(steps, batch),
-            self.teaching.per_synapse, execution.general,
+            self.teaching.per_synapse, carried or (self.teaching.per_synapse and self._every(steps) > 0),
+            execution.general,
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -202,7 +203,7 @@ class EventEngine:
         so do updates inside a sequence.
         """
         steps = work.shape.steps
-        chunk = steps if work.shape.whole else work.frames[0].head.chunk
+        chunk = steps if work.shape.backwards else work.frames[0].head.chunk
         self.execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
             self.run_chunk(work, start, min(chunk, steps - start), share)

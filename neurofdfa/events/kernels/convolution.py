@@ -202,7 +202,7 @@ def learn_tile(
     columns, wide = layer.view_columns, layer.window_columns
     dense = layer.index == 1 and head.input_kind == 3
     lists, begins = begins_of(layer, slot)
-    carried = start > 0 and head.whole_trace == 0
+    carried = start > 0 and head.exact == 0
     if carried:
         decay_carry(FOUR, one, head, layer, samples, start, panel * 64)
     traces, width = layer.seen_values, layer.view_n * size
@@ -234,7 +234,7 @@ def learn_image(
     """Gradients of a convolutional layer for a block of groups."""
     for slot in range(groups):
         samples = group_samples(head, begin + slot)
-        if start > 0 and head.whole_trace == 0 and (layer.index > 1 or head.input_kind != 3):
+        if start > 0 and head.exact == 0 and (layer.index > 1 or head.input_kind != 3):
             traces = slot * head.samples * 3 * below.width * size_of(one)
             view_values(one, below, layer, layer.traces + traces, 3 * samples)
         for panel in range(layer.panels):

@@ -148,7 +148,7 @@ def finish_panel(
     for s in range(samples):
         these = words + 8 * s * steps
         if layer.step_counts != 0:
-            count_steps(layer, these, first, start if head.whole_trace != 0 else 0, steps)
+            count_steps(layer, these, first, start if head.backwards != 0 else 0, steps)
         if layer.record != 0 or layer.membrane != 0:
             sample = group * head.samples + s
             seen = drive if layer.general == 0 else membranes_of(one, layer, slot, first)

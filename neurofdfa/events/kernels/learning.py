@@ -2,6 +2,7 @@
 
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
+from neurofdfa.events.kernels.eligibility import carry_exact
 from neurofdfa.events.kernels.layout import (
     FOUR,
     ONE,
@@ -35,6 +36,8 @@ def filter_errors(
         for first in range(0, kpad, 16):
             here = to + (s * steps * kpad + first) * size
             state = layer.error_states + ((slot * head.samples + s) * 3 * kpad + first) * size
+            if head.backwards == 0:
+                simd.fill(ONE, one, (one * 0, state, pitch, 3))
             if fresh:
                 source = told + offset + (s * steps * kpad + first) * size
                 simd.backward_decay(ONE, one, (head.error_kappa, here, source, pitch, steps, state))
@@ -66,7 +69,7 @@ def panel_errors(
     samples, kpad, k = group_samples(head, group), head.kpad, head.outputs
     rows, errors = samples * steps, head.panel
     broadcast = head.errors if layer.index > head.hidden else head.heard
-    if head.whole_trace != 0:
+    if head.exact != 0:
         broadcast = head.filtered_errors
     broadcast += slot * CAPACITY * kpad * size
     simd.product(
@@ -77,13 +80,13 @@ def panel_errors(
     )  # fmt: skip
     carry, width = head.carry, layer.width
     extra = layer.extra + first * size
-    if head.whole_trace != 0:
+    if head.backwards != 0:
         extra += start * layer.extra_pitch
     for s in range(samples):
         here, place = errors + s * steps * pitch, slot * head.samples + s
         psi = layer.psi + (slot * width + first) * CAPACITY * size + s * steps * pitch
         gain = layer.gain + (group * head.samples + s) * layer.gain_pitch + first * size
-        if head.whole_trace == 0:
+        if head.exact == 0:
             simd.reverse_filter(
                 lanes, one,
                 (layer.trace_kappa, layer.beta, layer.alpha, here, pitch, psi, gain, extra, layer.extra_pitch,
@@ -95,12 +98,14 @@ def panel_errors(
             seen = psi
             if layer.general != 0:
                 seen = membranes_of(one, layer, slot, first) + s * steps * pitch
+            state = layer.reverse_states + (place * width + first) * 3 * size
+            if head.backwards == 0:
+                simd.fill(lanes, one, (one * 0, state, pitch, 3))
             simd.reverse_exact(
                 lanes, one,
                 (layer.hard, layer.reset, layer.through, layer.adaptation, layer.rho,
                  layer.alphas + first * size, layer.betas + first * size, here, pitch, psi, gain, extra,
-                 layer.extra_pitch, words, seen, steps,
-                 layer.reverse_states + (place * width + first) * 3 * size),
+                 layer.extra_pitch, words, seen, steps, state),
             )  # fmt: skip
     if layer.bias != 0:
         simd.column_sum(lanes, one, (layer.bias_gradient + first * size, errors, pitch, rows))
@@ -144,7 +149,7 @@ def learn_panel(
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples, errors = group_samples(head, group), head.panel
-    if layer.recurrent != 0 and head.whole_trace != 0 and start + steps < head.steps:
+    if layer.recurrent != 0 and head.backwards != 0 and start + steps < head.steps:
         learn_late_spikes(lanes, one, head, layer, slot, samples, steps, first)
     panel_errors(lanes, one, head, layer, slot, group, start, steps, first)
     rows = samples * steps
@@ -169,8 +174,11 @@ def learn_panel(
             lanes, one, layer, slot, layer.own_lists, layer.own_tally, rows,
             1.0, to, pitch, errors + pitch, pitch,
         )  # fmt: skip
-    if start > 0 and head.whole_trace == 0:
-        carry_panel(lanes, one, head, below, layer, slot, samples, start, first)
+    if head.exact == 0:
+        if start > 0:
+            carry_panel(lanes, one, head, below, layer, slot, samples, start, first)
+    elif head.backwards == 0 and head.chunks > 1:
+        carry_exact(lanes, one, head, below, layer, slot, group, start, steps, first)
 
 
 @part
@@ -262,7 +270,7 @@ def learn_outer(
             ONE, one, layer, slot, layer.lists, layer.tally, samples * steps,
             layer.scale, to + first * layer.n * size, 16 * size, source, kpad * size,
         )  # fmt: skip
-        if start > 0 and head.whole_trace == 0:
+        if start > 0 and head.backwards == 0:
             for s in range(samples):
                 place = slot * head.samples + s
                 for c in range(16):
@@ -284,7 +292,7 @@ def learn_readout_bias(one: float, head: Head, layer: Layer, samples: int, start
     for first in range(0, kpad, 16):
         source = head.filtered + first * size
         simd.column_sum(ONE, one, (to + first * size, source, kpad * size, samples * steps))
-    if start > 0 and head.whole_trace == 0:
+    if start > 0 and head.backwards == 0:
         seen = simd.load_f64(head.ones + (layer.index * head.chunks + start // head.chunk) * 24)
         for s in range(samples):
             for c in range(kpad):
@@ -308,7 +316,7 @@ def learn_readout(
         for first in range(0, kpad, 16):
             offset = (s * steps * kpad + first) * size
             state = head.carry
-            if head.whole_trace != 0:
+            if head.backwards != 0:
                 state = head.readout_states + ((slot * head.samples + s) * kpad + first) * size
             else:
                 simd.fill(ONE, one, (one * 0, state, 0, 1))

@@ -64,7 +64,7 @@ def learn_block(
     """Gradients of one chunk of a block of groups."""
     for k in range(head.top, 0, -1):
         below, layer = layers[k - 1], layers[k]
-        if head.whole_trace != 0:
+        if head.exact != 0:
             above = layers[min(k + 1, head.top)]
             for slot in range(groups):
                 filter_errors(one, head, layer, above, slot, begin + slot, steps)
@@ -74,7 +74,7 @@ def learn_block(
             learn_layer(one, head, below, layer, begin, groups, start, steps)
     for slot in range(groups):
         learn_readout(one, head, layers, slot, begin + slot, start, steps)
-        if start + steps < head.steps and head.whole_trace == 0:
+        if start + steps < head.steps and head.backwards == 0:
             keep_traces(one, head, layers, slot, begin + slot, start, steps)
 
 
@@ -148,7 +148,7 @@ def run_range(
         clear(head)
         return
     begin = first
-    chunks, whole = (steps + head.chunk - 1) // head.chunk, head.whole_trace != 0
+    chunks, whole = (steps + head.chunk - 1) // head.chunk, head.backwards != 0
     while begin < last:
         groups = last - begin if last - begin < head.slots else head.slots
         if task == WHOLE:

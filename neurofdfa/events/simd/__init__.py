@@ -23,6 +23,7 @@ from neurofdfa.events.simd.patches import patch_gather, patch_sum
 from neurofdfa.events.simd.rows import (
     adam,
     add_row,
+    carry_rows,
     column_sum,
     copy_rows,
     fill,
@@ -59,6 +60,7 @@ __all__ = [
     "arctan",
     "backward_decay",
     "bytes_of",
+    "carry_rows",
     "cast",
     "column_sum",
     "compress_bits",
