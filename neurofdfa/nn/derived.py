@@ -72,6 +72,26 @@ def derived_tangent(drive_dot: Tensor, tangent: Any, through: StepDerivative) ->
     return type(tangent)(*after)
 
 
+class DerivedEligibility(NamedTuple):
+    """ε of every state and of the output, `[m, …]`, and ē, of the shape of the traces they belong to."""
+
+    states: Tensor
+    filtered: Tensor
+
+
+def derived_blank(zero: Tensor, m: int) -> DerivedEligibility:
+    """Nothing learnt yet. m: states, the output among them."""
+    return DerivedEligibility(zero.new_zeros(m, *zero.shape), zero)
+
+
+def derived_advance(
+    source: Tensor, before: DerivedEligibility, through: StepDerivative, kappa: float
+) -> DerivedEligibility:
+    """ε = M ε⁻ + c x, ē = κ ē⁻ + ε_s. source: x; through: shaped as the traces are."""
+    states = (through.states * before.states).sum(1) + through.drive * source
+    return DerivedEligibility(states, kappa * before.filtered + states[through.output])
+
+
 def check_step(neuron: Neuron) -> None:
     """Raise `UserError` where a step does not return what it should, or mixes neurons or samples."""
     name = type(neuron).__name__

@@ -1,0 +1,200 @@
+"""Neurons of a user's own: eligibility and tangents derived from the step are the gradient, and equal the
+hand-written ones of LIF and ALIF.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+
+import neurofdfa as nf
+from neurofdfa.interop.nir import to_nir
+from neurofdfa.nn.lif import LIFState, lif_step
+from neurofdfa.rules import DFA, DKP, FDFA, EProp
+from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.trainer import Trainer
+from tests.oracles.reference import SURROGATE, named, relative, spike_train
+from tests.oracles.rules import Symmetric
+
+LABELS = torch.tensor([0, 1, 2, 1])
+RESETS = list(product(("soft", "hard"), ("detached", "attached")))
+
+
+class Quadratic(nf.Neuron):
+    """Quadratic integrate-and-fire, reset before the next step (Ermentrout & Kopell 1986)."""
+
+    states = ("v",)
+    decays = (0.8,)
+
+    def step(self, drive, state):
+        v = state.v * (1 - state.s.detach())
+        v = v + 0.2 * v * (v - 0.8) + drive
+        return self.spike(v - 1.0), (v,)
+
+
+class Resonator(nf.Neuron):
+    """Resonate-and-fire (Izhikevich 2001): a damped rotation; the reset is part of the derivative."""
+
+    states = ("x", "y")
+    decays = (0.9,)
+
+    def step(self, drive, state):
+        x = 0.9 * (0.95 * state.x - 0.31 * state.y) + drive
+        y = 0.9 * (0.31 * state.x + 0.95 * state.y) - 0.5 * state.s
+        return self.spike(x - 1.0), (x, y)
+
+
+class TwoCompartment(nf.Neuron):
+    """A dendrite that charges a soma, saturating on the way."""
+
+    states = ("dendrite", "soma")
+    decays = (0.7, 0.8)
+
+    def step(self, drive, state):
+        dendrite = 0.7 * state.dendrite + drive
+        soma = 0.8 * state.soma * (1 - state.s.detach()) + torch.tanh(dendrite)
+        return self.spike(soma - 0.5), (dendrite, soma)
+
+
+OWN = [Quadratic, Resonator, TwoCompartment]
+
+
+class Derived(nf.Neuron):
+    """LIF and ALIF as a user would write them: their derivatives are found, not written."""
+
+    states = ("i", "u", "a")
+
+    def __init__(self, lif):
+        super().__init__(surrogate=lif.surrogate)
+        self.lif = lif
+
+    @property
+    def decays(self):
+        return self.lif.alpha, self.lif.beta
+
+    def step(self, drive, state):
+        after = lif_step(drive, LIFState(state.i, state.u, state.s, state.a), self.lif, self.spike)
+        return after.s, (after.i, after.u, after.a)
+
+
+def network_of(*cells, recurrent=False, readout=None):
+    chain, n = [], 5
+    for cell, width in zip(cells, (6, 4), strict=False):
+        cell.wants_recurrent = recurrent
+        chain += [nf.Linear(n, width, bias=True), cell]
+        n = width
+    generator = torch.Generator().manual_seed(3)
+    net = nf.Network(*chain, nf.Linear(n, 3), readout or nf.LI(5e-3), generator=generator).double()
+    net.initialise(generator, gain=1.6, recurrent_gain=0.8, readout_gain=0.8)
+    with torch.no_grad():
+        for name, tensor in named(net):
+            if name.endswith("bias"):
+                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype))
+    return net
+
+
+@pytest.mark.parametrize("neuron", OWN)
+def test_online_gradient_is_that_of_bptt(neuron):
+    network, x = network_of(neuron(surrogate=SURROGATE)), spike_train()
+    assert 0.05 < network.run(x).spikes[0].mean() < 0.8
+    expected = BPTT(network).gradients(x, LABELS)
+    y = network(x)  # and bptt's is autograd's through the plain forward pass
+    loss = torch.stack([torch.nn.functional.cross_entropy(y_t, LABELS) for y_t in y]).mean()
+    for by_autograd, ours in zip(
+        torch.autograd.grad(loss, list(network.parameters())), expected, strict=True
+    ):
+        assert relative(by_autograd, ours) < 1e-10
+    for rule in (Symmetric(trace=PerSynapse()), EProp(feedback="symmetric")):
+        for ours, theirs in zip(Trainer(network, rule).gradients(x, LABELS), expected, strict=True):
+            assert float(theirs.norm()) > 1e-6
+            assert relative(ours, theirs) < 1e-10
+
+
+@pytest.mark.parametrize("neuron", OWN)
+@pytest.mark.parametrize(
+    "rule", [FDFA(trace=PerSynapse()), DFA(trace=PerSynapse()), EProp(), DKP(trace=PerSynapse())]
+)
+def test_broadcast_rules_learn_a_deep_recurrent_network(neuron, rule):
+    network, x = network_of(neuron(), neuron(), recurrent=True), spike_train()
+    trainer = Trainer(network, rule, lambda p: torch.optim.Adam(p, lr=5e-3))
+    losses = [float(trainer.train(x, LABELS).loss) for _ in range(40)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("adaptation", [0.0, 0.4])
+@pytest.mark.parametrize(("reset", "gradient"), RESETS)
+@pytest.mark.parametrize("readout", ["leaky", "spike-count"])
+@pytest.mark.parametrize("tau_syn", [0.0, 4e-3])
+def test_the_derived_form_is_the_written_one(adaptation, reset, gradient, readout, tau_syn):
+    """Gradients of every trace, tangents and FDFA's estimates, in two recurrent layers."""
+
+    def lif(b=adaptation):
+        return nf.LIF(6e-3, tau_syn, reset=reset, reset_gradient=gradient, surrogate=SURROGATE, adaptation=b)
+
+    plain = nf.LI(5e-3) if readout == "leaky" else lif(0.0)
+    written = network_of(lif(), lif(), recurrent=True, readout=plain)
+    outputs = nf.LI(5e-3) if readout == "leaky" else Derived(lif(0.0))
+    derived = network_of(Derived(lif()), Derived(lif()), recurrent=True, readout=outputs)
+    x = spike_train()
+    for rule in (Symmetric(trace=PerSynapse()), FDFA(trace=PerSynapse()), DKP(trace=PerSynapse())):
+        pair = [Trainer(n, rule, generator=torch.Generator().manual_seed(1)) for n in (written, derived)]
+        for trainer in pair:
+            for matrix in getattr(trainer.rule_state, "matrices", ()):
+                matrix.copy_(torch.ones_like(matrix))
+        for one, other in zip(*(t.gradients(x, LABELS) for t in pair), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    for one, other in zip(*(BPTT(n).gradients(x, LABELS) for n in (written, derived)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    tangents = [initial_tangent(n, 4) for n in (written, derived)]
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for a, b in zip(written.steps(x), derived.steps(x), strict=True):
+            probes = tuple(torch.randn(4, n, generator=generator, dtype=torch.float64) for n in (6, 4))
+            pairs = zip((written, derived), (a, b), tangents, strict=True)
+            tangents = [tangent_step(n, step, probes, t) for n, step, t in pairs]
+            torch.testing.assert_close(tangents[0].readout.y, tangents[1].readout.y, rtol=1e-10, atol=1e-12)
+
+
+class Gossip(nf.Neuron):
+    states = ("v",)
+
+    def step(self, drive, state):
+        v = state.v + drive.mean(1, keepdim=True) + 0 * drive
+        return self.spike(v - 1.0), (v,)
+
+
+class Forgetful(nf.Neuron):
+    states = ("v", "w")
+
+    def step(self, drive, state):
+        return self.spike(drive), (drive,)
+
+
+class Trained(Quadratic):
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(1))
+
+    def step(self, drive, state):
+        return super().step(self.gain * drive, state)
+
+
+def test_what_cannot_be_is_said_in_one_line():
+    with pytest.raises(nf.UserError, match="the step of Gossip mixes neurons or samples in 'v'"):
+        network_of(Gossip())
+    with pytest.raises(nf.UserError, match=r"a tuple of its 2 states \(v, w\)"):
+        network_of(Forgetful())
+    with pytest.raises(nf.UserError, match="does not say what it remembers"):
+        nf.Neuron()
+    network, x = network_of(Quadratic()), spike_train()
+    with pytest.raises(nf.UserError, match="a trace per neuron does not fit Quadratic"):
+        Trainer(network, DFA(trace=PerNeuron())).train(x, LABELS)
+    with pytest.raises(nf.UserError, match="Quadratic is not a LIF neuron"):
+        to_nir(network)
+    with pytest.raises(nf.UserError, match="the parameters of Trained have no eligibility"):
+        Trainer(network_of(Trained()), DFA(trace=PerSynapse())).train(x, LABELS)
+    assert all(g.any() for g in BPTT(network_of(Trained())).gradients(x, LABELS))
