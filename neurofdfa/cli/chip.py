@@ -36,7 +36,7 @@ def map_network(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Place the network of a run, or of a .nir or .net file, on a chip's cores, or name the limit it breaks."""
+    """Place the network of a run, or a .nir or .net file, on a chip's cores, or name the limit it breaks."""
     from neurofdfa.lab.chip import keep_placement, keep_refusal
     from neurofdfa.lab.deploy import deploy_run
     from neurofdfa_hardware.chip.mapping import CHIPS, picture, place
@@ -93,7 +93,7 @@ def parity(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Follow spikes of a run, or of a file on --data, from float to integers and Lava to the first difference."""
+    """Follow spikes of a run, or a file on --data, from float to integers and Lava, to the first."""
     from neurofdfa.lab import deploy as lab
     from neurofdfa.lab.chip import keep_parity
     from neurofdfa_hardware.quantization.parity import parity as compare_stages

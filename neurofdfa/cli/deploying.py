@@ -34,7 +34,7 @@ def evaluate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Test accuracy of a run, or of a .nir or .net file on --data, on the chip's integers, Lava or PyTorch."""
+    """Test accuracy of a run, or a .nir or .net file on --data, on the chip's integers, Lava or PyTorch."""
     from neurofdfa.lab.evaluation import evaluate as evaluate_float
     from neurofdfa.lab.load_run import open_run
     from neurofdfa_hardware.backends import DEFAULT, backend_names
