@@ -82,7 +82,7 @@ def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], fl
 def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     """One step of a stream after the other, with a readout that forgets, and a step's least work."""
     generator, count = torch.Generator().manual_seed(seed), int(batch)
-    neuron = LIF(tau_mem=5e-3)
+    neuron = LIF(tau_mem=5e-3, reset="soft", decay_bits=None)
     network = feed_forward(
         BASE.n_in, BASE.hidden, BASE.n_out, neuron=neuron, readout="leaky", generator=generator
     )
@@ -137,7 +137,9 @@ def mnist_epoch(
     """
     dataset = idx_images("mnist", data_root, steps, partial(poisson, max_rate=0.5))
     generator = torch.Generator().manual_seed(seed)
-    network = feed_forward(784, [800], 10, neuron=LIF(tau_mem=5e-3), generator=generator)
+    network = feed_forward(
+        784, [800], 10, neuron=LIF(tau_mem=5e-3, reset="soft", decay_bits=None), generator=generator
+    )
     first, _ = next(_epoch(dataset, batch, steps, seed))
     scale_to_rate(network, first[:, :32], 0.07, rounds=10)
     rates = [float(s.mean()) for s in run(network, first).spikes]

@@ -90,7 +90,9 @@ def added(name: str, rule: str, net_name: str, steps: int, batch: int, seed: int
     network, x, target = prepare(net, batch, seed)
 
     def task(x: Tensor, target: Tensor) -> Callable[[], Any]:
-        fresh = feed_forward(net.n_in, net.hidden, net.n_out, neuron=LIF(tau_mem=5e-3))
+        fresh = feed_forward(
+            net.n_in, net.hidden, net.n_out, neuron=LIF(tau_mem=5e-3, reset="soft", decay_bits=None)
+        )
         fresh.load_state_dict(network.state_dict())
         return _trainer(name, rule, fresh, x, target)
 

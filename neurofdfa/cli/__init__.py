@@ -71,15 +71,11 @@ def _names_file(arguments: list[str]) -> bool:
 
 
 def _spread(arguments: list[str]) -> list[str]:
-    """`--hidden 128 64` as `--hidden 128 --hidden 64`, the one form that the parser knows.
-
-    Layers are whole numbers or, quoted, words with a blank between them ('pool 2').
-    """
+    """`--hidden 128 64` as `--hidden 128 --hidden 64`, the one form that the parser knows."""
     spread: list[str] = []
     within = False
     for argument in arguments:
-        layer = argument.lstrip("-").isdigit() or (" " in argument and not argument.startswith("-"))
-        if within and layer:
+        if within and argument.lstrip("-").isdigit():
             if spread[-1] != "--hidden":
                 spread.append("--hidden")
         else:

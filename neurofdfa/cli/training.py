@@ -91,8 +91,8 @@ def train(
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
     rule: Annotated[str | None, typer.Option(help="Learning rule.")] = None,
     hidden: Annotated[
-        list[str] | None,
-        typer.Option(help="Hidden layers, bottom up: 128 64, or 'conv 16x3x3' 'pool 2' 64 on images."),
+        list[int] | None,
+        typer.Option(help="Sizes of the hidden layers, bottom up: 128 64; others by --set network.layers=…."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Time steps T of static images.")] = None,
     encoder: Annotated[str | None, typer.Option(help="direct, poisson or latency.")] = None,

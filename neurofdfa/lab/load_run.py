@@ -1,11 +1,10 @@
 """Reading a run folder back."""
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
-
-from torch import Tensor
 
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.errors import UserError
@@ -21,12 +20,12 @@ def load_run(folder: Path) -> tuple[RunConfig, Network]:
         raise UserError(f"{folder} is not a run folder (no config.toml): name the --out of a `train` command")
     config = load_config(folder / "config.toml")
     tensors, metadata = read_tensors(folder / "checkpoint.safetensors")
-    first, last = tensors.get("layers.0.synapse.weight"), _readout_weight(tensors)
-    if first is None or last is None:
+    weights = {int(n.split(".")[1]): t for n, t in tensors.items() if re.fullmatch(r"layers\.\d+\.weight", n)}
+    if not weights or "input" not in metadata:
         raise UserError(f"{folder}/checkpoint.safetensors holds no network")
-    # runs from before there were images have dense layers and do not say the input's shape
-    shape = tuple(int(n) for n in metadata.get("input", str(first.shape[1])).split("x"))
-    network = build_network(config.network, prod(shape), last.shape[0], config.seed, shape)
+    shape = tuple(int(n) for n in metadata["input"].split("x"))
+    n_out = weights[max(weights)].shape[0]  # of the last one, which leads to the readout
+    network = build_network(config.network, prod(shape), n_out, config.seed, shape)
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     return config, network
 
@@ -46,9 +45,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _readout_weight(tensors: dict[str, Tensor]) -> Tensor | None:
-    return next(
-        (t for name, t in tensors.items() if name.startswith("readout.") and name.endswith("weight")), None
-    )

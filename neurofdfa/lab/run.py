@@ -189,7 +189,7 @@ def _keep(folder: Path, learner: Trainer | BPTT, generator: torch.Generator, don
     write_epochs(folder, done)
     if done[-1].epoch == _best(done).epoch:
         network = learner.network
-        shape = "x".join(map(str, network.hidden[0].synapse.in_shape))
+        shape = "x".join(map(str, network.input_shape))
         metadata = {"epoch": str(done[-1].epoch), "input": shape}
         write_tensors(folder / "checkpoint.safetensors", network.state_dict(), metadata)
     packed = pack(learner, {"data": generator})
