@@ -1,6 +1,6 @@
 """A layer as rules and engines see it: neurons behind synapses, optional recurrence, dropout."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import TypeAlias
 
@@ -120,6 +120,16 @@ class SpikingLayer:
             return LayerStep(pre, before, after, partial(psi, after, cell), mask)
         after = cell.advance(drive, before)
         return LayerStep(pre, before, after, partial(derivative, cell, drive.detach(), before), mask)
+
+    def slopes(self, steps: Sequence["LayerStep"]) -> Tensor:
+        """ψ of many steps of this layer, `[T, B, n]`; one derivation for all of them where it is derived."""
+        cell = self.cell
+        with torch.no_grad():
+            if isinstance(cell, LIF):
+                return torch.stack([seen.psi for seen in steps])
+            drive = torch.cat([self.drive(seen.pre, seen.before) for seen in steps])
+            before = (torch.cat(parts) for parts in zip(*(seen.before for seen in steps), strict=True))
+            return derivative(cell, drive, cell.State(*before)).psi.view(len(steps), -1, self.n)
 
     def tangent_step(
         self, pre_dot: Tensor, own_dot: Tensor | None, tangent: LIFTangent, seen: "LayerStep"

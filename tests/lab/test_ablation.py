@@ -96,7 +96,7 @@ seeds = [5, 6]
 [base]
 "training.epochs" = 1
 "training.batch" = 64
-"training.engine" = "events"
+"training.engine" = "auto"
 "network.hidden" = [8]
 [tasks.short]
 "data.steps" = 2

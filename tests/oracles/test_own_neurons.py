@@ -101,7 +101,7 @@ def network_of(*cells, recurrent=False, readout=None):
 def test_online_gradient_is_that_of_bptt(neuron):
     network, x = network_of(neuron(surrogate=SURROGATE)), spike_train()
     assert 0.05 < network.run(x).spikes[0].mean() < 0.8
-    expected = BPTT(network).gradients(x, LABELS)
+    expected = Trainer(network, BPTT()).gradients(x, LABELS)
     y = network(x)  # and bptt's is autograd's through the plain forward pass
     loss = torch.stack([torch.nn.functional.cross_entropy(y_t, LABELS) for y_t in y]).mean()
     for by_autograd, ours in zip(
@@ -122,8 +122,8 @@ def test_online_gradient_is_that_of_bptt(neuron):
 def test_broadcast_rules_learn_a_deep_recurrent_network(neuron, rule):
     # each of the four samples 16 times, so that FDFA has 64 probes a batch to average over
     network, x = network_of(neuron(), neuron(), recurrent=True), spike_train(steps=6).repeat(1, 16, 1)
-    trainer = Trainer(network, rule, lambda p: torch.optim.Adam(p, lr=2e-2))
-    losses = [float(trainer.train(x, LABELS.repeat(16)).loss) for _ in range(25)]
+    trainer = Trainer(network, rule, torch.optim.Adam(network.parameters(), lr=2e-2))
+    losses = [float(trainer.step(x, LABELS.repeat(16)).loss) for _ in range(25)]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -166,7 +166,7 @@ def test_inference_derives_nothing(monkeypatch):
     network.run(x)
     Trainer(network, DFA(trace=PerSynapse())).predict(x)
     with pytest.raises(AssertionError, match="nobody reads"):
-        Trainer(network, DFA(trace=PerSynapse())).train(x, LABELS)
+        Trainer(network, DFA(trace=PerSynapse())).step(x, LABELS)
 
 
 @pytest.mark.parametrize("adaptation", [0.0, 0.4])
@@ -187,13 +187,15 @@ def test_the_derived_form_is_the_written_one(adaptation, reset, gradient, readou
         for one, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
-    equal(*(BPTT(n).gradients(x, LABELS) for n in networks))
+    equal(*(Trainer(n, BPTT()).gradients(x, LABELS) for n in networks))
     for rule in (FDFA(trace=PerSynapse()), DFA(trace=PerSynapse()), DKP(trace=PerSynapse())):
-        pair = [Trainer(n, rule, generator=torch.Generator().manual_seed(1)) for n in networks]
+        pair = [
+            Trainer(n, rule, engine="reference", generator=torch.Generator().manual_seed(1)) for n in networks
+        ]
         equal(*(t.gradients(x, LABELS) for t in pair))
         if isinstance(rule, FDFA):  # B = 0 sends nothing yet: let both learn what they estimate
             for trainer in pair:
-                trainer.train(x, LABELS)
+                trainer.step(x, LABELS)
             equal(*(t.rule_state.matrices for t in pair))
             assert all(b.any() for b in pair[0].rule_state.matrices)
             equal(*(t.gradients(x, LABELS) for t in pair))
@@ -232,9 +234,11 @@ def test_what_cannot_be_is_said_in_one_line():
         nf.Neuron()
     network, x = network_of(Quadratic()), spike_train()
     with pytest.raises(nf.UserError, match="a trace per neuron does not fit Quadratic"):
-        Trainer(network, DFA(trace=PerNeuron())).train(x, LABELS)
+        Trainer(network, DFA(trace=PerNeuron())).step(x, LABELS)
+    with pytest.raises(nf.UserError, match="the event engine does not know the neuron Quadratic"):
+        Trainer(network, DFA(trace=PerSynapse()), engine="events")
     with pytest.raises(nf.UserError, match="Quadratic is not a LIF neuron"):
         to_nir(network)
     with pytest.raises(nf.UserError, match="the parameters of Trained have no eligibility"):
-        Trainer(network_of(Trained()), DFA(trace=PerSynapse())).train(x, LABELS)
-    assert all(g.any() for g in BPTT(network_of(Trained())).gradients(x, LABELS))
+        Trainer(network_of(Trained()), DFA(trace=PerSynapse())).step(x, LABELS)
+    assert all(g.any() for g in Trainer(network_of(Trained()), BPTT()).gradients(x, LABELS))
