@@ -37,7 +37,7 @@ def why_not_nir(network: Network) -> str | None:
         if not isinstance(layer.cell, LIF):
             return (
                 f"{type(layer.cell).__name__} in {name} is not a LIF neuron, and NIR holds LIF, CubaLIF and "
-                "IF: share its state_dict"
+                "IF: keep its state_dict"
             )
         if layer.neuron.adaptation:
             return (

@@ -237,7 +237,7 @@ def test_what_cannot_be_is_said_in_one_line():
         Trainer(network, DFA(trace=PerNeuron())).step(x, LABELS)
     with pytest.raises(nf.UserError, match="the event engine does not know the neuron Quadratic"):
         Trainer(network, DFA(trace=PerSynapse()), engine="events")
-    with pytest.raises(nf.UserError, match="Quadratic is not a LIF neuron"):
+    with pytest.raises(nf.UserError, match="Quadratic in layer1 is not a LIF neuron, and NIR holds"):
         to_nir(network)
     with pytest.raises(nf.UserError, match="the parameters of Trained have no eligibility"):
         Trainer(network_of(Trained()), DFA(trace=PerSynapse())).step(x, LABELS)
