@@ -87,8 +87,6 @@ def why_not(learning: Learning) -> str | None:
         return reason
     if probing is not None and len(network.hidden) > DEEPEST:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
-    if facts.signal == "none" and learning.rate_regulariser.strength > 0:
-        return "the event engine has no rate target without a learning signal"
     return None
 
 

@@ -21,6 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "dfa": {"rule": DFA()},
     "dkp": {"rule": DKP()},
     "readout-only": {"rule": ReadoutOnly()},
+    "readout-only, rate target": {"rule": ReadoutOnly(), "rate": RateRegulariser(strength=0.5), "chunk": 6},
     "drtp": {"rule": DRTP(), "chunk": 6, "threads": 2, "loss": CrossEntropy(8)},
     "drtp, one sample, values, last step": {
         "rule": DRTP(),

@@ -98,6 +98,39 @@ def test_same_spikes_and_membranes(reset: str, neuron: str) -> None:
         same_spikes_and_membranes(network, x)
 
 
+UPDATES: dict[str, dict[str, Any]] = {
+    "every 6 steps, chunks of 3, and a rest": {
+        "rule": DKP(trace=PerSynapse()),
+        "net": {"readout": "leaky", "recurrent": True, "bias": True},
+        "every": 6,
+        "chunk": 3,
+        "threads": 2,
+    },
+    "every step, rate target, dropout": {
+        "rule": DFA(trace=PerSynapse()),
+        "net": {"readout": "leaky", "dropout": 0.3, "bias": True},
+        "rate": RateRegulariser(strength=0.5),
+        "every": 1,
+    },
+    "every 4 steps, no filter, spiking readout": {
+        "rule": FDFA(trace=PerSynapse(filtered=False), fraction=0.6),
+        "net": {"readout": "spike-count", "bias": True},
+        "every": 4,
+    },
+    "once a sequence": {
+        "rule": FDFA(trace=PerSynapse()),
+        "net": {"readout": "leaky", "input_dropout": 0.2},
+        "every": 20,
+    },
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+@pytest.mark.parametrize(("reset", "gradient"), RESETS)
+def test_updates_inside_a_sequence_carry_the_trace(reset: str, gradient: str, name: str) -> None:
+    same_numbers(build, UPDATES[name] | {"lif": {"reset": reset, "reset_gradient": gradient}}, batches=2)
+
+
 def network_of(reset: str, gradient: str, **options: Any) -> Network:
     lif = LIF(tau_mem=6e-3, reset=reset, reset_gradient=gradient, surrogate=SURROGATE, **options)  # type: ignore[arg-type]
     return small_network(lif=lif, readout="leaky", tau_out=5e-3, bias=True)

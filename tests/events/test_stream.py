@@ -13,13 +13,14 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp
-from neurofdfa.rules.traces import PerNeuron
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.stream import OnlineStream
 from neurofdfa.train.trainer import Engine, Trainer
 from tests.layers import conv_layer, pool_layer
 
 FAST = LIF(tau_mem=2e-3, tau_syn=1e-3, reset="soft", decay_bits=None)
+HARD = LIF(tau_mem=2e-3, tau_syn=1e-3, reset="hard", reset_gradient="attached", decay_bits=None)
 CASES: dict[str, dict[str, Any]] = {
     "fdfa": {"rule": FDFA(fraction=0.5)},
     "fdfa, output kernel, adam": {"rule": FDFA(kernel="output", optimizer="adam"), "every": 3},
@@ -38,14 +39,25 @@ CASES: dict[str, dict[str, Any]] = {
         "every": 2,
     },
     "sbd": {"rule": SBD(), "every": 3},
+    "dfa, trace per synapse, recurrent, rate target": {
+        "rule": DFA(trace=PerSynapse()),
+        "net": {"recurrent": True, "neuron": HARD},
+        "rate": RateRegulariser(),
+    },
+    "fdfa, trace per synapse, values": {
+        "rule": FDFA(trace=PerSynapse(filtered=False), fraction=0.5),
+        "net": {"neuron": HARD},
+        "values": True,
+        "every": 3,
+    },
     "e-prop, symmetric feedback": {"rule": EProp(feedback="symmetric", trace=PerNeuron()), "every": 2},
 }
 
 
 def network(hidden: Any = (24, 30), **options: Any) -> Network:
     made = feed_forward(
-        20, hidden, 4, neuron=FAST, readout="leaky", tau_out=2e-3, bias=True,
-        generator=torch.Generator().manual_seed(2), **options,
+        20, hidden, 4, readout="leaky", tau_out=2e-3, bias=True,
+        generator=torch.Generator().manual_seed(2), **({"neuron": FAST} | options),
     )  # fmt: skip
     for layer in made.hidden:
         layer.synapse.weight.data.mul_(3)
