@@ -5,13 +5,15 @@ All of them work on any device and take the generator that is handed in; direct 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 
-from neurofdfa.data.dataset import Encoder
 from neurofdfa.errors import UserError
 
+Encoder = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
+"""(intensities [B, n] in 0…1, steps T, generator) → input [T, B, n]."""
 DIRECT, POISSON, LATENCY = "direct", "poisson", "latency"
 
 
