@@ -78,7 +78,7 @@ def latency(
     return spikes.scatter_(0, when.unsqueeze(0), (intensities > 0).to(dtype).unsqueeze(0))
 
 
-def encoder(name: str, *, max_rate: float = 0.5, gain: float = 1.0) -> Encoder:
+def encoder_named(name: str, *, max_rate: float = 0.5, gain: float = 1.0) -> Encoder:
     """Return the encoder called `name` (direct, poisson, latency) with its setting bound.
 
     Raises UserError for unknown names and for settings outside their range.

@@ -50,7 +50,7 @@ class Recordings:
         return len(self._index)
 
     def __getitem__(self, number: int) -> Sample:
-        """Read one sample."""
+        """Read one sample. Raises IndexError beyond the last one, which ends a loop over them."""
         return self._read(int(self._index[number]))
 
     def __repr__(self) -> str:

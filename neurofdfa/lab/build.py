@@ -34,15 +34,22 @@ _RATE_SAMPLES = 128
 
 def build_data(config: DataConfig, seed: int) -> Dataset:
     """Load the data set; generated tasks are drawn from `seed`."""
+    taken = {"name", "data_root", "steps", "seed", "encoder", "max_rate", "gain", "download"} & set(
+        config.options
+    )
+    if taken:
+        raise UserError(
+            f"data.options has '{min(taken)}', which is a setting of its own or a command's option"
+        )
     data = load(
         config.name,
         data_root=config.root,
         steps=config.steps,
         seed=seed,
-        encode=config.encoder,
+        encoder=config.encoder,
         max_rate=config.max_rate,
         gain=config.gain,
-        options=config.options,
+        **config.options,
     )
     return data if config.density == 1 else thinned(data, config.density)
 
