@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 
-from neurofdfa_hardware.backend import FixedPointBackend
-from neurofdfa_hardware.kernel import Kernel
+from neurofdfa_hardware.backends import FixedPointBackend
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import Connection, Population, Program, Record
 from neurofdfa_hardware.lava import LavaBackend, LavaJob
-from neurofdfa_hardware.program import Connection, Population, Program, Record
 
 STEPS = 25
 

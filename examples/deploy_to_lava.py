@@ -15,17 +15,17 @@ from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.load import load
 from neurofdfa.lab.build import build_data
-from neurofdfa.lab.deploy import binary_inputs, deploy, run_lava, run_reference
+from neurofdfa.lab.deploy import binary_inputs, deploy, run_backend, run_reference
 from neurofdfa.lab.load_run import load_run
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer, adam
-from neurofdfa_hardware.fixed_point import predict
+from neurofdfa_hardware.chip.fixed_point import predict
+from neurofdfa_hardware.chip.mapping import place
 from neurofdfa_hardware.lava import LavaMissing, require
-from neurofdfa_hardware.mapping import place
-from neurofdfa_hardware.parity import parity
+from neurofdfa_hardware.quantization.parity import parity
 
 
 def train() -> tuple[Network, Dataset]:
@@ -73,7 +73,7 @@ def main(*run: str) -> None:
 
     # Real Lava, 64 samples side by side, all states recorded.
     some = slice(0, 128)
-    lava = run_lava(deployment, spikes[:, some], states=True)
+    lava = run_backend("lava", deployment, spikes[:, some], states=True)
     right = (predict(deployment.program, lava) == labels[some]).mean()
     print(f"Lava: accuracy {right:.2%} on the first {len(labels[some])} of them")
     report = parity(deployment.network, deployment.program, spikes[:, some], lava)

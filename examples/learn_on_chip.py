@@ -23,10 +23,10 @@ from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer, adam
-from neurofdfa_hardware.fixed_point import predict, simulate
+from neurofdfa_hardware.chip.fixed_point import predict, simulate
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.lava import LavaMissing
 from neurofdfa_hardware.lava.learning import LearningRule, learn
-from neurofdfa_hardware.program import Program
 
 STEPS = 16
 FAST = LearningRule(period=24, epoch=6, rate_hidden=-3, rate_output=-4, refresh_every=50)

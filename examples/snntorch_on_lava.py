@@ -18,11 +18,11 @@ from torch import nn
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
-from neurofdfa_hardware.fixed_point import predict, simulate
-from neurofdfa_hardware.graph import mapping_table, network_from_graph
+from neurofdfa_hardware.chip.fixed_point import predict, simulate
 from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
-from neurofdfa_hardware.network import float_simulate
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.nir.graph import mapping_table, network_from_graph
+from neurofdfa_hardware.nir.network import float_simulate
+from neurofdfa_hardware.quantization.quantize import quantize
 
 
 def leaky(n: int, beta: float, output: bool = False) -> snn.Leaky:

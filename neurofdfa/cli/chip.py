@@ -8,13 +8,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from neurofdfa.cli.deploying import NETX_SUFFIXES, lava_record
+from neurofdfa.cli.deploying import NETX_SUFFIXES, backend_record
 from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, say, this_command
 from neurofdfa.errors import UserError
 
 if TYPE_CHECKING:  # commands import what they need: --help must not wait for torch
-    from neurofdfa_hardware.network import Network
-    from neurofdfa_hardware.quantize_report import QuantizeReport
+    from neurofdfa_hardware.nir.network import Network
+    from neurofdfa_hardware.quantization.report import QuantizeReport
 
 
 def register(app: typer.Typer) -> None:
@@ -39,8 +39,8 @@ def map_network(
     """Place a run's network on the cores of a chip, or say which limit it breaks."""
     from neurofdfa.lab.chip import keep_placement, keep_refusal
     from neurofdfa.lab.deploy import deploy_run
+    from neurofdfa_hardware.chip.mapping import CHIPS, picture, place
     from neurofdfa_hardware.errors import HardwareError
-    from neurofdfa_hardware.mapping import CHIPS, picture, place
 
     if chip not in CHIPS:
         raise UserError(f"unknown chip '{chip}': choose one of {', '.join(CHIPS)}")
@@ -71,8 +71,8 @@ def map_network(
 
 def _explain(network: "Network", report: "QuantizeReport | None", quiet: bool) -> None:
     """Every parameter: how it was read from the graph, and what of it the chip holds."""
-    from neurofdfa_hardware.graph import mapping_table
-    from neurofdfa_hardware.quantize_report import rounding_table
+    from neurofdfa_hardware.nir.graph import mapping_table
+    from neurofdfa_hardware.quantization.report import rounding_table
 
     say(escape(mapping_table(network)), quiet)
     if report is not None:
@@ -96,12 +96,12 @@ def parity(
     """Follow spikes from float to the integer reference and Lava; show the first that differs."""
     from neurofdfa.lab import deploy as lab
     from neurofdfa.lab.chip import keep_parity
-    from neurofdfa_hardware.parity import parity as compare_stages
+    from neurofdfa_hardware.quantization.parity import parity as compare_stages
 
     deployment, data = lab.deploy_run(run, bits)
     test = data.open_test().select(slice(0, limit))
     spikes = lab.binary_inputs(data, test)
-    record = lava_record(deployment, spikes, quiet, states=True) if lava else None
+    record = backend_record("lava", deployment, spikes, quiet, states=True) if lava else None
     report = compare_stages(deployment.network, deployment.program, spikes, record)
     table = Table("stages", "equal spikes", "equal samples", "same class")
     lines: list[str] = []
@@ -147,8 +147,8 @@ def import_file(
     quiet: Quiet = False,
 ) -> None:
     """Read a file as the chip would: explain every parameter of a NIR graph, check its golden vector."""
-    from neurofdfa_hardware.golden import check_golden
-    from neurofdfa_hardware.graph import load
+    from neurofdfa_hardware.nir.golden import check_golden
+    from neurofdfa_hardware.nir.graph import load
 
     if writer not in (None, "norse", "snntorch", "spikingjelly"):
         raise UserError(f"unknown writer '{writer}': choose norse, snntorch or spikingjelly")
@@ -178,7 +178,7 @@ def _quantise(network: "Network", bits: int, calibrate: Path | None) -> "Quantiz
     """Calibrate on a file of spikes, or on the golden input."""
     import numpy as np
 
-    from neurofdfa_hardware.quantize import quantize
+    from neurofdfa_hardware.quantization.quantize import quantize
 
     if calibrate is not None:
         try:
@@ -194,8 +194,8 @@ def _quantise(network: "Network", bits: int, calibrate: Path | None) -> "Quantiz
 
 def _import_netx(file: Path, as_json: bool, quiet: bool) -> None:
     """Show the integers of a lava-dl file; such files carry no golden vector."""
+    from neurofdfa_hardware.chip.synapse import truncate
     from neurofdfa_hardware.netx import load
-    from neurofdfa_hardware.synapse import truncate
 
     program = load(file)
     table = Table(
@@ -231,8 +231,8 @@ def lower(
     quiet: Quiet = False,
 ) -> None:
     """Say which terms of a rule fit Loihi's learning engine, which only nearly (and how far), which not."""
-    from neurofdfa_hardware.learning_engine import Neurons
-    from neurofdfa_hardware.learning_engine import lower as lower_rule
+    from neurofdfa_hardware.learning import Neurons
+    from neurofdfa_hardware.learning import lower as lower_rule
 
     lowering = lower_rule(rule, Neurons(alpha, beta, kappa, steps))
     table = Table("term", "fit", "on the chip", "how far off", show_lines=True)

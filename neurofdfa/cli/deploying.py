@@ -12,9 +12,8 @@ if TYPE_CHECKING:  # commands import what they need: --help must not wait for to
     from neurofdfa.data.dataset import Dataset
     from neurofdfa.lab.deploy import Deployment, Spikes
     from neurofdfa.nn.network import Network
-    from neurofdfa_hardware.program import Record
+    from neurofdfa_hardware.chip.program import Record
 
-BACKENDS = ("torch", "fixed-point", "lava")
 NETX_SUFFIXES = (".net", ".hdf5", ".h5")
 
 
@@ -36,9 +35,11 @@ def evaluate(
     """Test accuracy of a run on PyTorch, on the integer reference, or on real Lava."""
     from neurofdfa.lab.evaluation import evaluate as evaluate_float
     from neurofdfa.lab.load_run import open_run
+    from neurofdfa_hardware.backends import DEFAULT, backend_names
 
-    if backend not in BACKENDS:
-        raise UserError(f"unknown backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    known = ("torch", *backend_names())
+    if backend not in known:
+        raise UserError(f"unknown backend '{backend}': choose one of {', '.join(known)}")
     config, network, data = open_run(run)
     test = data.open_test().select(slice(0, limit))
     result: dict[str, Any] = {"samples": len(test), "spikes_equal": None, "backend": backend}
@@ -50,8 +51,8 @@ def evaluate(
         deployment = lab.deploy(network, data, bits)
         spikes = lab.binary_inputs(data, test)
         record = reference = lab.run_reference(deployment, spikes)
-        if backend == "lava":
-            record = lava_record(deployment, spikes, quiet)
+        if backend != DEFAULT:
+            record = backend_record(backend, deployment, spikes, quiet)
             rows = lab.compare(reference, record)
             result["spikes_equal"] = all(row.differences == 0 for row in rows) and lab.outputs_equal(
                 reference, record
@@ -69,15 +70,19 @@ def evaluate(
     emit(result, as_json)
 
 
-def lava_record(deployment: "Deployment", spikes: "Spikes", quiet: bool, states: bool = False) -> "Record":
-    """Run real Lava with a bar that shows how far it is."""
-    from neurofdfa.lab.deploy import run_lava
+def backend_record(
+    backend: str, deployment: "Deployment", spikes: "Spikes", quiet: bool, states: bool = False
+) -> "Record":
+    """Run a backend with a bar that shows how far it is."""
+    from neurofdfa.lab.deploy import run_backend
 
     with progress_bars(quiet) as bars:
-        task = bars.add_task("real Lava", total=100, detail="")
-        return run_lava(
-            deployment, spikes, lambda done: bars.update(task, completed=int(100 * done)), states=states
-        )
+        task = bars.add_task("real Lava" if backend == "lava" else backend, total=100, detail="")
+
+        def show(done: float) -> None:
+            bars.update(task, completed=int(100 * done))
+
+        return run_backend(backend, deployment, spikes, show, states=states)
 
 
 def export(
@@ -110,8 +115,8 @@ def _export_nir(network: "Network", data: "Dataset", out: Path, bits: int) -> tu
     """Whether the file, read back, gives its golden vector (None: it has none), and what was checked."""
     from neurofdfa.data.batches import evaluation_batches
     from neurofdfa.interop.nir import export_nir
-    from neurofdfa_hardware.golden import check_golden
-    from neurofdfa_hardware.graph import load
+    from neurofdfa_hardware.nir.golden import check_golden
+    from neurofdfa_hardware.nir.graph import load
 
     x, _ = next(evaluation_batches(data, data.validation.select(slice(0, 8)), 8))
     spikes = bool(((x == 0) | (x == 1)).all())
@@ -125,9 +130,9 @@ def _export_netx(network: "Network", data: "Dataset", out: Path, bits: int) -> t
     from neurofdfa.interop.nir import to_nir
     from neurofdfa.lab import deploy as lab
     from neurofdfa_hardware import netx
-    from neurofdfa_hardware.fixed_point import simulate
-    from neurofdfa_hardware.graph import network_from_graph
-    from neurofdfa_hardware.quantize import quantize
+    from neurofdfa_hardware.chip.fixed_point import simulate
+    from neurofdfa_hardware.nir.graph import network_from_graph
+    from neurofdfa_hardware.quantization.quantize import quantize
 
     calibration = lab.binary_inputs(data, data.train.select(slice(0, lab.CALIBRATION_SAMPLES)))
     steps = lab.trained_steps(network, bits)

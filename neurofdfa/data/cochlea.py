@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt  # pyright: ignore[reportUnknownVariableType]
 
 from neurofdfa.data.level_crossing import cross_levels
 from neurofdfa.errors import UserError
@@ -164,6 +163,9 @@ class _Gammatones:
         self.done = 0
 
     def push(self, sound: Float) -> Float:
+        # Imported here: scipy.signal takes a second that data sets without sound should not.
+        from scipy.signal import sosfilt  # pyright: ignore[reportUnknownVariableType]
+
         heard = np.empty((len(self.sections), len(sound)))
         for band, sections in enumerate(self.sections if len(sound) else ()):
             heard[band], self.state[band] = sosfilt(sections, sound, zi=self.state[band])

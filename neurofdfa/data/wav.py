@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
-from scipy.signal import resample_poly  # pyright: ignore[reportUnknownVariableType]
 
 from neurofdfa.errors import UserError
 
@@ -70,6 +69,8 @@ def read_wav(path: Path, rate: int | None = None) -> NDArray[np.float64]:
         raise UserError(f"{path} contains NaN or infinity; write the file again")
     sound = sound if sound.ndim == 1 else sound.mean(axis=1)
     if rate is not None and rate != header.rate:
+        from scipy.signal import resample_poly  # pyright: ignore[reportUnknownVariableType]
+
         common = math.gcd(rate, header.rate)
         sound = resample_poly(sound, rate // common, header.rate // common)
     return sound

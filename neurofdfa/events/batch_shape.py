@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from neurofdfa.events import fields as f
+from neurofdfa.events.records import CAPACITY
 
 
 class Shape(NamedTuple):
@@ -47,13 +47,13 @@ class Cut(NamedTuple):
 
 def chunk_length(steps: int, chunk: int | None = None) -> int:
     """Steps per chunk: the whole sequence if it fits, else equal parts."""
-    most = min(chunk or f.CAPACITY, f.CAPACITY)
+    most = min(chunk or CAPACITY, CAPACITY)
     return -(-steps // -(-steps // most))
 
 
 def longest_part(every: int, chunk: int | None = None) -> int:
     """Steps per chunk where a chunk has to end every so many steps."""
-    most = min(chunk or f.CAPACITY, f.CAPACITY)
+    most = min(chunk or CAPACITY, CAPACITY)
     return max(k for k in range(1, min(every, most) + 1) if every % k == 0)
 
 
@@ -61,7 +61,7 @@ def cut(shape: Shape, chunk: int | None, widths: Sequence[int], dense: list[tupl
     """widths: neurons of the input, the layers and the readout; dense: on both sides of dense synapses."""
     steps = chunk_length(shape.steps, chunk) if not shape.every else longest_part(shape.every, chunk)
     share = -(-shape.batch // shape.workers)
-    samples = max(1, min(f.CAPACITY // steps, share))
+    samples = max(1, min(CAPACITY // steps, share))
     groups = -(-shape.batch // samples)
     ends = parts(groups, -(-shape.probed // samples), shape.workers, probed_work(widths, dense))
     group = samples * steps * sum(widths[1:-1]) * shape.size

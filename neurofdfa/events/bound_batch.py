@@ -8,13 +8,12 @@ from torch import Tensor
 from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.events import fields as f
 from neurofdfa.events.session import PreparedBatch
 from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError
 
 
 def give_target(work: PreparedBatch, loss: Loss, k: int, target: Tensor) -> Tensor:
-    """Point the tables at the target; returns the tensor that must stay alive. k: outputs."""
+    """Point the records at the target; returns the tensor that must stay alive. k: outputs."""
     steps, batch = work.shape.steps, work.shape.batch
     labels = isinstance(loss, (CrossEntropy, SpikeCountError))
     shapes: dict[tuple[int, ...], int] = {(batch,): 0} if labels else {(batch, k): 1, (steps, batch, k): 2}
@@ -33,17 +32,17 @@ def give_target(work: PreparedBatch, loss: Loss, k: int, target: Tensor) -> Tens
     else:
         given = target.to(work.scores.dtype).contiguous()
     for frame in work.frames:
-        frame.head[f.TARGET], frame.head[f.TARGET_KIND] = given.data_ptr(), kind
+        frame.head.target, frame.head.target_kind = given.data_ptr(), kind
     return given
 
 
 def point_at_probes(work: PreparedBatch, share: Shard, seed: int, given: Sequence[Tensor]) -> None:
-    """Point the tables at the probes of every layer, `[T, probed, n]`, or tell the seed to draw them from."""
+    """Point the records at every layer's probes, `[T, probed, n]`, or tell the seed to draw them from."""
     for frame in work.frames:
-        frame.head[f.SEED], frame.head[f.TOTAL] = seed, share.total
-        frame.head[f.FIRST], frame.head[f.EVERY] = share.mine.start or 0, share.team.size
-        for k in range(len(frame.table) - 2):
-            frame.table[k + 1, f.GIVEN] = given[k].data_ptr() if given else 0
+        frame.head.seed, frame.head.total = seed, share.total
+        frame.head.first, frame.head.every = share.mine.start or 0, share.team.size
+        for k in range(len(frame.layers) - 2):
+            frame.layers[k + 1].given = given[k].data_ptr() if given else 0
 
 
 def has_values(x: Tensor | Events) -> bool:

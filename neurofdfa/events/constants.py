@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa.events import fields as f
+from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.support import SURROGATE_KINDS, spiking_layers
 from neurofdfa.events.tables import Frame
 from neurofdfa.nn.network import Network
@@ -19,9 +19,9 @@ def responses(decays: Sequence[float], steps: int) -> tuple[Floats, Floats]:
     """Of the trace stages (last first): response to a pulse `[3, CAPACITY]`, and the map `[3, 3]` that
     `steps` steps without input make of a state.
     """
-    pulse = np.zeros((3, f.CAPACITY))
+    pulse = np.zeros((3, CAPACITY))
     state = np.zeros(3)
-    for t in range(f.CAPACITY):
+    for t in range(CAPACITY):
         state = _advance(decays, state, 1.0 if t == 0 else 0.0)
         pulse[:, t] = state
     moves = np.zeros((3, 3))
@@ -64,43 +64,43 @@ def probe_weights(decays: Sequence[float], steps: int, probed: int, *, output: b
 
 def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> None:
     """Write a network's constants into a frame."""
-    head, table, floats = frame.head, frame.table, frame.floats
-    count, chunk, steps = int(head[f.LAYERS]), int(head[f.CHUNK]), int(head[f.STEPS])
-    kappa = network.readout.kappa
-    pulses = frame.numbers(int(head[f.RESPONSES]), (count + 2, 3, f.CAPACITY))
-    moves = frame.numbers(int(head[f.TRANSITIONS]), (count + 2, 3, 3))
-    ones = frame.numbers(int(head[f.ONES]), (count + 2, int(head[f.CHUNKS]), 3))
-    floats[0, f.SCALE] = 1.0 / (1.0 - network.input_dropout) if dropout else 1.0
+    head = frame.head
+    count, chunk, steps = head.hidden, head.chunk, head.steps
+    kappa = head.kappa = network.readout.kappa
+    pulses = frame.numbers(head.responses, (count + 2, 3, CAPACITY))
+    moves = frame.numbers(head.transitions, (count + 2, 3, 3))
+    ones = frame.numbers(head.ones, (count + 2, head.chunks, 3))
+    frame.layers[0].scale = 1.0 / (1.0 - network.input_dropout) if dropout else 1.0
     for index, layer in enumerate(spiking_layers(network), 1):
-        lif, row = layer.neuron, floats[index]
+        lif, row = layer.neuron, frame.layers[index]
         soft = lif.reset == "soft"
-        row[f.ALPHA], row[f.BETA], row[f.THETA] = lif.alpha, lif.beta, lif.v_threshold
-        row[f.KEPT], row[f.LOST] = (lif.beta, lif.v_threshold) if soft else (0.0, 0.0)
-        row[f.HARD] = 1.0 if soft else 0.0
-        row[f.INVERSE_WIDTH], row[f.HEIGHT] = 1.0 / lif.surrogate.width, lif.surrogate.height
-        row[f.SCALE] = 1.0 / (1.0 - layer.dropout) if dropout else 1.0
-        row[f.TRACE_KAPPA] = kappa if filtered else 0.0
-        table[index, f.KIND] = SURROGATE_KINDS[type(lif.surrogate)]
-        decays = (row[f.TRACE_KAPPA], lif.beta, lif.alpha)
+        row.alpha, row.beta, row.theta = lif.alpha, lif.beta, lif.v_threshold
+        row.kept, row.lost = (lif.beta, lif.v_threshold) if soft else (0.0, 0.0)
+        row.hard = 1.0 if soft else 0.0
+        row.inverse_width, row.height = 1.0 / lif.surrogate.width, lif.surrogate.height
+        row.scale = 1.0 / (1.0 - layer.dropout) if dropout else 1.0
+        row.trace_kappa = kappa if filtered else 0.0
+        row.kind = SURROGATE_KINDS[type(lif.surrogate)]
+        decays = (row.trace_kappa, lif.beta, lif.alpha)
         pulses[index], moves[index] = responses(decays, chunk)
         if layer.synapse.bias is not None:
             ones[index] = ones_trace(decays, steps, chunk)
     if network.readout.population is None:
         ones[count + 1] = ones_trace((kappa, 0.0, 0.0), steps, chunk)
     pulses[0], moves[0] = responses((kappa, 0.0, 0.0), chunk)
-    head[f.MEAN_SCORE] = network.readout.decode == "mean"
+    head.mean_score = network.readout.decode == "mean"
 
 
 def fill_probes(frame: Frame, network: Network, rule: FDFA) -> None:
     """Write what the tangents of FDFA need."""
     head = frame.head
-    count, steps = int(head[f.LAYERS]), int(head[f.STEPS])
+    count, steps = head.hidden, head.steps
     output = rule.kernel == "output"
-    weights = frame.numbers(int(head[f.PROBE_WEIGHTS]), (count, steps))
-    decays = frame.numbers(int(head[f.NOISE_DECAYS]), (count, 16))
+    weights = frame.numbers(head.probe_weights, (count, steps))
+    decays = frame.numbers(head.noise_decays, (count, 16))
     for index, kernel in enumerate(rule.kernels(network)):
         kept = [d for d in kernel if d]
         decays[index, : len(kept)] = kept
-        weights[index] = probe_weights(kernel, steps, int(head[f.PROBED]), output=output)
-    head[f.OBSERVE_OUTPUT] = output
-    head[f.TANGENT_RECURRENT] = rule.recurrent_tangents
+        weights[index] = probe_weights(kernel, steps, head.probed, output=output)
+    head.observe_output = output
+    head.tangent_recurrent = rule.recurrent_tangents

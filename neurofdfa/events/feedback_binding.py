@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from neurofdfa.distributed.group import Shard
-from neurofdfa.events import fields as f
 from neurofdfa.events.bound_batch import point_at_probes
 from neurofdfa.events.constants import fill_probes
 from neurofdfa.events.optimizer import even, running_average
@@ -81,17 +80,17 @@ class FeedbackBinding:
     def write(self, work: PreparedBatch) -> None:
         """Write what stays the same for all batches of a shape."""
         for frame in work.frames:
-            frame.head[f.WHOLE_TRACE] = self.per_synapse
-            frame.head[f.DOWNSTREAM] = getattr(self.rule.trace, "downstream", False)
+            frame.head.whole_trace = self.per_synapse
+            frame.head.downstream = getattr(self.rule.trace, "downstream", False)
             if work.shape.probed and isinstance(self.rule, FDFA):
                 fill_probes(frame, self.network, self.rule)
 
     def bind(self, work: PreparedBatch, gradient: Gradients) -> None:
-        """Tell the tables where the feedback and its gradients lie."""
+        """Tell the records where the feedback and its gradients lie."""
         for worker, frame in enumerate(work.frames):
             for index, (b, rows) in enumerate(zip(self.matrices, self.copies, strict=True), 1):
-                frame.table[index, f.FEEDBACK] = rows.address
-                frame.table[index, f.FEEDBACK_GRADIENT] = gradient.address(b, worker)
+                frame.layers[index].feedback = rows.address
+                frame.layers[index].feedback_gradient = gradient.address(b, worker)
 
     def refresh(self) -> None:
         """Bring the feedback, where it is the network's own weights, and its copies up to date."""

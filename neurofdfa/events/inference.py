@@ -8,7 +8,6 @@ from torch import Tensor
 
 from neurofdfa.data.event_lists import Events
 from neurofdfa.errors import UserError
-from neurofdfa.events import fields as f
 from neurofdfa.events.batch_shape import Shape
 from neurofdfa.events.notice import fall_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
@@ -65,14 +64,14 @@ def _run(execution: KernelSession, x: Tensor | Events, *, spikes: bool, membrane
     )
     work = execution.work(shape)
     y = torch.empty(steps, batch, execution.n_out, dtype=execution.dtype)
-    fired = _give(work, execution, f.RECORD, spikes, torch.uint8, x)
-    seen = _give(work, execution, f.MEMBRANE, membranes, execution.dtype, x)
+    fired = _give(work, execution, "record", spikes, torch.uint8, x)
+    seen = _give(work, execution, "membrane", membranes, execution.dtype, x)
     output = None
     if spikes and network.readout.population is not None:
         output = torch.empty(steps, batch, execution.n_out, dtype=torch.uint8)
     for frame in work.frames:
-        frame.head[f.RECORD_Y] = y.data_ptr()
-        frame.table[-1, f.RECORD] = 0 if output is None else output.data_ptr()
+        frame.head.record_y = y.data_ptr()
+        frame.layers[-1].record = 0 if output is None else output.data_ptr()
     execution.bind(work, None)
     _execute(execution, work, x)
     execution.settle(work)
@@ -92,7 +91,7 @@ def _execute(execution: KernelSession, work: PreparedBatch, x: Tensor | Events) 
 def _give(
     work: PreparedBatch,
     execution: KernelSession,
-    column: int,
+    field: str,
     wanted: bool,
     dtype: torch.dtype,
     x: Tensor | Events,
@@ -101,7 +100,8 @@ def _give(
     steps, batch = x.shape[:2]
     tensors = tuple(torch.empty(steps, batch, n, dtype=dtype) for n in execution.recorded if wanted)
     for frame in work.frames:
-        frame.table[1:-1, column] = [tensor.data_ptr() for tensor in tensors] if wanted else 0
+        for index in range(1, len(frame.layers) - 1):
+            setattr(frame.layers[index], field, tensors[index - 1].data_ptr() if wanted else 0)
     return tensors
 
 
@@ -119,6 +119,5 @@ def _kept(network: Network, threads: int) -> KernelSession | None:
 
 def _new(network: Network, threads: int) -> KernelSession:
     execution = KernelSession(network, threads, None)
-    execution.constants[0] = network.readout.kappa
     _executions.setdefault(network, {})[threads] = execution
     return execution

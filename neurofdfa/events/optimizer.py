@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from neurofdfa.events import fields as f
 from neurofdfa.events.kernels.update import update
 from neurofdfa.events.parameters import Gradients, Packed
+from neurofdfa.events.records import Update, memory_of
 from neurofdfa.events.session import KernelSession
 from neurofdfa.rules.fdfa import FDFA
 
@@ -72,14 +71,14 @@ class OnePass:
         self.execution, self.learnt, self.followed = execution, learnt, followed
         self.packed = [execution.packed[id(p)] for p in learnt] + followed
         self.place = {id(p): k for k, p in enumerate(learnt)}
-        self.table = np.zeros((len(self.packed), f.UPDATE_FIELDS), np.int64)
-        self.numbers = np.zeros((len(self.packed), 6))
-        for row, packed in zip(self.table, self.packed, strict=True):
+        self.records = (Update * len(self.packed))()
+        self.memory = memory_of(self.records, Update)
+        for row, packed in zip(self.records, self.packed, strict=True):
             form = gradients.of[id(packed.tensor)][1]
-            row[f.PANEL_COPY] = packed.copy.data_ptr()
-            row[f.PANEL_GRADIENT] = gradients.flat(packed.tensor).data_ptr()
-            row[f.ROWS], row[f.COLUMNS], row[f.WIDE_PANELS] = form
-        self.table[len(learnt) :, f.FOLLOWS] = 1
+            row.panel_copy = packed.copy.data_ptr()
+            row.panel_gradient = gradients.flat(packed.tensor).data_ptr()
+            row.rows, row.columns, row.wide_panels = form
+            row.follows = packed in followed
 
     def step(self, optimizer: torch.optim.Optimizer | None, average: tuple[float, float] | None) -> None:
         """Adam on the parameters, unless another optimizer has them (None); B ← a B + c G, unless None."""
@@ -90,11 +89,11 @@ class OnePass:
         if optimizer is not None:
             self._prepare(optimizer)
         if average is not None:
-            for row, packed in zip(self.table[len(self.learnt) :], self.followed, strict=True):
-                row[f.PARAMETER] = packed.tensor.data_ptr()
-            self.numbers[len(self.learnt) :, :2] = average
-        one, table, numbers = self.execution.one, self.table[first:last], self.numbers[first:last]
-        self.execution.spread(lambda share, shares: update(one, table, numbers, share, shares))
+            for row, packed in zip(self.records[len(self.learnt) :], self.followed, strict=True):
+                row.parameter = packed.tensor.data_ptr()
+                row.kept, row.taken = average
+        one, these = self.execution.one, self.memory[first:last]
+        self.execution.spread(lambda share, shares: update(one, these, share, shares))
         torch.autograd.graph.increment_version([packed.tensor for packed in self.packed[first:last]])
         for packed in self.packed[first:last]:
             if packed.grid is None:
@@ -107,21 +106,16 @@ class OnePass:
                 k = self.place.get(id(p))
                 if k is None:
                     continue
-                state, row = optimizer.state[p], self.table[k]
+                state, row = optimizer.state[p], self.records[k]
                 _complete(state, p)
                 count, (beta1, beta2) = state["step"].numpy(), group["betas"]  # a view: cheaper to add to
                 count += 1
                 step = float(count)
-                self.numbers[k] = (
-                    1.0 - beta1,
-                    beta2,
-                    group["lr"] / (1.0 - beta1**step),
-                    (1.0 - beta2**step) ** -0.5,
-                    group["eps"],
-                    group["weight_decay"],
-                )
-                row[f.PARAMETER] = p.data_ptr()
-                row[f.FIRST_MOMENT], row[f.SECOND_MOMENT] = (
+                row.rise, row.beta2 = 1.0 - beta1, beta2
+                row.step, row.root = group["lr"] / (1.0 - beta1**step), (1.0 - beta2**step) ** -0.5
+                row.epsilon, row.decay = group["eps"], group["weight_decay"]
+                row.parameter = p.data_ptr()
+                row.first_moment, row.second_moment = (
                     state["exp_avg"].data_ptr(),
                     state["exp_avg_sq"].data_ptr(),
                 )

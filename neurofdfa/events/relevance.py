@@ -8,23 +8,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurofdfa.events import fields as f
 from neurofdfa.events.session import PreparedBatch
 
 
 def give_relevance(work: PreparedBatch, relevance: Tensor | None) -> None:
     """Write 1/⟨e²⟩ per output, for errors as the kernels have them: those of a mean over the batch."""
     for frame in work.frames:
-        frame.head[f.BY_ERROR] = relevance is not None
+        frame.head.by_error = relevance is not None
         if relevance is not None:
             found = torch.where(relevance > 0, work.shape.batch**2 / relevance.double(), -1.0)
-            frame.numbers(int(frame.head[f.RELEVANCE]), (len(found),))[:] = found.numpy()
+            frame.numbers(frame.head.relevance, (len(found),))[:] = found.numpy()
 
 
 def seen_errors(work: PreparedBatch, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Σ over the steps of the mean e² of the probed samples, `[k]`, and of the weights of their estimates."""
     k, steps = len(relevance), work.shape.steps
-    sums = sum(frame.numbers(int(frame.head[f.SEEN]), (k,)) for frame in work.frames)
+    sums = sum(frame.numbers(frame.head.seen, (k,)) for frame in work.frames)
     scaled: Any = sums * (work.shape.batch**2 / work.shape.probed)
     seen = torch.from_numpy(scaled).to(relevance.dtype)  # pyright: ignore[reportUnknownMemberType]
     known = relevance > 0

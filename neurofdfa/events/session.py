@@ -12,11 +12,11 @@ from torch import Tensor
 
 from neurofdfa.data.event_lists import Events
 from neurofdfa.errors import UserError
-from neurofdfa.events import fields as f
 from neurofdfa.events.batch_shape import Shape
 from neurofdfa.events.constants import fill
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.parameters import Gradients, Packed, copy_of
+from neurofdfa.events.records import INPUT_EVENTS
 from neurofdfa.events.tables import Frame, build, padded
 from neurofdfa.events.tiling import Tiling, tilings
 from neurofdfa.events.weight_layout import parts_of
@@ -92,7 +92,6 @@ class KernelSession:
         self.bound: set[Shape] = set()
         self.masked: set[Shape] = set()
         self.dense = False
-        self.constants = np.zeros(4)
 
     def fits(self) -> bool:
         """Whether the network still has what was bound (a `.to()` exchanges its tensors)."""
@@ -114,7 +113,7 @@ class KernelSession:
             frames = tuple(build(self.network, shape, k, self.chunk) for k in range(shape.workers))
             for frame in frames:
                 fill(frame, self.network, filtered=filtered, dropout=False)
-                frame.head[f.SCORES] = scores.data_ptr()
+                frame.head.scores = scores.data_ptr()
             widths = np.array([layer.n for layer in self.hidden])
             filling = np.array([_filling(*x) for x in zip(self.hidden, self.tilings, strict=True)])
             times = shape.steps * shape.batch
@@ -123,7 +122,7 @@ class KernelSession:
         return self.works[shape]
 
     def bind(self, work: PreparedBatch, gradients: Gradients | None) -> bool:
-        """Copy weights that have changed; write addresses into the tables of a shape that has none yet.
+        """Copy weights that have changed; write addresses into the records of a shape that has none yet.
 
         Returns whether it has: copies and gradients stay where they are.
         """
@@ -134,29 +133,29 @@ class KernelSession:
         self.bound.add(work.shape)
         for worker, frame in enumerate(work.frames):
             for index, synapse in enumerate(self.synapses, 1):
-                row, bias = frame.table[index], self.biases[index - 1]
-                row[f.WEIGHT] = self.weights[index - 1].address
-                row[f.BIAS] = 0 if bias is None else bias.address
+                row, bias = frame.layers[index], self.biases[index - 1]
+                row.weight = self.weights[index - 1].address
+                row.bias = 0 if bias is None else bias.address
                 if gradients is not None:
-                    row[f.GRADIENT] = gradients.address(synapse.weight, worker)
+                    row.gradient = gradients.address(synapse.weight, worker)
                     if synapse.bias is not None:
-                        row[f.BIAS_GRADIENT] = gradients.address(synapse.bias, worker)
+                        row.bias_gradient = gradients.address(synapse.bias, worker)
             if gradients is not None and self.own_errors is not None:
-                frame.table[-1, f.FEEDBACK] = self.own_errors.address
+                frame.layers[-1].feedback = self.own_errors.address
             for index, own in enumerate(self.recurrent, 1):
-                row = frame.table[index]
+                row = frame.layers[index]
                 if own is not None:
-                    row[f.RECURRENT] = own.address
+                    row.recurrent = own.address
                     if gradients is not None:
-                        row[f.RECURRENT_GRADIENT] = gradients.address(own.tensor, worker)
+                        row.recurrent_gradient = gradients.address(own.tensor, worker)
         return True
 
     def give_input(self, work: PreparedBatch, x: Tensor | Events, masks: Masks | None) -> Any:
-        """Point the tables at the input; returns what must stay alive."""
+        """Point the records at the input; returns what must stay alive."""
         if isinstance(x, Events):
             for frame in work.frames:
-                frame.head[f.INPUT], frame.head[f.INPUT_KIND] = x.channels.ctypes.data, LISTED
-                frame.head[f.INPUT_STARTS] = x.starts.ctypes.data
+                frame.head.input, frame.head.input_kind = x.channels.ctypes.data, LISTED
+                frame.head.input_starts = x.starts.ctypes.data
             return x
         if x.dim() != 3 or x.shape[2] != self.n_in:
             raise UserError(f"input must be [T, B, {self.n_in}], got {list(x.shape)}")
@@ -171,9 +170,9 @@ class KernelSession:
         kind = DENSE if self.dense else INPUT_KINDS[x.dtype]
         for frame in work.frames:
             head = frame.head
-            head[f.INPUT], head[f.INPUT_KIND] = x.data_ptr(), kind
-            head[f.INPUT_STEP] = x.stride(0) * x.element_size()
-            head[f.INPUT_SAMPLE] = x.stride(1) * x.element_size()
+            head.input, head.input_kind = x.data_ptr(), kind
+            head.input_step = x.stride(0) * x.element_size()
+            head.input_sample = x.stride(1) * x.element_size()
         return x
 
     def give_masks(self, work: PreparedBatch, masks: Masks | None) -> list[Any]:
@@ -203,18 +202,16 @@ class KernelSession:
                 gain[:, : mask.shape[1]] = mask
                 alive += [words, gain]
             for frame in work.frames:
-                row = frame.table[index]
-                row[f.KEEP] = 0 if mask is None else words.ctypes.data
-                row[f.KEEP_PITCH] = words.strides[0]
+                row = frame.layers[index]
+                row.keep = 0 if mask is None else words.ctypes.data
+                row.keep_pitch = words.strides[0]
                 if index == 0:
-                    frame.floats[0, f.SCALE] = (
-                        1.0 if mask is None else 1.0 / (1.0 - self.network.input_dropout)
-                    )
+                    row.scale = 1.0 if mask is None else 1.0 / (1.0 - self.network.input_dropout)
                     continue
                 dropout = self.hidden[index - 1].dropout
-                frame.floats[index, f.SCALE] = 1.0 if mask is None else 1.0 / (1.0 - dropout)
-                row[f.GAIN] = row[f.ONES_ROW] if gain is None else gain.data_ptr()
-                row[f.GAIN_PITCH] = 0 if gain is None else gain.stride(0) * gain.element_size()
+                row.scale = 1.0 if mask is None else 1.0 / (1.0 - dropout)
+                row.gain = row.ones_row if gain is None else gain.data_ptr()
+                row.gain_pitch = 0 if gain is None else gain.stride(0) * gain.element_size()
         return alive
 
     def run(self, work: PreparedBatch) -> None:
@@ -225,8 +222,7 @@ class KernelSession:
         """One task of the kernel (`sequence.WHOLE` …) on `steps` steps from `start`, for every worker."""
 
         def one_worker(frame: Frame) -> None:
-            addresses = (frame.head, frame.table, frame.floats, self.constants, frame.fired)
-            sequence.run_range(self.one, *addresses, *frame.groups, task, start, steps)
+            sequence.run_range(self.one, *frame.records, *frame.groups, task, start, steps)
 
         self.each(work, one_worker)
 
@@ -260,7 +256,7 @@ class KernelSession:
         """Choose products or spike lists for the next batch from the density of this one."""
         if not self.dense:
             cells = work.shape.steps * work.shape.batch * self.n_in
-            self.dense = sum(int(frame.flags[f.INPUT_EVENTS]) for frame in work.frames) > DENSE_FROM * cells
+            self.dense = sum(int(frame.flags[INPUT_EVENTS]) for frame in work.frames) > DENSE_FROM * cells
 
 
 def _parts(network: Network) -> list[Any]:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.events import fields as f
 from neurofdfa.events.batch_shape import Shape
 from neurofdfa.events.bound_batch import give_target
 from neurofdfa.events.kernels import sequence
+from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.session import KernelSession, PreparedBatch
 from neurofdfa.events.support import why_not_network
 from neurofdfa.events.tables import Frame
@@ -33,7 +33,7 @@ class RunStream:
             raise UserError(reason)
         _check_batch(batch)
         self.execution = KernelSession(network, 1, 1)
-        self.execution.constants[0], self.execution.dense = network.readout.kappa, values
+        self.execution.dense = values
         size = 4 if self.execution.dtype == torch.float32 else 8
         layers = len(network.hidden)
         self.work = self.execution.work(Shape(1, batch, size, False, "none", 0, (0,) * layers, False, 0, 1))
@@ -42,7 +42,7 @@ class RunStream:
     def step(self, x_t: Tensor) -> Tensor:
         """Advance by one step."""
         y = _room(self.execution, self.work, x_t)
-        self.work.frames[0].head[f.RECORD_Y] = y.data_ptr()
+        self.work.frames[0].head.record_y = y.data_ptr()
         self.execution.bind(self.work, None)
         alive = self.execution.give_input(self.work, x_t.unsqueeze(0), None)
         self.execution.call(self.work, sequence.FORWARD, 0, 1)
@@ -97,7 +97,9 @@ class LearnStream:
         probed = 0 if self.observed is None else self.observed.count
         self.work = learner.frames_for(self.last + 2, batch, probed)
         learner.execution.dense = values
-        learner.step_weight = learner.execution.constants[f.SHARE] = 1.0 / horizon
+        learner.step_weight = 1.0 / horizon
+        for frame in self.work.frames:
+            frame.head.share = learner.step_weight
         learner.execution.give_masks(self.work, None)
         learner.execution.call(self.work, sequence.CLEAR, 0, 0)
 
@@ -112,11 +114,11 @@ class LearnStream:
         learner.bind(work)
         alive.append(execution.give_input(work, x_t.unsqueeze(0), None))
         for frame in work.frames:
-            frame.head[f.RECORD_Y] = y.data_ptr() - start * y.numel() * y.element_size()
-            frame.head[f.INPUT_STEP] = 0
-            for row in frame.table[1:-1]:
-                if row[f.GIVEN]:
-                    row[f.GIVEN] -= start * work.shape.probed * int(row[f.N]) * y.element_size()
+            frame.head.record_y = y.data_ptr() - start * y.numel() * y.element_size()
+            frame.head.input_step = 0
+            for row in frame.layers[1:-1]:
+                if row.given:
+                    row.given -= start * work.shape.probed * row.n * y.element_size()
         learner.run_chunk(work, start, 1, self.share)
         _refuse_values(execution, work.frames)
         self.t, self.pending = self.t + 1, self.pending + 1
@@ -132,8 +134,8 @@ class LearnStream:
 
 
 def _check_batch(batch: int) -> None:
-    if not 1 <= batch <= f.CAPACITY:
-        raise UserError(f"a stream takes 1 to {f.CAPACITY} samples side by side, got {batch}")
+    if not 1 <= batch <= CAPACITY:
+        raise UserError(f"a stream takes 1 to {CAPACITY} samples side by side, got {batch}")
 
 
 def _room(execution: KernelSession, work: PreparedBatch, x_t: Tensor) -> Tensor:

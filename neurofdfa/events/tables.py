@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa.events import fields as f
 from neurofdfa.events.batch_shape import Shape, cut
 from neurofdfa.events.memory import Arena
+from neurofdfa.events.records import CAPACITY, TALLY_ROOM, Head, Layer, Layers, memory_of
 from neurofdfa.events.tiling import tilings
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network
@@ -20,10 +20,10 @@ Floats = NDArray[np.float64]
 
 
 class Place(Protocol):
-    """Reserve bytes and remember which table entry gets their address."""
+    """Reserve bytes and remember which field gets their address."""
 
-    def __call__(self, where: Ints, column: int, amount: int) -> None:
-        """Reserve `amount` bytes for `where[column]`."""
+    def __call__(self, where: Head | Layer, field: str, amount: int) -> None:
+        """Reserve `amount` bytes for a field of a record."""
         ...
 
 
@@ -36,17 +36,16 @@ def numbers_at(arena: Arena, address: int, shape: tuple[int, ...], kind: Any = n
 
 
 class Frame(NamedTuple):
-    """One thread's tables; `arena` keeps their memory alive. groups: first and last group of the thread.
+    """One thread's records; `arena` keeps their memory alive. groups: first and last group of the thread.
 
-    flags: counters of the kernels, see `fields.FLAGS`. loss: mean over the batch, `[1]`. images: numbers of
-    convolutions that the tables point at.
+    records: head and layers as the kernels take them. flags: counters of the kernels, see `Head.counters`.
+    loss: mean over the batch, `[1]`. images: numbers of convolutions that the records point at.
     """
 
     arena: Arena
-    head: Ints
-    table: Ints
-    floats: Floats
-    fired: int
+    head: Head
+    layers: Layers
+    records: tuple[Any, Any]
     groups: tuple[int, int]
     size: int
     flags: Ints
@@ -59,14 +58,14 @@ class Frame(NamedTuple):
 
     def step_counts(self, layer: int) -> NDArray[np.int32]:
         """Spikes over this worker's samples, `[step of the chunk, WIDTH]`."""
-        row = self.table[layer]
-        return self.numbers(int(row[f.STEP_COUNTS]), (f.CAPACITY, int(row[f.WIDTH])), np.int32)
+        row = self.layers[layer]
+        return self.numbers(row.step_counts, (CAPACITY, row.width), np.int32)
 
     def extra(self, layer: int) -> NDArray[Any]:
         """What is added to the learning signal, `[step of the chunk, WIDTH]`."""
-        row = self.table[layer]
+        row = self.layers[layer]
         kind = np.float64 if self.size == 8 else np.float32
-        return self.numbers(int(row[f.EXTRA]), (f.CAPACITY, int(row[f.WIDTH])), kind)
+        return self.numbers(row.extra, (CAPACITY, row.width), kind)
 
 
 def padded(n: int) -> int:
@@ -81,7 +80,7 @@ def panels(n: int) -> tuple[int, int]:
 
 
 def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Frame:
-    """The tables of one thread. Addresses of tensors (weights, input, target) are filled in later."""
+    """The records of one thread. Addresses of tensors (weights, input, target) are filled in later."""
     layers, k = network.hidden, network.n_out
     count, kpad, tiled = len(layers), padded(network.n_out), tilings(network.hidden)
     population = network.readout.population
@@ -93,126 +92,128 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     steps, samples, slots, ends = cut(shape, chunk, widths, dense)
     mine = (ends[worker], ends[worker + 1])
     size, chunks = shape.size, -(-shape.steps // steps)
-    rows = f.CAPACITY + 1
-    head = np.zeros(f.GLOBAL_FIELDS, np.int64)
-    head[f.TOP] = top
-    table = np.zeros((count + 2, f.LAYER_FIELDS), np.int64)
+    rows = CAPACITY + 1
+    heads: Any = (Head * 1)()
+    records: Any = (Layer * (count + 2))()
+    head: Head = heads[0]
+    table: list[Layer] = list(records)
+    head.top = top
     arena = Arena()
     images: list[Any] = []
-    fixups: list[tuple[Ints, int, int]] = []
+    fixups: list[tuple[Head | Layer, str, int]] = []
 
-    def place(where: Ints, column: int, amount: int) -> None:
-        fixups.append((where, column, arena.reserve(amount)))
+    def place(where: Head | Layer, field: str, amount: int) -> None:
+        fixups.append((where, field, arena.reserve(amount)))
 
     for index in range(count + 2):
         row = table[index]
-        row[f.N] = network.n_in if index == 0 else k if index == count + 1 else layers[index - 1].n
+        row.index = index
+        row.n = network.n_in if index == 0 else k if index == count + 1 else layers[index - 1].n
         if 0 < index <= count and tiled[index - 1] is not None:
-            row[f.N] = widths[index]
-        row[f.WIDTH] = widths[index]
-        row[f.WIDE], row[f.PANELS] = (0, kpad // 16) if index > count else panels(int(row[f.N]))
+            row.n = widths[index]
+        row.width = widths[index]
+        row.wide, row.panels = (0, kpad // 16) if index > count else panels(row.n)
         if index <= top:
-            place(row, f.EVENTS, slots * (widths[index] * f.CAPACITY + 64) * 4)
-            place(row, f.STARTS, slots * (f.CAPACITY + 1) * 4)
+            place(row, "events", slots * (widths[index] * CAPACITY + 64) * 4)
+            place(row, "starts", slots * (CAPACITY + 1) * 4)
             if shape.learn:
-                place(row, f.LISTS, slots * widths[index] * f.CAPACITY)
-                place(row, f.TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
+                place(row, "lists", slots * widths[index] * CAPACITY)
+                place(row, "tally", slots * (TALLY_ROOM + 2 * widths[index]) * 4)
     for index, layer in enumerate(layers, 1):
         _place_layer(place, table[index], layer, shape, slots, widths, index)
         tiling = tiled[index - 1]
         if tiling is not None:
             below = tiled[index - 2] if index > 1 else None
             room = (slots, max(rows, 3 * samples), size if shape.learn else 0)
-            images.append(tiling.lay_out(place, below, widths[index - 1], *room))
-            table[index, f.IMAGE] = images[-1][0].ctypes.data
+            images.append(tiling.lay_out(table[index], place, below, widths[index - 1], *room))
         if layer.recurrent is not None:
-            place(table[index], f.OWN_LISTS, slots * widths[index] * f.CAPACITY)
-            place(table[index], f.OWN_TALLY, slots * (f.TALLY_ROOM + 2 * widths[index]) * 4)
+            place(table[index], "own_lists", slots * widths[index] * CAPACITY)
+            place(table[index], "own_tally", slots * (TALLY_ROOM + 2 * widths[index]) * 4)
     if population is not None:
         _place_population(place, table[-1], shape, slots, rows)
-    place(head, f.PANEL, rows * 64 * size)
-    place(head, f.ZEROS, 64 * size)
+    place(head, "panel", rows * 64 * size)
+    place(head, "zeros", 64 * size)
     if any(layer.recurrent is not None for layer in layers):
-        place(head, f.RECURRENT_DRIVE, max(widths[1:-1]) * rows * size)
-    for column in (f.ERRORS, f.FILTERED_ERRORS):
-        place(head, column, slots * f.CAPACITY * kpad * size)
-    head[f.TELLS] = {"target": 1, "delta": 2}.get(shape.feedback, 0)
-    if head[f.TELLS]:
-        place(head, f.HEARD, slots * f.CAPACITY * kpad * size)
-    for column in (f.OUTPUT, f.FILTERED, f.OBSERVED, f.WEIGHTED):
-        place(head, column, rows * kpad * size)
-    place(head, f.CARRY, samples * 4 * 64 * size)
-    place(head, f.FLAGS, 8 * 66)
-    place(head, f.LOSS_SUM, 8)
-    place(head, f.RELEVANCE, kpad * 8)
-    place(head, f.SEEN, kpad * 8)
-    place(head, f.RESPONSES, (count + 2) * 3 * f.CAPACITY * 8)
-    place(head, f.TRANSITIONS, (count + 2) * 9 * 8)
-    place(head, f.ONES, (count + 2) * chunks * 24)
-    place(head, f.PROBE_WEIGHTS, count * shape.steps * 8 if shape.probed else 8)
-    place(head, f.NOISE_DECAYS, count * 16 * 8)
+        place(head, "recurrent_drive", max(widths[1:-1]) * rows * size)
+    for field in ("errors", "filtered_errors"):
+        place(head, field, slots * CAPACITY * kpad * size)
+    head.tells = {"target": 1, "delta": 2}.get(shape.feedback, 0)
+    if head.tells:
+        place(head, "heard", slots * CAPACITY * kpad * size)
+    for field in ("output", "filtered", "observed", "weighted"):
+        place(head, field, rows * kpad * size)
+    place(head, "carry", samples * 4 * 64 * size)
+    place(head, "counters", 8 * 66)
+    place(head, "loss_sum", 8)
+    place(head, "relevance", kpad * 8)
+    place(head, "seen", kpad * 8)
+    place(head, "responses", (count + 2) * 3 * CAPACITY * 8)
+    place(head, "transitions", (count + 2) * 9 * 8)
+    place(head, "ones", (count + 2) * chunks * 24)
+    place(head, "probe_weights", count * shape.steps * 8 if shape.probed else 8)
+    place(head, "noise_decays", count * 16 * 8)
     if shape.probed:
-        for column in (f.TANGENT_A, f.TANGENT_B, f.NOISE):
-            place(head, column, max(widths[1:-1]) * rows * size)
+        for field in ("tangent_a", "tangent_b", "noise"):
+            place(head, field, max(widths[1:-1]) * rows * size)
         for index in range(1, count + 1):
-            place(table[index], f.PROBE, widths[index] * rows * size)
-    head[f.FIRED_PITCH] = 8 * int(table[:, f.PANELS].max())
-    fired = arena.reserve(slots * top * samples * int(head[f.FIRED_PITCH]) if shape.probed else 8)
+            place(table[index], "probe", widths[index] * rows * size)
+    head.fired_pitch = 8 * max(row.panels for row in table)
+    place(head, "fired", slots * top * samples * head.fired_pitch if shape.probed else 8)
     zeroed = arena.size
     _place_states(place, head, table, layers, shape, slots * samples, widths, chunks)
-    head[f.ZEROED_BYTES] = arena.size - zeroed
-    fixups.append((head, f.ZEROED, zeroed))
+    head.zeroed_bytes = arena.size - zeroed
+    fixups.append((head, "zeroed", zeroed))
     start = arena.allocate()
-    for where, column, offset in fixups:
-        where[column] = start + offset
-    head[f.HEARD] = head[f.HEARD] or head[f.ERRORS]
-    head[f.LAYERS], head[f.STEPS], head[f.CHUNK], head[f.BATCH] = count, shape.steps, steps, shape.batch
-    head[f.SAMPLES], head[f.SLOTS], head[f.CHUNKS] = samples, slots, chunks
-    head[f.OUTPUTS], head[f.KPAD], head[f.PROBED] = k, kpad, shape.probed
-    head[f.LEARN], head[f.DKP] = shape.learn, shape.feedback == "dkp"
-    flags = numbers_at(arena, int(head[f.FLAGS]), (66,), np.int64)
-    loss = numbers_at(arena, int(head[f.LOSS_SUM]), (1,))
-    floats = np.zeros((count + 2, f.FLOAT_FIELDS))
-    frame = Frame(arena, head, table, floats, start + fired, mine, size, flags, loss, tuple(images))
+    for where, field, offset in fixups:
+        setattr(where, field, start + offset)
+    head.heard = head.heard or head.errors
+    head.hidden, head.steps, head.chunk, head.batch = count, shape.steps, steps, shape.batch
+    head.samples, head.slots, head.chunks = samples, slots, chunks
+    head.outputs, head.kpad, head.probed = k, kpad, shape.probed
+    head.learn, head.dkp = shape.learn, shape.feedback == "dkp"
+    flags = numbers_at(arena, head.counters, (66,), np.int64)
+    loss = numbers_at(arena, head.loss_sum, (1,))
+    memory = (memory_of(heads, Head), memory_of(records, Layer))
+    frame = Frame(arena, head, records, memory, mine, size, flags, loss, tuple(images))
     kind = np.float32 if size == 4 else np.float64
     for index in range(1, top + 1):
-        frame.numbers(int(table[index, f.ONES_ROW]), (widths[index],), kind).fill(1)
-    table[-1, f.GAIN] = table[-1, f.ONES_ROW]
+        frame.numbers(table[index].ones_row, (widths[index],), kind).fill(1)
+    table[-1].gain = table[-1].ones_row
     return frame
 
 
 def _place_layer(
-    place: Place, row: Ints, layer: SpikingLayer, shape: Shape, slots: int, widths: Sequence[int], index: int
+    place: Place, row: Layer, layer: SpikingLayer, shape: Shape, slots: int, widths: Sequence[int], index: int
 ) -> None:
     width, size = widths[index], shape.size
-    place(row, f.SPIKES, slots * int(row[f.PANELS]) * f.CAPACITY * 8 + 64)
+    place(row, "spikes", slots * row.panels * CAPACITY * 8 + 64)
     if shape.learn and shape.feedback != "none":
-        place(row, f.PSI, slots * width * f.CAPACITY * size)
+        place(row, "psi", slots * width * CAPACITY * size)
     if shape.probed:
-        row[f.STAGES] = shape.stages[index - 1]
-    place(row, f.EXTRA, f.CAPACITY * width * size if shape.rated else width * size)
+        row.stages = shape.stages[index - 1]
+    place(row, "extra", CAPACITY * width * size if shape.rated else width * size)
     if shape.rated:
-        row[f.EXTRA_PITCH] = width * size
-        place(row, f.STEP_COUNTS, f.CAPACITY * width * 4)
-    place(row, f.ONES_ROW, width * size)
+        row.extra_pitch = width * size
+        place(row, "step_counts", CAPACITY * width * 4)
+    place(row, "ones_row", width * size)
 
 
-def _place_population(place: Place, row: Ints, shape: Shape, slots: int, rows: int) -> None:
+def _place_population(place: Place, row: Layer, shape: Shape, slots: int, rows: int) -> None:
     """A spiking readout is one layer more, that nobody regulates or probes."""
-    width, size = int(row[f.WIDTH]), shape.size
-    place(row, f.SPIKES, slots * int(row[f.PANELS]) * f.CAPACITY * 8 + 64)
+    width, size = row.width, shape.size
+    place(row, "spikes", slots * row.panels * CAPACITY * 8 + 64)
     if shape.learn:
-        place(row, f.PSI, slots * width * f.CAPACITY * size)
+        place(row, "psi", slots * width * CAPACITY * size)
     if shape.probed:
-        place(row, f.PROBE, rows * width * size)
-    place(row, f.EXTRA, width * size)
-    place(row, f.ONES_ROW, width * size)
+        place(row, "probe", rows * width * size)
+    place(row, "extra", width * size)
+    place(row, "ones_row", width * size)
 
 
 def _place_states(
     place: Place,
-    head: Ints,
-    table: Ints,
+    head: Head,
+    table: Sequence[Layer],
     layers: Sequence[SpikingLayer],
     shape: Shape,
     places: int,
@@ -220,31 +221,31 @@ def _place_states(
     chunks: int,
 ) -> None:
     size, kpad, count = shape.size, widths[-1], len(layers)
-    place(head, f.OUTPUT_STATE, places * kpad * size)
+    place(head, "output_state", places * kpad * size)
     if shape.probed:
-        place(head, f.TANGENT_OUTPUT_STATE, places * kpad * size)
+        place(head, "tangent_output_state", places * kpad * size)
     carried = shape.learn and chunks > 1
-    spiking = int(head[f.TOP]) > count
+    spiking = head.top > count
     if spiking:
         _place_neurons(place, table[-1], shape, places, kpad)
         if carried:
-            place(table[-1], f.TRACES, places * 3 * widths[-2] * size)
+            place(table[-1], "traces", places * 3 * widths[-2] * size)
     for index, layer in enumerate(layers, 1):
         row, width = table[index], widths[index]
         _place_neurons(place, row, shape, places, width)
         if carried and shape.feedback != "none":
-            place(row, f.TRACES, places * 3 * widths[index - 1] * size)
+            place(row, "traces", places * 3 * widths[index - 1] * size)
             if layer.recurrent is not None:
-                place(row, f.OWN_TRACES, places * 4 * width * size)
+                place(row, "own_traces", places * 4 * width * size)
         if carried and ((index == count and not spiking) or shape.feedback == "dkp"):
-            place(row, f.PLAIN_TRACES, places * width * size)
+            place(row, "plain_traces", places * width * size)
         if shape.probed:
-            place(row, f.NOISE_STATE, max(1, shape.stages[index - 1]) * places * width * size)
+            place(row, "noise_state", max(1, shape.stages[index - 1]) * places * width * size)
 
 
-def _place_neurons(place: Place, row: Ints, shape: Shape, places: int, width: int) -> None:
-    place(row, f.STATE, places * width * 2 * shape.size)
-    place(row, f.FIRED, places * int(row[f.PANELS]) * 8)
+def _place_neurons(place: Place, row: Layer, shape: Shape, places: int, width: int) -> None:
+    place(row, "state", places * width * 2 * shape.size)
+    place(row, "fired", places * row.panels * 8)
     if shape.probed:
-        place(row, f.TANGENT_STATE, places * width * 2 * shape.size)
-        place(row, f.TANGENT_SENT, places * width * shape.size)
+        place(row, "tangent_state", places * width * 2 * shape.size)
+        place(row, "tangent_sent", places * width * shape.size)

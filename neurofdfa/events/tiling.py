@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurofdfa.events import fields as f
+from neurofdfa.events.records import CAPACITY, Layer
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.synapse import Conv2d, Synapse
 
@@ -68,35 +68,37 @@ class Tiling:
         return found
 
     def lay_out(
-        self, place: Any, below: "Tiling | None", width: int, slots: int, rows: int, size: int
-    ) -> tuple[Ints, NDArray[np.int32]]:
-        """A record for the kernels, and what it points at. place: reserves memory, see `tables`; width: of
-        the layer below; rows: of values of the view; size: bytes of a number, 0 where nothing is learnt.
+        self, record: Layer, place: Any, below: "Tiling | None", width: int, slots: int, rows: int, size: int
+    ) -> NDArray[np.int32]:
+        """Write what the kernels need to know; returns what it points at. place: reserves memory, see
+        `tables`; width: of the layer below; rows: of values of the view; size: bytes of a number, 0 where
+        nothing is learnt.
         """
-        record, seen = np.zeros(f.IMAGE_FIELDS, np.int64), self.view_of(below, width)
+        seen = self.view_of(below, width)
+        record.image = 1
         self._write(record)
-        record[f.PLACES], record[f.LISTED] = seen.ctypes.data, width * f.CAPACITY + 64
-        place(record, f.SEEN_EVENTS, slots * int(record[f.LISTED]) * 4)
-        place(record, f.SEEN_STARTS, slots * f.CAPACITY * (int(record[f.POSITIONS]) + 2) * 4)
+        record.places, record.listed = seen.ctypes.data, width * CAPACITY + 64
+        place(record, "seen_events", slots * record.listed * 4)
+        place(record, "seen_starts", slots * CAPACITY * (record.positions + 2) * 4)
         if size:
-            place(record, f.SEEN_LISTS, slots * int(record[f.LISTED]))
-            place(record, f.SEEN_BEGINS, slots * (int(record[f.VIEW]) + 2) * 4)
-            place(record, f.SEEN_VALUES, rows * int(record[f.VIEW]) * size)
-        return record, seen
+            place(record, "seen_lists", slots * record.listed)
+            place(record, "seen_begins", slots * (record.view_n + 2) * 4)
+            place(record, "seen_values", rows * record.view_n * size)
+        return seen
 
-    def _write(self, record: Ints) -> None:
+    def _write(self, record: Layer) -> None:
         """What the kernels need to know of the geometry."""
         channels, rows, columns = self.view
         stride = self.synapse.stride
-        record[f.VIEW], record[f.POSITIONS] = channels * rows * columns, rows * columns
-        record[f.VIEW_ROWS], record[f.VIEW_COLUMNS], record[f.VIEW_CHANNELS] = rows, columns, channels
-        record[f.TILES], record[f.BLOCKS], record[f.PADDING] = (
+        record.view_n, record.positions = channels * rows * columns, rows * columns
+        record.view_rows, record.view_columns, record.view_channels = rows, columns, channels
+        record.tiles, record.blocks, record.padding = (
             self.tiles[1],
             self.blocks,
             self.synapse.padding,
         )
-        record[f.DOWN], record[f.RIGHT] = self.tile[0] * stride, self.tile[1] * stride
-        record[f.WINDOW_ROWS], record[f.WINDOW_COLUMNS] = self.window
+        record.down, record.right = self.tile[0] * stride, self.tile[1] * stride
+        record.window_rows, record.window_columns = self.window
 
     def spread(self, values: Tensor) -> Tensor:
         """`[…, n]` or `[…, channels]` → `[…, width]`, 0 for neurons that only fill up panels."""

@@ -10,7 +10,6 @@ from torch import Tensor
 from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
 from neurofdfa.errors import UserError
-from neurofdfa.events import fields as f
 from neurofdfa.events.batch_shape import Shape
 from neurofdfa.events.bound_batch import give_target, has_values, outline
 from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
@@ -18,6 +17,7 @@ from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
 from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients
+from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
 from neurofdfa.events.support import LOSS_KINDS, why_not_rule
@@ -68,12 +68,9 @@ class EventTrainer(Trainer):
         self.gradient = Gradients(learnt_by(self.teaching.kind, network, matrices), self.execution.threads)
         learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
-        self.execution.constants[0] = network.readout.kappa
-        if isinstance(self.loss, SpikeCountError):
-            self.execution.constants[1:3] = self.loss.correct, self.loss.wrong
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
-        self._longest = min(chunk or f.CAPACITY, f.CAPACITY)
+        self._longest = min(chunk or CAPACITY, CAPACITY)
 
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
@@ -130,7 +127,6 @@ class EventTrainer(Trainer):
         alive.append(self.give_probes(work, steps, share, observed))
         self.bind(work)
         self.step_weight = 1.0 / steps
-        execution.constants[f.SHARE] = 1.0 / (steps - first_step(self.loss.when, steps))
         rates = self.rates
         if updating and self._agreed(share, not execution.dense and has_values(x)):
             execution.dense = True  # what has been learnt cannot be undone: look before
@@ -168,9 +164,12 @@ class EventTrainer(Trainer):
         work = execution.work(shape, filtered=self.teaching.filtered)
         if fresh:
             for frame in work.frames:
-                frame.head[f.LOSS] = LOSS_KINDS[type(self.loss)]
-                frame.head[f.LOSS_FROM] = first_step(self.loss.when, steps)
-                frame.head[f.SCORES_FROM] = answer_step(self.loss.when, steps)
+                frame.head.loss = LOSS_KINDS[type(self.loss)]
+                frame.head.loss_from = first_step(self.loss.when, steps)
+                frame.head.share = 1.0 / (steps - frame.head.loss_from)
+                if isinstance(self.loss, SpikeCountError):
+                    frame.head.correct, frame.head.wrong = self.loss.correct, self.loss.wrong
+                frame.head.scores_from = answer_step(self.loss.when, steps)
             self.teaching.write(work)
         return work
 
@@ -181,7 +180,7 @@ class EventTrainer(Trainer):
         return self.teaching.give_probes(work, self.rule_state, steps, share, observed, self.generator)
 
     def bind(self, work: PreparedBatch) -> None:
-        """Bring all copies up to date, and tell the tables of a shape once where everything lies."""
+        """Bring all copies up to date, and tell the records of a shape once where everything lies."""
         self.teaching.refresh()
         if self.execution.bind(work, self.gradient):
             self.teaching.bind(work, self.gradient)
@@ -210,7 +209,7 @@ class EventTrainer(Trainer):
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
         so do updates inside a sequence.
         """
-        steps, chunk = work.shape.steps, int(work.frames[0].head[f.CHUNK])
+        steps, chunk = work.shape.steps, int(work.frames[0].head.chunk)
         self.execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
             self.run_chunk(work, start, min(chunk, steps - start), share)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa.io import write_json
-from neurofdfa_hardware.mapping import CHIPS, Placement
-from neurofdfa_hardware.parity import ParityReport
+from neurofdfa_hardware.chip.mapping import CHIPS, Placement
+from neurofdfa_hardware.quantization.parity import ParityReport
 
 PARITY = "parity.json"
 

@@ -18,7 +18,7 @@ from neurofdfa.lab.deploy import (
     deploy_run,
     outputs_equal,
     quantisation_rows,
-    run_lava,
+    run_backend,
     run_reference,
 )
 from neurofdfa.lab.load_run import versions
@@ -125,7 +125,7 @@ def _deploy(
     few = np.ascontiguousarray(spikes[:, :LAVA_SAMPLES])
     expected = run_reference(deployment, few)
     try:
-        record = run_lava(deployment, few, on_lava)
+        record = run_backend("lava", deployment, few, on_lava)
     except LavaMissing as error:
         return stages, LavaOutcome(False, str(error), None, ()), deployment
     except HardwareError as error:

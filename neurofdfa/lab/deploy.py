@@ -17,13 +17,12 @@ from neurofdfa.errors import UserError
 from neurofdfa.interop.nir import to_nir
 from neurofdfa.lab.load_run import open_run
 from neurofdfa.nn.network import Network
-from neurofdfa_hardware.backend import backend as hardware_backend
-from neurofdfa_hardware.fixed_point import predict, simulate
-from neurofdfa_hardware.graph import network_from_graph
-from neurofdfa_hardware.lava import LavaBackend
-from neurofdfa_hardware.network import Network as FloatNetwork
-from neurofdfa_hardware.program import Program, Record
-from neurofdfa_hardware.quantize import Quantized, quantize
+from neurofdfa_hardware.backends import backend as hardware_backend
+from neurofdfa_hardware.chip.fixed_point import predict, simulate
+from neurofdfa_hardware.chip.program import Program, Record
+from neurofdfa_hardware.nir.graph import network_from_graph
+from neurofdfa_hardware.nir.network import Network as FloatNetwork
+from neurofdfa_hardware.quantization.quantize import Quantized, quantize
 
 Spikes = NDArray[np.uint8]
 CALIBRATION_SAMPLES = 256
@@ -110,30 +109,27 @@ def run_reference(deployment: Deployment, spikes: Spikes) -> Record:
     return simulate(deployment.program, spikes)
 
 
-def run_lava(
+def run_backend(
+    name: str,
     deployment: Deployment,
     spikes: Spikes,
     progress: Callable[[float], None] | None = None,
     *,
     states: bool = False,
 ) -> Record:
-    """Real Lava in its own interpreter; raises `LavaMissing` when that is not set up.
+    """Any backend by name; raises `HardwareError` that lists them for an unknown one.
 
-    states: also the currents and membranes of every neuron.
+    "lava" is real Lava in its own interpreter (`LavaMissing` when that is not set up). states: also the
+    currents and membranes of every neuron. progress: called with the fraction that is done.
     """
-    return LavaBackend().compile(deployment.program).run(spikes, progress=progress, states=states)
+    return hardware_backend(name).compile(deployment.program).run(spikes, states=states, progress=progress)
 
 
-def run_backend(name: str, deployment: Deployment, spikes: Spikes) -> Record:
-    """Any backend by name; raises `HardwareError` listing them for an unknown one."""
-    return hardware_backend(name).compile(deployment.program).run(spikes)
-
-
-def compare(reference: Record, lava: Record) -> list[PopulationParity]:
+def compare(reference: Record, other: Record) -> list[PopulationParity]:
     """Spike for spike, every population; the readout of a non-spiking output by its membrane."""
     rows: list[PopulationParity] = []
     for name, ours in reference.spikes.items():
-        theirs = lava.spikes[name]
+        theirs = other.spikes[name]
         steps, samples, _ = ours.shape
         rows.append(
             PopulationParity(
@@ -143,9 +139,9 @@ def compare(reference: Record, lava: Record) -> list[PopulationParity]:
     return rows
 
 
-def outputs_equal(reference: Record, lava: Record) -> bool:
+def outputs_equal(reference: Record, other: Record) -> bool:
     """Whether the output population's membranes are the same integers at every step."""
-    return bool((reference.output_v == lava.output_v).all())
+    return bool((reference.output_v == other.output_v).all())
 
 
 def quantisation_rows(deployment: Deployment) -> list[dict[str, Any]]:

@@ -43,9 +43,9 @@ def test_the_same_as_a_tensor(rule: Any, readout: Any) -> None:
 
 def test_round_trip_in_any_order() -> None:
     x = spikes()
-    events = Events.of(x)
-    assert len(events) == int(x.sum())
-    assert torch.equal(events.dense(torch.float64), x)
+    given = Events.of(x)
+    assert len(given) == int(x.sum())
+    assert torch.equal(given.dense(torch.float64), x)
     shuffle = np.random.default_rng(0)
     samples: list[tuple[Any, Any]] = []
     for b in range(x.shape[1]):
@@ -81,11 +81,11 @@ def test_no_samples_other_network_too_many() -> None:
     with pytest.raises(UserError, match="events need"):
         Events([], 4, 5)
     network = feed_forward(8, [16], 3)
-    events = Events([([0], [1])], 4, 5)
+    given = Events([([0], [1])], 4, 5)
     with pytest.raises(UserError):
-        events.run(network, events)
+        events.run(network, given)
     with pytest.raises(UserError):
-        EventTrainer(network, FDFA(), threads=1).train(events, torch.zeros(1, dtype=torch.int64))
+        EventTrainer(network, FDFA(), threads=1).train(given, torch.zeros(1, dtype=torch.int64))
     check_total(2**31 - 1)
     with pytest.raises(UserError, match="at most 2147483647 events"):
         check_total(2**31)

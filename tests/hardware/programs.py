@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neurofdfa_hardware.kernel import Kernel
-from neurofdfa_hardware.program import (
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import (
     Connection,
     IntArray,
     Population,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurofdfa_hardware.program import Connection, Population, Program
+from neurofdfa_hardware.chip.program import Connection, Population, Program
 
 Rows = list[list[list[int]]]
 

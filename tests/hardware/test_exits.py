@@ -8,9 +8,9 @@ import torch
 from snntorch.import_nir import import_from_nir
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.exits import for_norse, for_snntorch
-from neurofdfa_hardware.graph import network_from_graph
-from neurofdfa_hardware.network import float_simulate
+from neurofdfa_hardware.nir.graph import network_from_graph
+from neurofdfa_hardware.nir.importers import for_norse, for_snntorch
+from neurofdfa_hardware.nir.network import float_simulate
 from tests.hardware import graphs
 
 

@@ -8,10 +8,10 @@ import snntorch as snn
 import torch
 from snntorch.export_nir import export_to_nir
 
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.graph import load, network_from_graph
-from neurofdfa_hardware.network import float_simulate
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.nir.graph import load, network_from_graph
+from neurofdfa_hardware.nir.network import float_simulate
+from neurofdfa_hardware.quantization.quantize import quantize
 from tests.hardware import graphs
 
 

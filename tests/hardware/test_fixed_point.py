@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
+from neurofdfa_hardware.chip.program import Connection, Population, Program, connection_lag, layer_depths
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import predict, simulate, truncate
-from neurofdfa_hardware.program import Connection, Population, Program, connection_lag, layer_depths
 
 
 def scalar(value: int) -> np.ndarray:

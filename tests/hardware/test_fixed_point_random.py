@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import assume, given, settings
 
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.program import Program
 from tests.hardware.programs import cases
 from tests.hardware.scalar_oracle import run_sample
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import Connection, Program, graded_population
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.kernel import Kernel
 from neurofdfa_hardware.netx import save
-from neurofdfa_hardware.parity import network_from_program
-from neurofdfa_hardware.program import Connection, Program, graded_population
+from neurofdfa_hardware.quantization.parity import network_from_program
 from tests.hardware.lava.nets import connection, population
 
 

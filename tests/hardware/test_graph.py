@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.golden import check_golden
-from neurofdfa_hardware.graph import computing_order, load, mapping_table, network_from_graph
-from neurofdfa_hardware.network import float_predict, float_simulate
+from neurofdfa_hardware.nir.golden import check_golden
+from neurofdfa_hardware.nir.graph import computing_order, load, mapping_table, network_from_graph
+from neurofdfa_hardware.nir.network import float_predict, float_simulate
 from tests.hardware import graphs
 from tests.hardware.graphs import DT, chain, cuba, integrator, leaky, lif, said
 

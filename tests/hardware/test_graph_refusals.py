@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.graph import load, network_from_graph
+from neurofdfa_hardware.nir.graph import load, network_from_graph
 from tests.hardware.graphs import chain, lif, said
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurofdfa_hardware.kernel import Kernel
+from neurofdfa_hardware.chip.kernel import Kernel
 
 
 def through(kernel: Kernel, image: np.ndarray) -> np.ndarray:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from neurofdfa_hardware import netx
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.lava import environment
-from neurofdfa_hardware.network import Edge, Layer, Network
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.lava import check
+from neurofdfa_hardware.nir.network import Edge, Layer, Network
+from neurofdfa_hardware.quantization.quantize import quantize
 
 HERE = Path(__file__).parent
 HOME = Path(os.environ.get("NEUROFDFA_LAVA_DL", HERE.parents[1] / ".venv-lava-dl"))
@@ -71,6 +71,6 @@ def test_lava_dl_makes_the_same_spikes_of_a_file(tmp_path):
 
 def test_lava_computes_the_known_numbers_on_this_python(monkeypatch):
     monkeypatch.setenv("NEUROFDFA_LAVA_HOME", str(HOME))
-    found = environment.check()
+    found = check()
     assert found.python_version == ".".join(map(str, sys.version_info[:3]))
     assert found.shimmed

@@ -9,8 +9,9 @@ import pytest
 from neurofdfa.rules import RULES
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.learning import LearningRule
-from neurofdfa_hardware.learning_engine import Neurons, lower
-from neurofdfa_hardware.learning_precision import (
+from neurofdfa_hardware.learning import Neurons, lower
+from neurofdfa_hardware.learning.rules import TABLE
+from neurofdfa_hardware.learning.terms import (
     IMPULSE,
     TRACE_MAX,
     kernel,
@@ -18,7 +19,6 @@ from neurofdfa_hardware.learning_precision import (
     spikes_held,
     trace_noise,
 )
-from neurofdfa_hardware.learning_rules import TABLE
 
 WORKER = Path(__file__).parents[2] / "hardware" / "neurofdfa_hardware" / "lava" / "worker"
 

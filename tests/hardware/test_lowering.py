@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.lowering import lower
+from neurofdfa_hardware.nir.lowering import lower
 
 
 @settings(max_examples=40)

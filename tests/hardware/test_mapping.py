@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurofdfa_hardware.chip.mapping import CHIPS, picture, place
+from neurofdfa_hardware.chip.program import Connection, Population, Program
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.mapping import CHIPS, picture, place
-from neurofdfa_hardware.program import Connection, Population, Program
 
 
 def population(name: str, size: int) -> Population:

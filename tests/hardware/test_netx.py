@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from neurofdfa_hardware import netx, netx_weights
+from neurofdfa_hardware import netx
+from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import predict, simulate, truncate
-from neurofdfa_hardware.graph import network_from_graph
-from neurofdfa_hardware.network import Edge, Layer, Network
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.netx import weights as netx_weights
+from neurofdfa_hardware.netx.file import exact_connections
+from neurofdfa_hardware.nir.graph import network_from_graph
+from neurofdfa_hardware.nir.network import Edge, Layer, Network
+from neurofdfa_hardware.quantization.quantize import quantize
 from tests.hardware import graphs
 
 
@@ -98,7 +100,7 @@ def test_whole_weights_survive_lava_dls_shift_or_are_refused(weight, coarse):
     assert np.array_equal(kept * 2.0**exponent, weight)
     if weight.min() == -256 and np.any(weight % 2):
         return
-    program = netx._exactly(1, "c", "input", "n", weight, None)
+    program = exact_connections(1, "c", "input", "n", weight, None)
     total = sum(truncate(c.weight, 8, c.sign_mode) * 2.0**c.weight_exp for c in program)
     assert np.array_equal(total, weight)
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.fixed_point import simulate
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.graph import network_from_graph
-from neurofdfa_hardware.network import Edge, Layer, Network, float_simulate
-from neurofdfa_hardware.parity import network_from_program, parity
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.nir.graph import network_from_graph
+from neurofdfa_hardware.nir.network import Edge, Layer, Network, float_simulate
+from neurofdfa_hardware.quantization.parity import network_from_program, parity
+from neurofdfa_hardware.quantization.quantize import quantize
 from tests.hardware import graphs
 
 

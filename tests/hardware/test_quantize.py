@@ -9,14 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurofdfa_hardware.calibrate import max_step, mse_step, percentile_step, round_weights, weight_range
+from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
+from neurofdfa_hardware.chip.program import Population, Program
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import predict, simulate, truncate
-from neurofdfa_hardware.graph import network_from_graph
-from neurofdfa_hardware.network import Edge, Layer, Network, float_predict, float_simulate
-from neurofdfa_hardware.program import Population, Program
-from neurofdfa_hardware.quantize import quantize
-from neurofdfa_hardware.quantize_report import overflows
+from neurofdfa_hardware.nir.graph import network_from_graph
+from neurofdfa_hardware.nir.network import Edge, Layer, Network, float_predict, float_simulate
+from neurofdfa_hardware.quantization.calibrate import (
+    max_step,
+    mse_step,
+    percentile_step,
+    round_weights,
+    weight_range,
+)
+from neurofdfa_hardware.quantization.quantize import quantize
+from neurofdfa_hardware.quantization.report import overflows
 from tests.hardware import graphs
 from tests.hardware.graphs import chain, integrator, lif, said
 

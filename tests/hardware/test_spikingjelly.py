@@ -8,11 +8,11 @@ from spikingjelly.activation_based import functional
 from spikingjelly.activation_based import neuron as jelly
 from spikingjelly.activation_based.nir_exchange import export_to_nir
 
+from neurofdfa_hardware.chip.fixed_point import simulate
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.graph import load, network_from_graph
-from neurofdfa_hardware.network import float_simulate
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.nir.graph import load, network_from_graph
+from neurofdfa_hardware.nir.network import float_simulate
+from neurofdfa_hardware.quantization.quantize import quantize
 from tests.hardware import graphs
 from tests.hardware.test_exporters import seeded
 

@@ -11,9 +11,9 @@ from neurofdfa.errors import UserError
 from neurofdfa.interop.nir import export_nir, to_nir
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa_hardware.golden import check_golden
-from neurofdfa_hardware.graph import load
-from neurofdfa_hardware.network import float_simulate
+from neurofdfa_hardware.nir.golden import check_golden
+from neurofdfa_hardware.nir.graph import load
+from neurofdfa_hardware.nir.network import float_simulate
 
 
 def spikes(seed: int = 0, steps: int = 20) -> torch.Tensor:

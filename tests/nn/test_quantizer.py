@@ -15,8 +15,8 @@ from neurofdfa.nn.quantizer import GAUSSIAN_STEP, WeightQuantizer
 from neurofdfa.rules import FDFA
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.trainer import Trainer, adam
-from neurofdfa_hardware.graph import load
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.nir.graph import load
+from neurofdfa_hardware.quantization.quantize import quantize
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -17,8 +17,8 @@ from neurofdfa.measure.energy.ledger import ledger
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import rule_named
-from neurofdfa_hardware.mapping import place
-from neurofdfa_hardware.parity import Comparison, Divergence, ParityReport
+from neurofdfa_hardware.chip.mapping import place
+from neurofdfa_hardware.quantization.parity import Comparison, Divergence, ParityReport
 from tests.hardware.test_mapping import network as program
 from tests.report.browser import Browser
 from tests.report.html_check import Page

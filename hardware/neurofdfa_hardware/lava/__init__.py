@@ -1,7 +1,7 @@
 """Intel Lava as a backend: its own interpreter, driven as a worker process over a folder of files."""
 
 from neurofdfa_hardware.lava.driver import LavaBackend, LavaJob, LavaProgram, LavaRun
-from neurofdfa_hardware.lava.environment import Environment, check, locate, require, setup
+from neurofdfa_hardware.lava.environment import Environment, locate, require, setup
 from neurofdfa_hardware.lava.errors import (
     LavaDiskFull,
     LavaError,
@@ -11,6 +11,7 @@ from neurofdfa_hardware.lava.errors import (
     LavaTimeout,
     LavaWorkerDied,
 )
+from neurofdfa_hardware.lava.smoke_test import check
 
 __all__ = [
     "Environment",

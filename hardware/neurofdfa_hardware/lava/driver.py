@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.program import Program, Record
+from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.environment import Environment, require
-from neurofdfa_hardware.lava.files import save_array
 from neurofdfa_hardware.lava.forms import Synapses, choose_forms
-from neurofdfa_hardware.lava.job import Limits, Message, job_folder, run_worker, writing
+from neurofdfa_hardware.lava.job import Limits, Message, job_folder, run_worker, save_array, writing
 from neurofdfa_hardware.lava.layout import Mode, describe, numbers, plan_layout
-from neurofdfa_hardware.program import Program, Record
-from neurofdfa_hardware.ranges import check_program
 
 Spikes = NDArray[np.uint8]
 Progress = Callable[[float], None]

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from neurofdfa_hardware.lava import shim
-from neurofdfa_hardware.lava.errors import LavaError, LavaMissing, LavaSetupFailed
+from neurofdfa_hardware.lava.errors import LavaMissing, LavaSetupFailed
 
 LAVA_VERSION = "0.10.0"
 STAMP = "neurofdfa-lava.json"
@@ -226,20 +226,3 @@ def _read_stamp(folder: Path) -> Environment | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return environment if environment.python.exists() and environment.version == LAVA_VERSION else None
-
-
-def check() -> Environment:
-    """Run a small real network and compare every number with known ones; raises `LavaSetupFailed`.
-
-    Raises `LavaMissing` when there is no environment.
-    """
-    from neurofdfa_hardware.lava import smoke_test  # it needs the driver, which needs this module
-
-    environment = require()
-    try:
-        problem = smoke_test.difference(environment)
-    except LavaError as error:
-        raise LavaSetupFailed(f"Lava in {environment.python} does not run: {error}") from error
-    if problem:
-        raise LavaSetupFailed(f"Lava in {environment.python} computes something else: {problem}")
-    return environment

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.program import Connection, Program
-from neurofdfa_hardware.synapse import truncate
+from neurofdfa_hardware.chip.program import Connection, Program
+from neurofdfa_hardware.chip.synapse import truncate
 
 Form = Literal["dense", "sparse", "conv"]
 Synapses = Literal["auto", "dense", "sparse", "conv"]

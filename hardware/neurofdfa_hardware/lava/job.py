@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neurofdfa_hardware.lava.environment import REMEDY
 from neurofdfa_hardware.lava.errors import (
     LavaDiskFull,
@@ -207,3 +210,11 @@ def _end(worker: subprocess.Popen[bytes], prefix: str) -> None:
     if SHARED_MEMORY.is_dir():
         for segment in SHARED_MEMORY.glob(prefix + "*"):
             segment.unlink(missing_ok=True)
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """As `np.save`, but a failed write names its reason (numpy only counts the bytes)."""
+    array = np.ascontiguousarray(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import Program, connection_lag, layer_depths
+from neurofdfa_hardware.chip.ranges import PAYLOAD_MAX, SUM_LIMIT
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.kernel import Kernel
 from neurofdfa_hardware.lava.forms import Form, native_kernel
-from neurofdfa_hardware.program import Program, connection_lag, layer_depths
-from neurofdfa_hardware.ranges import PAYLOAD_MAX, SUM_LIMIT
 
 Mode = Literal["stock", "lanes"]
 Clearing = Literal["stream", "gate", "set"]

@@ -1,6 +1,6 @@
 """A deployed network goes on learning inside Lava: three-factor synapses, the error computed on the chip.
 
-The program has one hidden layer and a spiking output, as `neurofdfa_hardware.quantize` makes it. Per
+The program has one hidden layer and a spiking output, as `quantization.quantize` makes it. Per
 sample of T steps (then silence up to `period`): output spikes are compared with label spikes by error
 neurons, whose spikes e ∈ {−1, 0, 1} reach every hidden neuron through the feedback B (direct feedback
 alignment) and every output neuron directly. At the end of the period each synapse changes by
@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.program import Connection, IntArray, Program
+from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.environment import Environment, require
-from neurofdfa_hardware.lava.files import save_array
-from neurofdfa_hardware.lava.job import Limits, Message, job_folder, run_worker, writing
-from neurofdfa_hardware.program import Connection, IntArray, Program
-from neurofdfa_hardware.ranges import check_program
+from neurofdfa_hardware.lava.job import Limits, Message, job_folder, run_worker, save_array, writing
 
 Spikes = NDArray[np.uint8]
 SETTLE = 6  # steps from the last input spike to the last error at the hidden layer

@@ -7,8 +7,10 @@ Neuron 0: u += 64·64 = 4096 each step with du = 4095 (u forgets), v = trunc(v·
 
 import numpy as np
 
-from neurofdfa_hardware.lava.environment import Environment
-from neurofdfa_hardware.program import Connection, Population, Program
+from neurofdfa_hardware.chip.program import Connection, Population, Program
+from neurofdfa_hardware.lava.driver import LavaBackend, LavaJob
+from neurofdfa_hardware.lava.environment import Environment, require
+from neurofdfa_hardware.lava.errors import LavaError, LavaSetupFailed
 
 SPIKES_0 = [0, 1, 0, 1]
 MEMBRANE_1 = [-4096, -7168, -9472, -11200]
@@ -27,8 +29,6 @@ def known_program() -> Program:
 
 def difference(environment: Environment) -> str | None:
     """Run the network both ways in real Lava; None when every number is right, else the first that is not."""
-    from neurofdfa_hardware.lava.driver import LavaBackend, LavaJob
-
     spikes = np.ones((4, 1, 1), np.uint8)
     backend = LavaBackend(environment, time_limit=120.0)
     jobs = [LavaJob(known_program(), spikes, mode) for mode in ("stock", "lanes")]
@@ -40,3 +40,18 @@ def difference(environment: Environment) -> str | None:
         if membrane != MEMBRANE_1:
             return f"membrane {membrane} in mode {job.mode}"
     return None
+
+
+def check() -> Environment:
+    """Run a small real network and compare every number with known ones; raises `LavaSetupFailed`.
+
+    Raises `LavaMissing` when there is no environment.
+    """
+    environment = require()
+    try:
+        problem = difference(environment)
+    except LavaError as error:
+        raise LavaSetupFailed(f"Lava in {environment.python} does not run: {error}") from error
+    if problem:
+        raise LavaSetupFailed(f"Lava in {environment.python} computes something else: {problem}")
+    return environment

@@ -6,46 +6,8 @@ weights and gradients stream past once per group. Spikes are listed twice: row b
 are summed in registers, and by pre-synaptic neuron, so that a row of the gradient collects what it needs.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import (
-    ALPHA,
-    BETA,
-    BIAS,
-    CAPACITY,
-    FEEDBACK,
-    FIRED,
-    FLAGS,
-    HEIGHT,
-    INPUT,
-    INPUT_KIND,
-    INPUT_SAMPLE,
-    INPUT_STEP,
-    INVERSE_WIDTH,
-    KEPT,
-    KIND,
-    LEARN,
-    LOST,
-    MEMBRANE,
-    PANEL,
-    PANELS,
-    PSI,
-    RECORD,
-    RECURRENT,
-    RECURRENT_DRIVE,
-    SAMPLES,
-    SCALE,
-    SPIKES,
-    STATE,
-    STEP_COUNTS,
-    THETA,
-    WEIGHT,
-    WIDE,
-    WIDTH,
-    ZEROS,
-    N,
-)  # fmt: skip
 from neurofdfa.events.kernels.layout import (
     FOUR,
     ONE,
@@ -57,33 +19,48 @@ from neurofdfa.events.kernels.layout import (
     starts_of,
 )
 from neurofdfa.events.kernels.spikes import count_steps, list_layer, record_panel
+from neurofdfa.events.records import CAPACITY, Head, Layer
+from neurofdfa.events.simd.emit import Lanes
 
 
 @part
-def drive_panel(lanes, one, head, table, floats, layer, slot, group, start, steps, first, to):
+def drive_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    below: Layer,
+    layer: Layer,
+    slot: int,
+    group: int,
+    start: int,
+    steps: int,
+    first: int,
+    to: int,
+) -> None:
     """To ← W s (+ b) of one panel for all rows of a group."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples = group_samples(head, group)
-    base = table[layer, BIAS] + first * size if table[layer, BIAS] != 0 else head[ZEROS]
-    weight = table[layer, WEIGHT] + first * table[layer - 1, N] * size
-    below = layer - 1
-    if below == 0 and head[INPUT_KIND] == 3:
+    base = layer.bias + first * size if layer.bias != 0 else head.zeros
+    weight = layer.weight + first * below.n * size
+    if layer.index == 1 and head.input_kind == 3:
         simd.copy_rows(lanes, one, (to, pitch, base, samples * steps))
         for s in range(samples):
-            sample = group * head[SAMPLES] + s
-            here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
+            sample = group * head.samples + s
+            here = head.input + sample * head.input_sample + start * head.input_step
             line = to + s * steps * pitch
-            deep_product(lanes, one, one, line, pitch, here, head[INPUT_STEP], weight, steps, table[0, N])
+            deep_product(lanes, one, one, line, pitch, here, head.input_step, weight, steps, below.n)
         return
-    sum_rows(lanes, one, table, floats, below, slot, samples * steps, to, pitch, base, weight)
+    sum_rows(lanes, one, below, slot, samples * steps, to, pitch, base, weight)
 
 
 @part
-def sum_rows(lanes, one, table, floats, below, slot, rows, to, pitch, base, weight):
+def sum_rows(
+    lanes: Lanes, one: float, below: Layer, slot: int, rows: int, to: int, pitch: int, base: int, weight: int
+) -> None:
     """To[row] ← base + Σ of the weight rows of its events."""
-    scale, width = floats[below, SCALE], len(lanes) * 16 * size_of(one)
-    events, starts = events_of(table, below, slot), starts_of(table, below, slot)
+    scale, width = below.scale, len(lanes) * 16 * size_of(one)
+    events, starts = events_of(below, slot), starts_of(below, slot)
     begin = simd.load_i32(starts)
     for row in range(rows):
         end = simd.load_i32(starts + 4 * (row + 1))
@@ -94,10 +71,10 @@ def sum_rows(lanes, one, table, floats, below, slot, rows, to, pitch, base, weig
 
 
 @part
-def shape_panel(lanes, one, table, floats, layer, to, source, rows, zeros):
+def shape_panel(lanes: Lanes, one: float, layer: Layer, to: int, source: int, rows: int, zeros: int) -> None:
     """ψ of a panel's membranes."""
-    kind, pitch = table[layer, KIND], len(lanes) * 16 * size_of(one)
-    theta, inverse, height = floats[layer, THETA], floats[layer, INVERSE_WIDTH], floats[layer, HEIGHT]
+    kind, pitch = layer.kind, len(lanes) * 16 * size_of(one)
+    theta, inverse, height = layer.theta, layer.inverse_width, layer.height
     arguments = (theta, inverse, height, to, source, pitch, rows, zeros)
     if kind == 0:
         simd.fast_sigmoid(lanes, one, arguments)
@@ -110,133 +87,172 @@ def shape_panel(lanes, one, table, floats, layer, to, source, rows, zeros):
 
 
 @part
-def step_panel(lanes, one, head, table, floats, layer, slot, s, panel, first, drive, words, steps):
+def step_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    layer: Layer,
+    slot: int,
+    s: int,
+    panel: int,
+    first: int,
+    drive: int,
+    words: int,
+    steps: int,
+) -> None:
     """Advance one panel of neurons of one sample by `steps` steps."""
     size = size_of(one)
-    place = slot * head[SAMPLES] + s
-    state = table[layer, STATE] + (place * table[layer, WIDTH] + first) * 2 * size
-    fired = table[layer, FIRED] + (place * table[layer, PANELS] + panel) * 8
-    p = floats[layer]
+    place = slot * head.samples + s
+    state = layer.state + (place * layer.width + first) * 2 * size
+    fired = layer.fired + (place * layer.panels + panel) * 8
     simd.lif(
         lanes, one,
-        (p[ALPHA], p[BETA], p[KEPT], p[LOST], p[THETA], drive, len(lanes) * 16 * size, words, steps, state,
-         fired),
+        (layer.alpha, layer.beta, layer.kept, layer.lost, layer.theta, drive, len(lanes) * 16 * size, words,
+         steps, state, fired),
     )  # fmt: skip
 
 
 @part
-def finish_panel(lanes, one, head, table, floats, layer, slot, group, start, steps, panel, first, drive):
+def finish_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    layer: Layer,
+    slot: int,
+    group: int,
+    start: int,
+    steps: int,
+    panel: int,
+    first: int,
+    drive: int,
+) -> None:
     """After a panel's membranes are known: ψ, counts, recordings."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples = group_samples(head, group)
-    words = table[layer, SPIKES] + (slot * table[layer, PANELS] + panel) * CAPACITY * 8
-    if head[LEARN] != 0 and table[layer, FEEDBACK] != 0:
-        psi = table[layer, PSI] + (slot * table[layer, WIDTH] + first) * CAPACITY * size
-        zeros = head[FLAGS] + 8 * (33 + layer)
-        shape_panel(lanes, one, table, floats, layer, psi, drive, samples * steps, zeros)
+    words = layer.spikes + (slot * layer.panels + panel) * CAPACITY * 8
+    if head.learn != 0 and layer.feedback != 0:
+        psi = layer.psi + (slot * layer.width + first) * CAPACITY * size
+        zeros = head.counters + 8 * (33 + layer.index)
+        shape_panel(lanes, one, layer, psi, drive, samples * steps, zeros)
     for s in range(samples):
         these = words + 8 * s * steps
-        if table[layer, STEP_COUNTS] != 0:
-            count_steps(table, layer, these, first, steps)
-        if table[layer, RECORD] != 0 or table[layer, MEMBRANE] != 0:
-            sample = group * head[SAMPLES] + s
+        if layer.step_counts != 0:
+            count_steps(layer, these, first, steps)
+        if layer.record != 0 or layer.membrane != 0:
+            sample = group * head.samples + s
             record_panel(
-                lanes, one, head, table, layer, sample, start, steps, first, these, drive + s * steps * pitch
+                lanes, one, head, layer, sample, start, steps, first, these, drive + s * steps * pitch
             )
 
 
 @part
-def forward_panel(lanes, one, head, table, floats, layer, slot, group, start, steps, panel, first):
+def forward_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    below: Layer,
+    layer: Layer,
+    slot: int,
+    group: int,
+    start: int,
+    steps: int,
+    panel: int,
+    first: int,
+) -> None:
     """One panel of a feed-forward layer: synapses, neurons, ψ and lists."""
     size = size_of(one)
-    drive = head[PANEL]
+    drive = head.panel
     pitch = len(lanes) * 16 * size
-    drive_panel(lanes, one, head, table, floats, layer, slot, group, start, steps, first, drive)
-    words = table[layer, SPIKES] + (slot * table[layer, PANELS] + panel) * CAPACITY * 8
+    drive_panel(lanes, one, head, below, layer, slot, group, start, steps, first, drive)
+    words = layer.spikes + (slot * layer.panels + panel) * CAPACITY * 8
     for s in range(group_samples(head, group)):
         step_panel(
-            lanes, one, head, table, floats, layer, slot, s, panel, first, drive + s * steps * pitch,
+            lanes, one, head, layer, slot, s, panel, first, drive + s * steps * pitch,
             words + 8 * s * steps, steps,
         )  # fmt: skip
-    finish_panel(lanes, one, head, table, floats, layer, slot, group, start, steps, panel, first, drive)
+    finish_panel(lanes, one, head, layer, slot, group, start, steps, panel, first, drive)
 
 
 @part
-def forward_recurrent(one, head, table, floats, layer, slot, group, start, steps):
+def forward_recurrent(
+    one: float, head: Head, below: Layer, layer: Layer, slot: int, group: int, start: int, steps: int
+) -> None:
     """A recurrent layer: input of all panels at once, then step by step with the layer's own spikes."""
     size = size_of(one)
-    base, panels = head[RECURRENT_DRIVE], table[layer, PANELS]
-    own_weight, n = table[layer, RECURRENT], table[layer, N]
+    base, panels = head.recurrent_drive, layer.panels
+    own_weight, n = layer.recurrent, layer.n
     for panel in range(panels):
-        first = panel_start(layer, table, panel)
+        first = panel_start(layer, panel)
         to = base + first * CAPACITY * size
-        if panel < table[layer, WIDE]:
-            drive_panel(FOUR, one, head, table, floats, layer, slot, group, start, steps, first, to)
+        if panel < layer.wide:
+            drive_panel(FOUR, one, head, below, layer, slot, group, start, steps, first, to)
         else:
-            drive_panel(ONE, one, head, table, floats, layer, slot, group, start, steps, first, to)
+            drive_panel(ONE, one, head, below, layer, slot, group, start, steps, first, to)
     for s in range(group_samples(head, group)):
         for t in range(steps):
             row = s * steps + t
             for source in range(panels):
-                own = table[layer, SPIKES] + ((slot * panels + source) * CAPACITY + row - 1) * 8
+                own = layer.spikes + ((slot * panels + source) * CAPACITY + row - 1) * 8
                 if t == 0:
-                    own = table[layer, FIRED] + ((slot * head[SAMPLES] + s) * panels + source) * 8
-                bits, begin = simd.load_i64(own), panel_start(layer, table, source)
+                    own = layer.fired + ((slot * head.samples + s) * panels + source) * 8
+                bits, begin = simd.load_i64(own), panel_start(layer, source)
                 while bits != 0:
                     c = begin + simd.lowest(bits)
                     bits &= bits - 1
-                    if c >= table[layer, N]:
+                    if c >= layer.n:
                         continue
                     for panel in range(panels):
-                        first = panel_start(layer, table, panel)
+                        first = panel_start(layer, panel)
                         to = base + first * CAPACITY * size
-                        if panel < table[layer, WIDE]:
+                        if panel < layer.wide:
                             heard = own_weight + (first * n + c * 64) * size
                             simd.add_row(FOUR, one, (to + row * 64 * size, heard, 1))
                         else:
                             heard = own_weight + (first * n + c * 16) * size
                             simd.add_row(ONE, one, (to + row * 16 * size, heard, 1))
             for panel in range(panels):
-                first = panel_start(layer, table, panel)
+                first = panel_start(layer, panel)
                 to = base + first * CAPACITY * size
-                words = table[layer, SPIKES] + ((slot * panels + panel) * CAPACITY + row) * 8
-                if panel < table[layer, WIDE]:
+                words = layer.spikes + ((slot * panels + panel) * CAPACITY + row) * 8
+                if panel < layer.wide:
                     step_panel(
-                        FOUR, one, head, table, floats, layer, slot, s, panel, first, to + row * 64 * size,
+                        FOUR, one, head, layer, slot, s, panel, first, to + row * 64 * size,
                         words, 1,
                     )  # fmt: skip
                 else:
                     step_panel(
-                        ONE, one, head, table, floats, layer, slot, s, panel, first, to + row * 16 * size,
+                        ONE, one, head, layer, slot, s, panel, first, to + row * 16 * size,
                         words, 1,
                     )  # fmt: skip
     for panel in range(panels):
-        first = panel_start(layer, table, panel)
+        first = panel_start(layer, panel)
         to = base + first * CAPACITY * size
-        if panel < table[layer, WIDE]:
-            finish_panel(FOUR, one, head, table, floats, layer, slot, group, start, steps, panel, first, to)
+        if panel < layer.wide:
+            finish_panel(FOUR, one, head, layer, slot, group, start, steps, panel, first, to)
         else:
-            finish_panel(ONE, one, head, table, floats, layer, slot, group, start, steps, panel, first, to)
+            finish_panel(ONE, one, head, layer, slot, group, start, steps, panel, first, to)
 
 
 @part
-def forward_layer(one, head, table, floats, layer, begin, groups, start, steps):
+def forward_layer(
+    one: float, head: Head, below: Layer, layer: Layer, begin: int, groups: int, start: int, steps: int
+) -> None:
     """A hidden layer for a block of groups; panels outermost, so that weights are read from the cache."""
-    if table[layer, RECURRENT] != 0:
+    if layer.recurrent != 0:
         for slot in range(groups):
-            forward_recurrent(one, head, table, floats, layer, slot, begin + slot, start, steps)
+            forward_recurrent(one, head, below, layer, slot, begin + slot, start, steps)
     else:
-        for panel in range(table[layer, PANELS]):
-            first = panel_start(layer, table, panel)
+        for panel in range(layer.panels):
+            first = panel_start(layer, panel)
             for slot in range(groups):
-                if panel < table[layer, WIDE]:
+                if panel < layer.wide:
                     forward_panel(
-                        FOUR, one, head, table, floats, layer, slot, begin + slot, start, steps, panel, first
+                        FOUR, one, head, below, layer, slot, begin + slot, start, steps, panel, first
                     )
                 else:
                     forward_panel(
-                        ONE, one, head, table, floats, layer, slot, begin + slot, start, steps, panel, first
+                        ONE, one, head, below, layer, slot, begin + slot, start, steps, panel, first
                     )
     for slot in range(groups):
-        list_layer(head, table, layer, slot, begin + slot, steps)
+        list_layer(head, layer, slot, begin + slot, steps)

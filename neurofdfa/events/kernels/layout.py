@@ -1,56 +1,59 @@
 """Where things lie: panels, groups, lists; and products of a panel."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import (
-    BATCH,
-    CAPACITY,
-    EVENTS,
-    SAMPLES,
-    STARTS,
-    WIDE,
-    WIDTH,
-)  # fmt: skip
+from neurofdfa.events.records import CAPACITY, Head, Layer
+from neurofdfa.events.simd.emit import Lanes
 
 FOUR = (0, 0, 0, 0)
 ONE = (0,)
 
 
 @part
-def size_of(one):
+def size_of(one: float) -> int:
     """Bytes of a float of this type."""
     return simd.width_of(one)
 
 
 @part
-def panel_start(layer, table, panel):
+def panel_start(layer: Layer, panel: int) -> int:
     """First neuron of a panel."""
-    wide = table[layer, WIDE]
+    wide = layer.wide
     return panel * 64 if panel < wide else wide * 64 + (panel - wide) * 16
 
 
 @part
-def group_samples(head, group):
+def group_samples(head: Head, group: int) -> int:
     """Samples of a group; the last one may be smaller."""
-    left = head[BATCH] - group * head[SAMPLES]
-    return left if left < head[SAMPLES] else head[SAMPLES]
+    left = head.batch - group * head.samples
+    return left if left < head.samples else head.samples
 
 
 @part
-def events_of(table, layer, slot):
+def events_of(layer: Layer, slot: int) -> int:
     """Where a layer's events lie."""
-    return table[layer, EVENTS] + slot * (table[layer, WIDTH] * CAPACITY + 64) * 4
+    return layer.events + slot * (layer.width * CAPACITY + 64) * 4
 
 
 @part
-def starts_of(table, layer, slot):
+def starts_of(layer: Layer, slot: int) -> int:
     """Where each row of them begins."""
-    return table[layer, STARTS] + slot * (CAPACITY + 1) * 4
+    return layer.starts + slot * (CAPACITY + 1) * 4
 
 
 @part
-def deep_product(lanes, one, old, c, c_pitch, a, a_row, b, rows, depth):
+def deep_product(
+    lanes: Lanes,
+    one: float,
+    old: float,
+    c: int,
+    c_pitch: int,
+    a: int,
+    a_row: int,
+    b: int,
+    rows: int,
+    depth: int,
+) -> None:
     """C ← old · c + a b, c and b one panel wide, 128 rows of b at a time: they stay in the first cache."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size

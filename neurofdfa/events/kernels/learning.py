@@ -1,292 +1,269 @@
 """Learning signals, errors filtered against time, gradients row by row."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import (
-    ALPHA,
-    BETA,
-    BIAS,
-    BIAS_GRADIENT,
-    CAPACITY,
-    CARRY,
-    CHUNK,
-    CHUNKS,
-    DKP,
-    DOWNSTREAM,
-    ERRORS,
-    EXTRA,
-    EXTRA_PITCH,
-    FEEDBACK,
-    FEEDBACK_GRADIENT,
-    FILTERED,
-    FILTERED_ERRORS,
-    GAIN,
-    GAIN_PITCH,
-    GRADIENT,
-    HEARD,
-    INPUT,
-    INPUT_KIND,
-    INPUT_SAMPLE,
-    INPUT_STEP,
-    KAPPA,
-    KPAD,
-    LAYERS,
-    LISTS,
-    ONES,
-    OUTPUTS,
-    OWN_LISTS,
-    OWN_TALLY,
-    OWN_TRACES,
-    PANEL,
-    PANELS,
-    PLAIN_TRACES,
-    PSI,
-    RECURRENT,
-    RECURRENT_GRADIENT,
-    SAMPLES,
-    SCALE,
-    TALLY,
-    TOP,
-    TRACE_KAPPA,
-    TRACES,
-    WHOLE_TRACE,
-    WIDE,
-    WIDTH,
-    N,
-)  # fmt: skip
 from neurofdfa.events.kernels.layout import FOUR, ONE, group_samples, panel_start, size_of
 from neurofdfa.events.kernels.lists import sum_over_spikes
+from neurofdfa.events.records import CAPACITY, Head, Layer, Layers
+from neurofdfa.events.simd.emit import Lanes
 
 
 @part
-def filter_errors(one, head, floats, consts, layer, slot, group, steps):
+def filter_errors(
+    one: float, head: Head, layer: Layer, above: Layer, slot: int, group: int, steps: int
+) -> None:
     """Errors of a whole sequence as a trace per synapse meets them, from the last layer down.
 
     Σ_t λ_t Σ_{τ ≤ t} f(t − τ) ψ_τ ε_τ is Σ_τ ψ_τ ε_τ B Σ_{t ≥ τ} f(t − τ) e_t: as B is the same in all steps,
     the readout's κ and what filters downstream may act on the few errors in place of the traces.
     """
-    size, kpad = size_of(one), head[KPAD]
+    size, kpad = size_of(one), head.kpad
     offset = slot * CAPACITY * kpad * size
-    to, top = head[FILTERED_ERRORS] + offset, layer == head[TOP]
-    told = head[ERRORS] if layer > head[LAYERS] else head[HEARD]
-    fresh = top or (layer == head[LAYERS] and told != head[ERRORS])
+    to, top = head.filtered_errors + offset, layer.index == head.top
+    told = head.errors if layer.index > head.hidden else head.heard
+    fresh = top or (layer.index == head.hidden and told != head.errors)
     for s in range(group_samples(head, group)):
         for first in range(0, kpad, 16):
             here = to + (s * steps * kpad + first) * size
-            pitch, carry = kpad * size, head[CARRY]
+            pitch, carry = kpad * size, head.carry
             if fresh:
                 source = told + offset + (s * steps * kpad + first) * size
-                simd.backward_decay(ONE, one, (consts[KAPPA], here, source, pitch, steps, carry))
-            if not top and head[DOWNSTREAM] != 0:
-                p = floats[layer + 1]
-                simd.backward_decay(ONE, one, (p[BETA], here, here, pitch, steps, carry))
-                simd.backward_decay(ONE, one, (p[ALPHA], here, here, pitch, steps, carry))
-    if not top and head[DOWNSTREAM] != 0:
-        gain = one * ((1.0 - floats[layer + 1, BETA]) * (1.0 - floats[layer + 1, ALPHA]))
+                simd.backward_decay(ONE, one, (head.kappa, here, source, pitch, steps, carry))
+            if not top and head.downstream != 0:
+                simd.backward_decay(ONE, one, (above.beta, here, here, pitch, steps, carry))
+                simd.backward_decay(ONE, one, (above.alpha, here, here, pitch, steps, carry))
+    if not top and head.downstream != 0:
+        gain = one * ((1.0 - above.beta) * (1.0 - above.alpha))
         for k in range(group_samples(head, group) * steps * kpad):
             place = to + k * size
             simd.store_float(one, place, gain * simd.load_float(one, place))
 
 
 @part
-def panel_errors(lanes, one, head, table, floats, layer, slot, group, steps, first):
+def panel_errors(
+    lanes: Lanes, one: float, head: Head, layer: Layer, slot: int, group: int, steps: int, first: int
+) -> None:
     """Learning signals of one panel, filtered against time, into the scratch PANEL; the bias learns."""
     size = size_of(one)
     pitch = len(lanes) * 16 * size
-    samples, kpad, k = group_samples(head, group), head[KPAD], head[OUTPUTS]
-    rows, errors = samples * steps, head[PANEL]
-    broadcast = head[ERRORS] if layer > head[LAYERS] else head[HEARD]
-    if head[WHOLE_TRACE] != 0:
-        broadcast = head[FILTERED_ERRORS]
+    samples, kpad, k = group_samples(head, group), head.kpad, head.outputs
+    rows, errors = samples * steps, head.panel
+    broadcast = head.errors if layer.index > head.hidden else head.heard
+    if head.whole_trace != 0:
+        broadcast = head.filtered_errors
     broadcast += slot * CAPACITY * kpad * size
     simd.product(
         lanes, one,
-        (one * 0, errors, pitch, broadcast, kpad * size, size, table[layer, FEEDBACK] + first * k * size,
+        (one * 0, errors, pitch, broadcast, kpad * size, size, layer.feedback + first * k * size,
         pitch,
          rows, k),
     )  # fmt: skip
-    carry = head[CARRY]
-    p = floats[layer]
+    carry = head.carry
     for s in range(samples):
-        sample = group * head[SAMPLES] + s
+        sample = group * head.samples + s
         simd.reverse_filter(
             lanes, one,
-            (p[TRACE_KAPPA], p[BETA], p[ALPHA], errors + s * steps * pitch, pitch,
-             table[layer, PSI] + (slot * table[layer, WIDTH] + first) * CAPACITY * size + s * steps * pitch,
-             table[layer, GAIN] + sample * table[layer, GAIN_PITCH] + first * size,
-             table[layer, EXTRA] + first * size, table[layer, EXTRA_PITCH], steps, carry + s * 4 * pitch, 0),
+            (layer.trace_kappa, layer.beta, layer.alpha, errors + s * steps * pitch, pitch,
+             layer.psi + (slot * layer.width + first) * CAPACITY * size + s * steps * pitch,
+             layer.gain + sample * layer.gain_pitch + first * size,
+             layer.extra + first * size, layer.extra_pitch, steps, carry + s * 4 * pitch, 0),
         )  # fmt: skip
-    if table[layer, BIAS] != 0:
-        simd.column_sum(lanes, one, (table[layer, BIAS_GRADIENT] + first * size, errors, pitch, rows))
+    if layer.bias != 0:
+        simd.column_sum(lanes, one, (layer.bias_gradient + first * size, errors, pitch, rows))
 
 
 @part
-def learn_panel(lanes, one, head, table, floats, consts, layer, slot, group, start, steps, first):
+def learn_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    below: Layer,
+    layer: Layer,
+    slot: int,
+    group: int,
+    start: int,
+    steps: int,
+    first: int,
+) -> None:
     """Errors and weight gradients of one panel."""
-    panel_errors(lanes, one, head, table, floats, layer, slot, group, steps, first)
+    panel_errors(lanes, one, head, layer, slot, group, steps, first)
     size = size_of(one)
     pitch = len(lanes) * 16 * size
-    samples, errors = group_samples(head, group), head[PANEL]
-    rows, below = samples * steps, layer - 1
-    to = table[layer, GRADIENT] + first * table[below, N] * size
-    if below == 0 and head[INPUT_KIND] == 3:
+    samples, errors = group_samples(head, group), head.panel
+    rows = samples * steps
+    to = layer.gradient + first * below.n * size
+    if layer.index == 1 and head.input_kind == 3:
         for s in range(samples):
-            sample = group * head[SAMPLES] + s
-            here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
+            sample = group * head.samples + s
+            here = head.input + sample * head.input_sample + start * head.input_step
             simd.product(
                 lanes, one,
-                (one, to, pitch, here, size, head[INPUT_STEP], errors + s * steps * pitch, pitch,
-                 table[0, N], steps),
+                (one, to, pitch, here, size, head.input_step, errors + s * steps * pitch, pitch,
+                 below.n, steps),
             )  # fmt: skip
     else:
         sum_over_spikes(
-            lanes, one, table, below, slot, table[below, LISTS], table[below, TALLY], rows,
-            floats[below, SCALE], to, pitch, errors, pitch,
+            lanes, one, below, slot, below.lists, below.tally, rows,
+            below.scale, to, pitch, errors, pitch,
         )  # fmt: skip
-    if table[layer, RECURRENT] != 0:
-        to = table[layer, RECURRENT_GRADIENT] + first * table[layer, N] * size
+    if layer.recurrent != 0:
+        to = layer.recurrent_gradient + first * layer.n * size
         sum_over_spikes(  # a spike is heard one step later
-            lanes, one, table, layer, slot, table[layer, OWN_LISTS], table[layer, OWN_TALLY], rows,
+            lanes, one, layer, slot, layer.own_lists, layer.own_tally, rows,
             1.0, to, pitch, errors + pitch, pitch,
         )  # fmt: skip
     if start > 0:
-        carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first)
+        carry_panel(lanes, one, head, below, layer, slot, samples, start, first)
 
 
 @part
-def decay_carry(lanes, one, head, table, floats, layer, samples, start, first):
+def decay_carry(
+    lanes: Lanes, one: float, head: Head, layer: Layer, samples: int, start: int, first: int
+) -> None:
     """What the stages of the traces at the start of the chunk are multiplied with, in the scratch CARRY."""
     size = size_of(one)
     vectors = len(lanes) * 16
     pitch = vectors * size
-    p = floats[layer]
-    carry = head[CARRY]
-    ones = head[ONES] + (layer * head[CHUNKS] + start // head[CHUNK]) * 24
+    carry = head.carry
+    ones = head.ones + (layer.index * head.chunks + start // head.chunk) * 24
     for s in range(samples):
         for stage in range(3):
-            decay = p[TRACE_KAPPA] if stage == 0 else p[BETA] if stage == 1 else p[ALPHA]
+            decay = layer.trace_kappa if stage == 0 else layer.beta if stage == 1 else layer.alpha
             line = carry + (s * 4 + stage) * pitch
             for c in range(vectors):
                 value = simd.load_float(one, line + c * size)
                 if stage == 2:  # a spike still on its way to the recurrent synapses enters undecayed
                     simd.store_float(one, line + pitch + c * size, value)
                 simd.store_float(one, line + c * size, value * decay)
-                if table[layer, BIAS] != 0:
-                    place = table[layer, BIAS_GRADIENT] + (first + c) * size
+                if layer.bias != 0:
+                    place = layer.bias_gradient + (first + c) * size
                     more = value * decay * simd.load_f64(ones + 8 * stage)
                     simd.store_float(one, place, simd.load_float(one, place) + more)
 
 
 @part
-def carry_panel(lanes, one, head, table, floats, layer, slot, samples, start, first):
+def carry_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    below: Layer,
+    layer: Layer,
+    slot: int,
+    samples: int,
+    start: int,
+    first: int,
+) -> None:
     """What the traces at the start of the chunk add: one product per chunk."""
-    decay_carry(lanes, one, head, table, floats, layer, samples, start, first)
-    size, carry = size_of(one), head[CARRY]
+    decay_carry(lanes, one, head, layer, samples, start, first)
+    size, carry = size_of(one), head.carry
     pitch = len(lanes) * 16 * size
-    below = table[layer - 1, WIDTH]
+    width = below.width
     for s in range(samples):
-        place = slot * head[SAMPLES] + s
+        place = slot * head.samples + s
         simd.product(
             lanes, one,
-            (one, table[layer, GRADIENT] + first * table[layer - 1, N] * size, pitch,
-             table[layer, TRACES] + place * 3 * below * size, size, below * size, carry + s * 4 * pitch,
+            (one, layer.gradient + first * below.n * size, pitch,
+             layer.traces + place * 3 * width * size, size, width * size, carry + s * 4 * pitch,
              pitch,
-             table[layer - 1, N], 3),
+             below.n, 3),
         )  # fmt: skip
-        if table[layer, RECURRENT] != 0:
-            own, own_n = table[layer, WIDTH], table[layer, N]
+        if layer.recurrent != 0:
+            own, own_n = layer.width, layer.n
             simd.product(
                 lanes, one,
-                (one, table[layer, RECURRENT_GRADIENT] + first * own_n * size, pitch,
-                 table[layer, OWN_TRACES] + place * 4 * own * size, size, own * size, carry + s * 4 * pitch,
-                 pitch, table[layer, N], 4),
+                (one, layer.recurrent_gradient + first * own_n * size, pitch,
+                 layer.own_traces + place * 4 * own * size, size, own * size, carry + s * 4 * pitch,
+                 pitch, layer.n, 4),
             )  # fmt: skip
 
 
 @part
-def learn_layer(one, head, table, floats, consts, layer, begin, groups, start, steps):
+def learn_layer(
+    one: float, head: Head, below: Layer, layer: Layer, begin: int, groups: int, start: int, steps: int
+) -> None:
     """Gradients of a hidden layer for a block of groups."""
-    for panel in range(table[layer, PANELS]):
-        first = panel_start(layer, table, panel)
+    for panel in range(layer.panels):
+        first = panel_start(layer, panel)
         for slot in range(groups):
-            if panel < table[layer, WIDE]:
-                learn_panel(
-                    FOUR, one, head, table, floats, consts, layer, slot, begin + slot, start, steps, first
-                )
+            if panel < layer.wide:
+                learn_panel(FOUR, one, head, below, layer, slot, begin + slot, start, steps, first)
             else:
-                learn_panel(
-                    ONE, one, head, table, floats, consts, layer, slot, begin + slot, start, steps, first
-                )
+                learn_panel(ONE, one, head, below, layer, slot, begin + slot, start, steps, first)
 
 
 @part
-def learn_outer(one, head, table, floats, consts, layer, to, slot, group, start, steps):
+def learn_outer(
+    one: float, head: Head, layer: Layer, to: int, slot: int, group: int, start: int, steps: int
+) -> None:
     """Σ κ-filtered transmitted spikes of a layer ⊗ error: the readout's gradient, and DKP's."""
-    size, kpad = size_of(one), head[KPAD]
+    size, kpad = size_of(one), head.kpad
     samples = group_samples(head, group)
-    carry = head[CARRY]
+    carry = head.carry
     for first in range(0, kpad, 16):
-        source = head[FILTERED] + first * size
+        source = head.filtered + first * size
         sum_over_spikes(
-            ONE, one, table, layer, slot, table[layer, LISTS], table[layer, TALLY], samples * steps,
-            floats[layer, SCALE], to + first * table[layer, N] * size, 16 * size, source, kpad * size,
+            ONE, one, layer, slot, layer.lists, layer.tally, samples * steps,
+            layer.scale, to + first * layer.n * size, 16 * size, source, kpad * size,
         )  # fmt: skip
         if start > 0:
             for s in range(samples):
-                place = slot * head[SAMPLES] + s
+                place = slot * head.samples + s
                 for c in range(16):
                     value = simd.load_float(one, source + (s * steps * kpad + c) * size)
-                    simd.store_float(one, carry + c * size, value * consts[KAPPA])
+                    simd.store_float(one, carry + c * size, value * head.kappa)
                 simd.product(
                     ONE, one,
-                    (one, to + first * table[layer, N] * size, 16 * size,
-                     table[layer, PLAIN_TRACES] + place * table[layer, WIDTH] * size, size, 0, carry, 0,
-                     table[layer, N], 1),
+                    (one, to + first * layer.n * size, 16 * size,
+                     layer.plain_traces + place * layer.width * size, size, 0, carry, 0,
+                     layer.n, 1),
                 )  # fmt: skip
 
 
 @part
-def learn_readout_bias(one, head, table, consts, samples, start, steps):
+def learn_readout_bias(one: float, head: Head, layer: Layer, samples: int, start: int, steps: int) -> None:
     """Σ of the κ-filtered errors, and what the trace of the constant 1 brings from earlier chunks."""
-    size, kpad, layer = size_of(one), head[KPAD], head[LAYERS] + 1
-    to = table[layer, BIAS_GRADIENT]
+    size, kpad = size_of(one), head.kpad
+    to = layer.bias_gradient
     for first in range(0, kpad, 16):
-        source = head[FILTERED] + first * size
+        source = head.filtered + first * size
         simd.column_sum(ONE, one, (to + first * size, source, kpad * size, samples * steps))
     if start > 0:
-        seen = simd.load_f64(head[ONES] + (layer * head[CHUNKS] + start // head[CHUNK]) * 24)
+        seen = simd.load_f64(head.ones + (layer.index * head.chunks + start // head.chunk) * 24)
         for s in range(samples):
             for c in range(kpad):
-                value = simd.load_float(one, head[FILTERED] + (s * steps * kpad + c) * size)
+                value = simd.load_float(one, head.filtered + (s * steps * kpad + c) * size)
                 place = to + c * size
-                simd.store_float(one, place, simd.load_float(one, place) + value * consts[KAPPA] * seen)
+                simd.store_float(one, place, simd.load_float(one, place) + value * head.kappa * seen)
 
 
 @part
-def learn_readout(one, head, table, floats, consts, slot, group, start, steps):
+def learn_readout(
+    one: float, head: Head, layers: Layers, slot: int, group: int, start: int, steps: int
+) -> None:
     """Gradients that need the κ-filtered error: of a readout without spikes, and of DKP's feedback."""
-    size, kpad, last = size_of(one), head[KPAD], head[LAYERS]
-    spiking = head[TOP] > last  # it learns like a hidden layer
-    if spiking and head[DKP] == 0:
+    size, kpad, last = size_of(one), head.kpad, head.hidden
+    spiking = head.top > last  # it learns like a hidden layer
+    if spiking and head.dkp == 0:
         return
     samples = group_samples(head, group)
-    errors = head[ERRORS] + slot * CAPACITY * kpad * size
+    errors = head.errors + slot * CAPACITY * kpad * size
     for s in range(samples):
         for first in range(0, kpad, 16):
             offset = (s * steps * kpad + first) * size
             simd.backward_decay(
                 ONE, one,
-                (consts[KAPPA], head[FILTERED] + offset, errors + offset, kpad * size, steps, head[CARRY]),
+                (head.kappa, head.filtered + offset, errors + offset, kpad * size, steps, head.carry),
             )  # fmt: skip
     if not spiking:
-        if table[last + 1, BIAS_GRADIENT] != 0:
-            learn_readout_bias(one, head, table, consts, samples, start, steps)
-        to = table[last + 1, GRADIENT]
-        learn_outer(one, head, table, floats, consts, last, to, slot, group, start, steps)
-    if head[DKP] != 0:
-        for layer in range(1, last + 1):
+        readout = layers[last + 1]
+        if readout.bias_gradient != 0:
+            learn_readout_bias(one, head, readout, samples, start, steps)
+        to = readout.gradient
+        learn_outer(one, head, layers[last], to, slot, group, start, steps)
+    if head.dkp != 0:
+        for k in range(1, last + 1):
+            layer = layers[k]
             learn_outer(
-                one, head, table, floats, consts, layer, table[layer, FEEDBACK_GRADIENT], slot, group, start,
+                one, head, layer, layer.feedback_gradient, slot, group, start,
                 steps,
             )  # fmt: skip

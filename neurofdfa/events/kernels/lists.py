@@ -5,33 +5,33 @@ it did for the neuron before, and the processor knows when it will end: with fiv
 wrong once per neuron cost as much as adding them up.
 """
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import CAPACITY, TALLY_ROOM, WIDTH, N
 from neurofdfa.events.kernels.layout import events_of, starts_of
+from neurofdfa.events.records import CAPACITY, TALLY_ROOM, Layer
+from neurofdfa.events.simd.emit import Lanes
 
 
 @part
-def tally_of(table, layer, slot, tallies):
+def tally_of(layer: Layer, slot: int, tallies: int) -> int:
     """Where a group's tally lies: how many neurons have 0, 1, 2 … spikes."""
-    return tallies + slot * (TALLY_ROOM + 2 * table[layer, WIDTH]) * 4
+    return tallies + slot * (TALLY_ROOM + 2 * layer.width) * 4
 
 
 @part
-def order_of(tally):
+def order_of(tally: int) -> int:
     """Where its neurons lie, those with the fewest spikes first."""
     return tally + TALLY_ROOM * 4
 
 
 @part
-def sort_by_neuron(table, layer, slot, all_lists, tallies, rows):
+def sort_by_neuron(layer: Layer, slot: int, all_lists: int, tallies: int, rows: int) -> None:
     """Turn a layer's events, listed row by row, into lists of rows by neuron: a counting sort of each."""
-    n, tally = table[layer, N], tally_of(table, layer, slot, tallies)
-    events, starts = events_of(table, layer, slot), starts_of(table, layer, slot)
-    lists = all_lists + slot * table[layer, WIDTH] * CAPACITY
+    n, tally = layer.n, tally_of(layer, slot, tallies)
+    events, starts = events_of(layer, slot), starts_of(layer, slot)
+    lists = all_lists + slot * layer.width * CAPACITY
     order, third = order_of(tally), TALLY_ROOM // 3 * 4
-    ends = order + 4 * table[layer, WIDTH]  # per neuron: its spikes, then where the next of them goes
+    ends = order + 4 * layer.width  # per neuron: its spikes, then where the next of them goes
     places, offsets = tally + third, tally + 2 * third  # per count: of the next neuron, and of its spikes
     for c in range(n):
         simd.store_i32(ends + 4 * c, 0)
@@ -70,11 +70,22 @@ def sort_by_neuron(table, layer, slot, all_lists, tallies, rows):
 
 @part
 def sum_over_spikes(
-    lanes, one, table, layer, slot, all_lists, tallies, rows, scale, to, to_pitch, source, pitch
-):
+    lanes: Lanes,
+    one: float,
+    layer: Layer,
+    slot: int,
+    all_lists: int,
+    tallies: int,
+    rows: int,
+    scale: float,
+    to: int,
+    to_pitch: int,
+    source: int,
+    pitch: int,
+) -> None:
     """to[neuron] += scale · Σ source[row] over the rows in which it fired."""
-    tally = tally_of(table, layer, slot, tallies)
-    lists, order = all_lists + slot * table[layer, WIDTH] * CAPACITY, order_of(tally)
+    tally = tally_of(layer, slot, tallies)
+    lists, order = all_lists + slot * layer.width * CAPACITY, order_of(tally)
     order += 4 * simd.load_i32(tally)
     for each in range(1, rows + 1):
         count = simd.load_i32(tally + 4 * each)

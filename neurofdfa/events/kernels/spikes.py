@@ -1,43 +1,19 @@
 """Lists of spikes: from the input, from the layers, for whoever wants them."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+from typing import Any
+
 import numba
 
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import (
-    BATCH,
-    CAPACITY,
-    FLAGS,
-    INPUT,
-    INPUT_EVENTS,
-    INPUT_KIND,
-    INPUT_SAMPLE,
-    INPUT_STARTS,
-    INPUT_STEP,
-    KEEP,
-    KEEP_PITCH,
-    LEARN,
-    LISTS,
-    MEMBRANE,
-    OWN_LISTS,
-    OWN_TALLY,
-    PANELS,
-    RECORD,
-    SAMPLES,
-    SPIKES,
-    STEP_COUNTS,
-    STEPS,
-    TALLY,
-    WIDTH,
-    N,
-)  # fmt: skip
 from neurofdfa.events.kernels.layout import events_of, group_samples, panel_start, size_of, starts_of
 from neurofdfa.events.kernels.lists import sort_by_neuron
+from neurofdfa.events.records import CAPACITY, INPUT_EVENTS, Head, Layer
+from neurofdfa.events.simd.emit import Lanes
 
 
 @part
-def extract_bits(events, count, first, bits):
+def extract_bits(events: int, count: int, first: int, bits: int) -> int:
     """Append the numbers of the bits that are set; returns the new count.
 
     Eight are written whatever their number: the branch that is left is nearly always predicted.
@@ -58,18 +34,18 @@ append_bits = simd.compress_bits if simd.AVX512 else extract_bits
 
 
 @part
-def read_input(one, head, table, group, slot, start, steps):
+def read_input(one: float, head: Head, layer: Layer, group: int, slot: int, start: int, steps: int) -> None:
     """List the active input channels of every row, and per channel the rows."""
-    samples, channels, kind = group_samples(head, group), table[0, N], head[INPUT_KIND]
-    events, starts = events_of(table, 0, slot), starts_of(table, 0, slot)
+    samples, channels, kind = group_samples(head, group), layer.n, head.input_kind
+    events, starts = events_of(layer, slot), starts_of(layer, slot)
     seen = 0
     simd.store_i32(starts, 0)
     for s in range(samples):
-        sample = group * head[SAMPLES] + s
-        here = head[INPUT] + sample * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
-        keep = table[0, KEEP]
+        sample = group * head.samples + s
+        here = head.input + sample * head.input_sample + start * head.input_step
+        keep = layer.keep
         if keep != 0:
-            keep += sample * table[0, KEEP_PITCH]
+            keep += sample * layer.keep_pitch
         for t in range(steps):
             if kind == 0:
                 seen = read_row(numba.uint8(1), head, here, events, seen, channels, keep)
@@ -80,20 +56,20 @@ def read_input(one, head, table, group, slot, start, steps):
             else:
                 seen = copy_events(head, events, seen, sample, start + t, keep)
             simd.store_i32(starts + 4 * (s * steps + t + 1), seen)
-            here += head[INPUT_STEP]
-    if head[LEARN] != 0:
-        sort_by_neuron(table, 0, slot, table[0, LISTS], table[0, TALLY], samples * steps)
-    simd.store_i64(head[FLAGS] + 8 * INPUT_EVENTS, simd.load_i64(head[FLAGS] + 8 * INPUT_EVENTS) + seen)
+            here += head.input_step
+    if head.learn != 0:
+        sort_by_neuron(layer, slot, layer.lists, layer.tally, samples * steps)
+    simd.store_i64(head.counters + 8 * INPUT_EVENTS, simd.load_i64(head.counters + 8 * INPUT_EVENTS) + seen)
 
 
 @part
-def read_row(sample, head, here, events, count, channels, keep):
+def read_row(sample: Any, head: Head, here: int, events: int, count: int, channels: int, keep: int) -> int:
     """Append the active channels of one row of a tensor; returns the new count.
 
     A later row is asked for on the way: a sample's rows are too far apart for the processor to guess.
     """
-    width, flag = 64 * simd.width_of(sample), head[FLAGS]
-    later = here + 2 * head[INPUT_STEP]
+    width, flag = 64 * simd.width_of(sample), head.counters
+    later = here + 2 * head.input_step
     for first in range(0, channels, 64):
         for line in range(0, width, 64):
             simd.prefetch(later + line)
@@ -107,11 +83,11 @@ def read_row(sample, head, here, events, count, channels, keep):
 
 
 @part
-def copy_events(head, events, count, sample, t, keep):
+def copy_events(head: Head, events: int, count: int, sample: int, t: int, keep: int) -> int:
     """Append one row of an input that comes as lists; returns the new count."""
-    place = head[INPUT_STARTS] + (sample * (head[STEPS] + 1) + t) * 8
+    place = head.input_starts + (sample * (head.steps + 1) + t) * 8
     for e in range(simd.load_i64(place), simd.load_i64(place + 8)):
-        c = simd.load_i32(head[INPUT] + 4 * e)
+        c = simd.load_i32(head.input + 4 * e)
         simd.store_i32(events + 4 * count, c)
         if keep == 0 or (simd.load_i64(keep + 8 * (c // 64)) >> (c % 64)) & 1 != 0:
             count += 1
@@ -119,32 +95,32 @@ def copy_events(head, events, count, sample, t, keep):
 
 
 @part
-def list_layer(head, table, layer, slot, group, steps):
+def list_layer(head: Head, layer: Layer, slot: int, group: int, steps: int) -> None:
     """List a hidden layer's transmitted spikes by row and by neuron, and count all of them."""
     rows = group_samples(head, group) * steps
-    if head[LEARN] != 0 and table[layer, OWN_LISTS] != 0:
-        list_rows(head, table, layer, slot, group, steps, steps - 1, 0)
-        sort_by_neuron(table, layer, slot, table[layer, OWN_LISTS], table[layer, OWN_TALLY], rows)
-    fired = list_rows(head, table, layer, slot, group, steps, steps, table[layer, KEEP])
-    if head[LEARN] != 0:
-        sort_by_neuron(table, layer, slot, table[layer, LISTS], table[layer, TALLY], rows)
-    total = head[FLAGS] + 8 * (1 + layer)
+    if head.learn != 0 and layer.own_lists != 0:
+        list_rows(head, layer, slot, group, steps, steps - 1, 0)
+        sort_by_neuron(layer, slot, layer.own_lists, layer.own_tally, rows)
+    fired = list_rows(head, layer, slot, group, steps, steps, layer.keep)
+    if head.learn != 0:
+        sort_by_neuron(layer, slot, layer.lists, layer.tally, rows)
+    total = head.counters + 8 * (1 + layer.index)
     simd.store_i64(total, simd.load_i64(total) + fired)
 
 
 @part
-def list_rows(head, table, layer, slot, group, steps, heard, keep):
+def list_rows(head: Head, layer: Layer, slot: int, group: int, steps: int, heard: int, keep: int) -> int:
     """List a layer's spikes row by row, those of the first `heard` steps; returns how many there were.
 
     keep: words of the neurons that transmit, or 0 for all.
     """
-    events, starts = events_of(table, layer, slot), starts_of(table, layer, slot)
-    panels = table[layer, PANELS]
-    words = table[layer, SPIKES] + slot * panels * CAPACITY * 8
+    events, starts = events_of(layer, slot), starts_of(layer, slot)
+    panels = layer.panels
+    words = layer.spikes + slot * panels * CAPACITY * 8
     seen = fired = 0
     simd.store_i32(starts, 0)
     for s in range(group_samples(head, group)):
-        kept = keep + (group * head[SAMPLES] + s) * table[layer, KEEP_PITCH]
+        kept = keep + (group * head.samples + s) * layer.keep_pitch
         for t in range(steps):
             row = s * steps + t
             if t < heard:
@@ -153,17 +129,17 @@ def list_rows(head, table, layer, slot, group, steps, heard, keep):
                     fired += simd.ones(bits)
                     if keep != 0:
                         bits &= simd.load_i64(kept + 8 * panel)
-                    seen = append_bits(events, seen, panel_start(layer, table, panel), bits)
+                    seen = append_bits(events, seen, panel_start(layer, panel), bits)
             simd.store_i32(starts + 4 * (row + 1), seen)
     return fired
 
 
 @part
-def count_steps(table, layer, words, first, steps):
+def count_steps(layer: Layer, words: int, first: int, steps: int) -> None:
     """Count spikes per step and neuron, for the rate target."""
     for t in range(steps):
         bits = simd.load_i64(words + 8 * t)
-        line = table[layer, STEP_COUNTS] + t * table[layer, WIDTH] * 4
+        line = layer.step_counts + t * layer.width * 4
         while bits != 0:
             place = line + 4 * (first + simd.lowest(bits))
             bits &= bits - 1
@@ -171,20 +147,31 @@ def count_steps(table, layer, words, first, steps):
 
 
 @part
-def record_panel(lanes, one, head, table, layer, sample, start, steps, first, words, membranes):
+def record_panel(
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    layer: Layer,
+    sample: int,
+    start: int,
+    steps: int,
+    first: int,
+    words: int,
+    membranes: int,
+) -> None:
     """Copy spikes and membranes to where the caller wants them."""
-    n, size, lane_count = table[layer, N], size_of(one), len(lanes) * 16
+    n, size, lane_count = layer.n, size_of(one), len(lanes) * 16
     count = n - first if n - first < lane_count else lane_count
     for t in range(steps):
-        offset = ((start + t) * head[BATCH] + sample) * n + first
-        if table[layer, RECORD] != 0:
+        offset = ((start + t) * head.batch + sample) * n + first
+        if layer.record != 0:
             bits = simd.load_i64(words + 8 * t)
             if count == lane_count:
-                simd.bytes_of(lanes, one, (table[layer, RECORD] + offset, bits))
+                simd.bytes_of(lanes, one, (layer.record + offset, bits))
             else:
                 for c in range(count):
-                    simd.store_byte(table[layer, RECORD] + offset + c, (bits >> c) & 1)
-        if table[layer, MEMBRANE] != 0:
+                    simd.store_byte(layer.record + offset + c, (bits >> c) & 1)
+        if layer.membrane != 0:
             for c in range(count):
                 value = simd.load_float(one, membranes + (t * lane_count + c) * size)
-                simd.store_float(one, table[layer, MEMBRANE] + (offset + c) * size, value)
+                simd.store_float(one, layer.membrane + (offset + c) * size, value)

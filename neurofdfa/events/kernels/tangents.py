@@ -1,65 +1,15 @@
 """Forward derivatives along probes, and what they say about the feedback."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import (
-    ALPHA,
-    BETA,
-    BY_ERROR,
-    CAPACITY,
-    ERRORS,
-    EVERY,
-    FEEDBACK_GRADIENT,
-    FIRED_PITCH,
-    FIRST,
-    GAIN,
-    GAIN_PITCH,
-    GIVEN,
-    HARD,
-    IMAGE,
-    KAPPA,
-    KPAD,
-    LAYERS,
-    NOISE,
-    NOISE_DECAYS,
-    NOISE_STATE,
-    OBSERVE_OUTPUT,
-    OBSERVED,
-    OUTPUTS,
-    PANELS,
-    PROBE,
-    PROBE_WEIGHTS,
-    PROBED,
-    PSI,
-    RECURRENT,
-    RELEVANCE,
-    SAMPLES,
-    SEED,
-    SEEN,
-    SPIKES,
-    STAGES,
-    STEPS,
-    TANGENT_A,
-    TANGENT_B,
-    TANGENT_OUTPUT_STATE,
-    TANGENT_RECURRENT,
-    TANGENT_SENT,
-    TANGENT_STATE,
-    TOP,
-    TOTAL,
-    WEIGHT,
-    WEIGHTED,
-    WIDE,
-    WIDTH,
-    N,
-)  # fmt: skip
 from neurofdfa.events.kernels.convolution import tangent_tiles
 from neurofdfa.events.kernels.layout import FOUR, ONE, deep_product, group_samples, panel_start, size_of
+from neurofdfa.events.records import CAPACITY, Head, Layer, Layers
+from neurofdfa.events.simd.emit import Lanes
 
 
 @part
-def mix(x):
+def mix(x: int) -> int:
     """Sixty-four bits from a counter (the finaliser of splitmix64, Steele et al. 2014)."""
     x = (x ^ simd.shift_right(x, 30)) * -4658895280553007687
     x = (x ^ simd.shift_right(x, 27)) * -7723592293110705685
@@ -67,25 +17,27 @@ def mix(x):
 
 
 @part
-def draw_probes(one, head, table, layer, group, probed, start, steps):
+def draw_probes(
+    one: float, head: Head, layer: Layer, group: int, probed: int, start: int, steps: int
+) -> None:
     """V of a layer: signs from a counter-based generator, or the values handed in."""
-    size, width = size_of(one), table[layer, WIDTH]
+    size, width = size_of(one), layer.width
     for s in range(probed):
-        sample = group * head[SAMPLES] + s
+        sample = group * head.samples + s
         for t in range(steps):
-            to = table[layer, PROBE] + (s * steps + t) * width * size
-            if table[layer, GIVEN] != 0:
-                line = ((start + t) * head[PROBED] + sample) * table[layer, N]
-                for c in range(table[layer, N]):
-                    value = simd.load_float(one, table[layer, GIVEN] + (line + c) * size)
+            to = layer.probe + (s * steps + t) * width * size
+            if layer.given != 0:
+                line = ((start + t) * head.probed + sample) * layer.n
+                for c in range(layer.n):
+                    value = simd.load_float(one, layer.given + (line + c) * size)
                     simd.store_float(one, to + c * size, value)
                 continue
-            at = (start + t) * head[TOTAL] + head[FIRST] + head[EVERY] * sample
-            counter = (at * (head[LAYERS] + 1) + layer) * 4096
-            for panel in range(table[layer, PANELS]):
-                bits = mix(mix((counter + panel) * -7046029254386353131 + head[SEED]))
-                place = to + panel_start(layer, table, panel) * size
-                if panel < table[layer, WIDE]:
+            at = (start + t) * head.total + head.first + head.every * sample
+            counter = (at * (head.hidden + 1) + layer.index) * 4096
+            for panel in range(layer.panels):
+                bits = mix(mix((counter + panel) * -7046029254386353131 + head.seed))
+                place = to + panel_start(layer, panel) * size
+                if panel < layer.wide:
                     simd.signs(FOUR, one, (place, bits))
                 else:
                     simd.signs(ONE, one, (place, bits))
@@ -93,90 +45,116 @@ def draw_probes(one, head, table, layer, group, probed, start, steps):
 
 @part
 def tangent_panel(
-    lanes, one, head, table, floats, layer, slot, group, s, panel, first, to, row, steps, before
-):
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    layer: Layer,
+    slot: int,
+    group: int,
+    s: int,
+    panel: int,
+    first: int,
+    to: int,
+    row: int,
+    steps: int,
+    before: int,
+) -> None:
     """Scan one panel of one sample's tangents; before: address of the spikes before the first row."""
     size = size_of(one)
-    width, p = table[layer, WIDTH], floats[layer]
+    width = layer.width
     offset = first * size
-    place = slot * head[SAMPLES] + s
-    psi = table[layer, PSI] + (slot * width + first) * CAPACITY * size
-    words = table[layer, SPIKES] + ((slot * table[layer, PANELS] + panel) * CAPACITY + row) * 8
-    sample = group * head[SAMPLES] + s
+    place = slot * head.samples + s
+    psi = layer.psi + (slot * width + first) * CAPACITY * size
+    words = layer.spikes + ((slot * layer.panels + panel) * CAPACITY + row) * 8
+    sample = group * head.samples + s
     simd.tangent(
         lanes, one,
-        (p[ALPHA], p[BETA], p[HARD], to + row * width * size + offset, width * size,
+        (layer.alpha, layer.beta, layer.hard, to + row * width * size + offset, width * size,
          psi + row * len(lanes) * 16 * size, words, before,
-         table[layer, GAIN] + sample * table[layer, GAIN_PITCH] + offset,
-         table[layer, PROBE] + row * width * size + offset, to + row * width * size + offset, steps,
-         table[layer, TANGENT_STATE] + (place * width + first) * 2 * size),
+         layer.gain + sample * layer.gain_pitch + offset,
+         layer.probe + row * width * size + offset, to + row * width * size + offset, steps,
+         layer.tangent_state + (place * width + first) * 2 * size),
     )  # fmt: skip
 
 
 @part
-def tangent_drive(lanes, one, table, layer, first, to, source, rows):
+def tangent_drive(
+    lanes: Lanes, one: float, below: Layer, layer: Layer, first: int, to: int, source: int, rows: int
+) -> None:
     """to[row] ← W ẋ of one panel."""
     size = size_of(one)
-    width, below = table[layer, WIDTH] * size, table[layer - 1, WIDTH] * size
+    width = layer.width * size
     offset = first * size
-    if layer == 1:
+    if layer.index == 1:
         simd.fill(lanes, one, (one * 0, to + offset, width, rows))
     else:
-        weight = table[layer, WEIGHT] + first * table[layer - 1, N] * size
+        weight = layer.weight + first * below.n * size
         deep_product(
-            lanes, one, one * 0, to + offset, width, source, below, weight, rows, table[layer - 1, N]
+            lanes, one, one * 0, to + offset, width, source, below.width * size, weight, rows, below.n
         )
 
 
 @part
-def tangent_own(lanes, one, table, layer, first, to, sent, row):
+def tangent_own(lanes: Lanes, one: float, layer: Layer, first: int, to: int, sent: int, row: int) -> None:
     """to[row] += V ẋ⁻ of one panel of a recurrent layer."""
     size = size_of(one)
-    width, offset = table[layer, WIDTH] * size, first * size
+    width, offset = layer.width * size, first * size
     simd.product(
         lanes, one,
         (one, to + row * width + offset, width, sent, width, size,
-         table[layer, RECURRENT] + first * table[layer, N] * size, len(lanes) * 16 * size, 1,
-         table[layer, N]),
+         layer.recurrent + first * layer.n * size, len(lanes) * 16 * size, 1,
+         layer.n),
     )  # fmt: skip
 
 
 @part
-def tangent_layer(one, head, table, floats, layer, slot, group, probed, steps, to, source, fired):
+def tangent_layer(
+    one: float,
+    head: Head,
+    below: Layer,
+    layer: Layer,
+    slot: int,
+    group: int,
+    probed: int,
+    steps: int,
+    to: int,
+    source: int,
+    fired: int,
+) -> None:
     """ẋ of one hidden layer; `fired` holds the words of spikes before the chunk."""
-    size, panels, width = size_of(one), table[layer, PANELS], table[layer, WIDTH]
-    if table[layer, IMAGE] != 0:
-        tangent_tiles(one, head, table, layer, to, source, probed * steps)
-    for panel in range(panels if table[layer, IMAGE] == 0 else 0):
-        first = panel_start(layer, table, panel)
-        if panel < table[layer, WIDE]:
-            tangent_drive(FOUR, one, table, layer, first, to, source, probed * steps)
+    size, panels, width = size_of(one), layer.panels, layer.width
+    if layer.image != 0:
+        tangent_tiles(one, head, below, layer, to, source, probed * steps)
+    for panel in range(panels if layer.image == 0 else 0):
+        first = panel_start(layer, panel)
+        if panel < layer.wide:
+            tangent_drive(FOUR, one, below, layer, first, to, source, probed * steps)
         else:
-            tangent_drive(ONE, one, table, layer, first, to, source, probed * steps)
-    own = table[layer, RECURRENT] != 0 and head[TANGENT_RECURRENT] != 0
+            tangent_drive(ONE, one, below, layer, first, to, source, probed * steps)
+    own = layer.recurrent != 0 and head.tangent_recurrent != 0
     for s in range(probed):
-        kept = table[layer, TANGENT_SENT] + (slot * head[SAMPLES] + s) * width * size
+        kept = layer.tangent_sent + (slot * head.samples + s) * width * size
         stride = 1 if own else steps
         for t in range(0, steps, stride):
             row = s * steps + t
             for panel in range(panels):
-                first = panel_start(layer, table, panel)
-                before = table[layer, SPIKES] + ((slot * panels + panel) * CAPACITY + row - 1) * 8
+                first = panel_start(layer, panel)
+                before = layer.spikes + ((slot * panels + panel) * CAPACITY + row - 1) * 8
                 if t == 0:
                     before = fired + (s * panels + panel) * 8
                 sent = to + (row - 1) * width * size if t > 0 else kept
-                if panel < table[layer, WIDE]:
+                if panel < layer.wide:
                     if own:
-                        tangent_own(FOUR, one, table, layer, first, to, sent, row)
+                        tangent_own(FOUR, one, layer, first, to, sent, row)
                     tangent_panel(
-                        FOUR, one, head, table, floats, layer, slot, group, s, panel, first, to, row, stride,
+                        FOUR, one, head, layer, slot, group, s, panel, first, to, row, stride,
                         before,
                     )  # fmt: skip
                 else:
                     if own:
-                        tangent_own(ONE, one, table, layer, first, to, sent, row)
+                        tangent_own(ONE, one, layer, first, to, sent, row)
                     tangent_panel(
-                        ONE, one, head, table, floats, layer, slot, group, s, panel, first, to, row, stride,
+                        ONE, one, head, layer, slot, group, s, panel, first, to, row, stride,
                         before,
                     )  # fmt: skip
         last = to + ((s + 1) * steps - 1) * width * size
@@ -185,103 +163,110 @@ def tangent_layer(one, head, table, floats, layer, slot, group, probed, steps, t
 
 
 @part
-def correlate_panel(lanes, one, head, table, layer, first, noise, rows):
+def correlate_panel(
+    lanes: Lanes, one: float, head: Head, layer: Layer, first: int, noise: int, rows: int
+) -> None:
     """Σ Ĵ of one panel."""
-    size, k = size_of(one), head[OUTPUTS]
+    size, k = size_of(one), head.outputs
     simd.product(
         lanes, one,
-        (one, table[layer, FEEDBACK_GRADIENT] + first * k * size, len(lanes) * 16 * size, head[WEIGHTED],
+        (one, layer.feedback_gradient + first * k * size, len(lanes) * 16 * size, head.weighted,
         size,
-         head[KPAD] * size, noise + first * size, table[layer, WIDTH] * size, k, rows),
+         head.kpad * size, noise + first * size, layer.width * size, k, rows),
     )  # fmt: skip
 
 
 @part
-def correlate(one, head, table, layer, slot, probed, start, steps):
+def correlate(one: float, head: Head, layer: Layer, slot: int, probed: int, start: int, steps: int) -> None:
     """Σ Ĵ of one layer: observed tangents of the outputs times the noise trace."""
-    size, width, kpad = size_of(one), table[layer, WIDTH], head[KPAD]
-    source = table[layer, PROBE]
-    for stage in range(table[layer, STAGES]):
-        decay = one * simd.load_f64(head[NOISE_DECAYS] + ((layer - 1) * 16 + stage) * 8)
+    size, width, kpad = size_of(one), layer.width, head.kpad
+    source = layer.probe
+    for stage in range(layer.stages):
+        decay = one * simd.load_f64(head.noise_decays + ((layer.index - 1) * 16 + stage) * 8)
         for s in range(probed):
-            place = (slot * head[SAMPLES] + s) * table[layer, STAGES] + stage
+            place = (slot * head.samples + s) * layer.stages + stage
             for first in range(0, width, 16):
                 offset = (s * steps * width + first) * size
-                state = table[layer, NOISE_STATE] + (place * width + first) * size
+                state = layer.noise_state + (place * width + first) * size
                 simd.forward_decay(
-                    ONE, one, (decay, head[NOISE] + offset, source + offset, width * size, steps, state)
+                    ONE, one, (decay, head.noise + offset, source + offset, width * size, steps, state)
                 )
-        source = head[NOISE]
+        source = head.noise
     for s in range(probed):
         for t in range(steps):
-            weight = one * simd.load_f64(head[PROBE_WEIGHTS] + ((layer - 1) * head[STEPS] + start + t) * 8)
+            weight = one * simd.load_f64(
+                head.probe_weights + ((layer.index - 1) * head.steps + start + t) * 8
+            )
             line = (s * steps + t) * kpad * size
             for c in range(kpad):
-                value = weight * simd.load_float(one, head[OBSERVED] + line + c * size)
-                simd.store_float(one, head[WEIGHTED] + line + c * size, value)
-    for panel in range(table[layer, PANELS]):
-        first = panel_start(layer, table, panel)
-        if panel < table[layer, WIDE]:
-            correlate_panel(FOUR, one, head, table, layer, first, source, probed * steps)
+                value = weight * simd.load_float(one, head.observed + line + c * size)
+                simd.store_float(one, head.weighted + line + c * size, value)
+    for panel in range(layer.panels):
+        first = panel_start(layer, panel)
+        if panel < layer.wide:
+            correlate_panel(FOUR, one, head, layer, first, source, probed * steps)
         else:
-            correlate_panel(ONE, one, head, table, layer, first, source, probed * steps)
+            correlate_panel(ONE, one, head, layer, first, source, probed * steps)
 
 
 @part
-def weigh(one, head, slot, rows):
+def weigh(one: float, head: Head, slot: int, rows: int) -> None:
     """Let observed tangents count by the squared error of their output; sum these."""
-    size, kpad = size_of(one), head[KPAD]
-    errors = head[ERRORS] + slot * CAPACITY * kpad * size
-    for c in range(head[OUTPUTS]):
-        relevance, seen = simd.load_f64(head[RELEVANCE] + 8 * c), simd.load_f64(head[SEEN] + 8 * c)
+    size, kpad = size_of(one), head.kpad
+    errors = head.errors + slot * CAPACITY * kpad * size
+    for c in range(head.outputs):
+        relevance, seen = simd.load_f64(head.relevance + 8 * c), simd.load_f64(head.seen + 8 * c)
         for row in range(rows):
             offset = (row * kpad + c) * size
             error = simd.load_float(one, errors + offset)
             power = error * error
             seen += power
             if relevance >= 0.0:
-                place = head[OBSERVED] + offset
+                place = head.observed + offset
                 simd.store_float(one, place, one * (relevance * power * simd.load_float(one, place)))
-        simd.store_f64(head[SEEN] + 8 * c, seen)
+        simd.store_f64(head.seen + 8 * c, seen)
 
 
 @part
-def tangents(one, head, table, floats, consts, slot, group, start, steps, fired):
+def tangents(
+    one: float, head: Head, layers: Layers, slot: int, group: int, start: int, steps: int, fired: int
+) -> None:
     """Probe the first samples of the batch: forward derivatives and the estimate of every feedback."""
-    size, last, kpad = size_of(one), head[LAYERS], head[KPAD]
-    probed = head[PROBED] - group * head[SAMPLES]
+    size, last, kpad = size_of(one), head.hidden, head.kpad
+    probed = head.probed - group * head.samples
     samples = group_samples(head, group)
     probed = probed if probed < samples else samples
     if probed <= 0:
         return
-    source, to, free = head[TANGENT_A], head[TANGENT_A], head[TANGENT_B]
-    for layer in range(1, head[TOP] + 1):
-        if layer <= last:
-            draw_probes(one, head, table, layer, group, probed, start, steps)
+    source, to, free = head.tangent_a, head.tangent_a, head.tangent_b
+    for k in range(1, head.top + 1):
+        layer = layers[k]
+        if k <= last:
+            draw_probes(one, head, layer, group, probed, start, steps)
         else:
-            to = head[OBSERVED]  # of a spiking readout
-        if layer == 1 and (table[layer, RECURRENT] == 0 or head[TANGENT_RECURRENT] == 0):
-            source = table[layer, PROBE]  # nothing below moves: what is sent is the probe itself
+            to = head.observed  # of a spiking readout
+        if k == 1 and (layer.recurrent == 0 or head.tangent_recurrent == 0):
+            source = layer.probe  # nothing below moves: what is sent is the probe itself
         else:
-            words = fired + (layer - 1) * head[SAMPLES] * head[FIRED_PITCH]
-            tangent_layer(one, head, table, floats, layer, slot, group, probed, steps, to, source, words)
+            words = fired + (k - 1) * head.samples * head.fired_pitch
+            tangent_layer(one, head, layers[k - 1], layer, slot, group, probed, steps, to, source, words)
             source, to, free = to, free, to
-    pitch = kpad * size
+    pitch, below, readout = kpad * size, layers[last], layers[last + 1]
     for first in range(0, kpad, 16):
         offset = first * size
-        if head[TOP] == last:
+        if head.top == last:
             simd.product(
                 ONE, one,
-                (one * 0, head[OBSERVED] + offset, pitch, source, table[last, WIDTH] * size, size,
-                 table[last + 1, WEIGHT] + first * table[last, N] * size, 16 * size, probed * steps,
-                 table[last, N]),
+                (one * 0, head.observed + offset, pitch, source, below.width * size, size,
+                 readout.weight + first * below.n * size, 16 * size, probed * steps,
+                 below.n),
             )  # fmt: skip
-        if head[OBSERVE_OUTPUT] != 0:
+        if head.observe_output != 0:
             for s in range(probed):
-                here = head[OBSERVED] + offset + s * steps * pitch
-                state = head[TANGENT_OUTPUT_STATE] + (slot * head[SAMPLES] + s) * pitch + offset
-                simd.forward_decay(ONE, one, (consts[KAPPA], here, here, pitch, steps, state))
-    if head[BY_ERROR] != 0:
+                here = head.observed + offset + s * steps * pitch
+                state = head.tangent_output_state + (slot * head.samples + s) * pitch + offset
+                simd.forward_decay(ONE, one, (head.kappa, here, here, pitch, steps, state))
+    if head.by_error != 0:
         weigh(one, head, slot, probed * steps)
-    for layer in range(1, last + 1):
-        correlate(one, head, table, layer, slot, probed, start, steps)
+    for k in range(1, last + 1):
+        correlate(one, head, layers[k], slot, probed, start, steps)

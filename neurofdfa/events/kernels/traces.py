@@ -1,52 +1,38 @@
 """Eligibility traces at the end of a chunk."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.fields import (
-    ALPHA,
-    BETA,
-    CAPACITY,
-    FIRED,
-    INPUT,
-    INPUT_KIND,
-    INPUT_SAMPLE,
-    INPUT_STEP,
-    LAYERS,
-    LISTS,
-    OWN_LISTS,
-    OWN_TALLY,
-    OWN_TRACES,
-    PANELS,
-    PLAIN_TRACES,
-    RESPONSES,
-    SAMPLES,
-    SCALE,
-    TALLY,
-    TRACE_KAPPA,
-    TRACES,
-    TRANSITIONS,
-    WIDE,
-    WIDTH,
-    N,
-)  # fmt: skip
 from neurofdfa.events.kernels.layout import group_samples, panel_start, size_of
 from neurofdfa.events.kernels.lists import order_of, tally_of
+from neurofdfa.events.records import CAPACITY, Head, Layer, Layers
 
 
 @part
 def advance_traces(
-    one, head, table, traces, layer, below, stages, lists, tally, scale, samples, steps, late, words
-):
+    one: float,
+    head: Head,
+    traces: int,
+    constants: int,
+    below: Layer,
+    stages: int,
+    lists: int,
+    tally: int,
+    scale: float,
+    samples: int,
+    steps: int,
+    late: int,
+    words: int,
+) -> None:
     """Traces of one group at the end of a chunk from those at its start and the spikes in between.
 
-    late: 1 for own spikes, which synapses hear a step later (and the fourth row is the last of them).
+    constants: row of the trace's numbers, see `constants.fill`. late: 1 for own spikes, which synapses hear
+    a step later (and the fourth row is the last of them).
     """
-    size, width = size_of(one), table[below, WIDTH]
-    responses = head[RESPONSES] + layer * 3 * CAPACITY * 8
-    moves = head[TRANSITIONS] + layer * 9 * 8
+    size, width = size_of(one), below.width
+    responses = head.responses + constants * 3 * CAPACITY * 8
+    moves = head.transitions + constants * 9 * 8
     count_rows = stages + late
-    for c in range(table[below, N]):
+    for c in range(below.n):
         for s in range(samples):
             base = traces + (s * count_rows * width + c) * size
             waiting = simd.load_float(one, base + 3 * width * size) if late else one * 0
@@ -74,29 +60,39 @@ def advance_traces(
                     add = scale * simd.load_f64(responses + (k * CAPACITY + age) * 8)
                     simd.store_float(one, place, simd.load_float(one, place) + add)
     if late:
-        panels = table[below, PANELS]
+        panels = below.panels
         for s in range(samples):
             for panel in range(panels):
-                first = panel_start(below, table, panel)
+                first = panel_start(below, panel)
                 bits = simd.load_i64(words + (s * panels + panel) * 8)
-                wide = 64 if panel < table[below, WIDE] else 16
+                wide = 64 if panel < below.wide else 16
                 for c in range(wide):
                     place = traces + ((s * 4 + 3) * width + first + c) * size
                     simd.store_float(one, place, one * ((bits >> c) & 1))
 
 
 @part
-def advance_dense(one, head, table, floats, traces, layer, group, samples, start, steps):
+def advance_dense(
+    one: float,
+    head: Head,
+    traces: int,
+    below: Layer,
+    layer: Layer,
+    group: int,
+    samples: int,
+    start: int,
+    steps: int,
+) -> None:
     """The same for an input of values, step by step."""
-    size, width = size_of(one), table[0, WIDTH]
-    alpha, beta, kappa = floats[layer, ALPHA], floats[layer, BETA], floats[layer, TRACE_KAPPA]
+    size, width = size_of(one), below.width
+    alpha, beta, kappa = layer.alpha, layer.beta, layer.trace_kappa
     for s in range(samples):
-        here = head[INPUT] + (group * head[SAMPLES] + s) * head[INPUT_SAMPLE] + start * head[INPUT_STEP]
+        here = head.input + (group * head.samples + s) * head.input_sample + start * head.input_step
         base = traces + s * 3 * width * size
         for t in range(steps):
-            for c in range(table[0, N]):
+            for c in range(below.n):
                 place = base + c * size
-                x = simd.load_float(one, here + t * head[INPUT_STEP] + c * size)
+                x = simd.load_float(one, here + t * head.input_step + c * size)
                 f2 = alpha * simd.load_float(one, place + 2 * width * size) + x
                 f1 = beta * simd.load_float(one, place + width * size) + f2
                 simd.store_float(one, place + 2 * width * size, f2)
@@ -105,31 +101,29 @@ def advance_dense(one, head, table, floats, traces, layer, group, samples, start
 
 
 @part
-def keep_traces(one, head, table, floats, slot, group, start, steps):
+def keep_traces(
+    one: float, head: Head, layers: Layers, slot: int, group: int, start: int, steps: int
+) -> None:
     """Advance every trace to the end of the chunk."""
-    size, last = size_of(one), head[LAYERS]
-    samples, place = group_samples(head, group), slot * head[SAMPLES]
-    for layer in range(1, last + 2):
-        below = layer - 1
-        lists = table[below, LISTS] + slot * table[below, WIDTH] * CAPACITY
-        tally = tally_of(table, below, slot, table[below, TALLY])
-        scale = floats[below, SCALE]
-        if table[layer, TRACES] != 0:
-            traces = table[layer, TRACES] + place * 3 * table[below, WIDTH] * size
-            if below == 0 and head[INPUT_KIND] == 3:
-                advance_dense(one, head, table, floats, traces, layer, group, samples, start, steps)
+    size, last = size_of(one), head.hidden
+    samples, place = group_samples(head, group), slot * head.samples
+    for k in range(1, last + 2):
+        below, layer = layers[k - 1], layers[k]
+        lists = below.lists + slot * below.width * CAPACITY
+        tally = tally_of(below, slot, below.tally)
+        scale = below.scale
+        if layer.traces != 0:
+            traces = layer.traces + place * 3 * below.width * size
+            if k == 1 and head.input_kind == 3:
+                advance_dense(one, head, traces, below, layer, group, samples, start, steps)
             else:
-                advance_traces(
-                    one, head, table, traces, layer, below, 3, lists, tally, scale, samples, steps, 0, 0
-                )
-        if table[layer, OWN_TRACES] != 0:
-            traces = table[layer, OWN_TRACES] + place * 4 * table[layer, WIDTH] * size
-            own = table[layer, OWN_LISTS] + slot * table[layer, WIDTH] * CAPACITY
-            own_tally = tally_of(table, layer, slot, table[layer, OWN_TALLY])
-            words = table[layer, FIRED] + place * table[layer, PANELS] * 8
-            advance_traces(
-                one, head, table, traces, layer, layer, 3, own, own_tally, 1.0, samples, steps, 1, words
-            )
-        if below >= 1 and table[below, PLAIN_TRACES] != 0:
-            traces = table[below, PLAIN_TRACES] + place * table[below, WIDTH] * size
-            advance_traces(one, head, table, traces, 0, below, 1, lists, tally, scale, samples, steps, 0, 0)
+                advance_traces(one, head, traces, k, below, 3, lists, tally, scale, samples, steps, 0, 0)
+        if layer.own_traces != 0:
+            traces = layer.own_traces + place * 4 * layer.width * size
+            own = layer.own_lists + slot * layer.width * CAPACITY
+            own_tally = tally_of(layer, slot, layer.own_tally)
+            words = layer.fired + place * layer.panels * 8
+            advance_traces(one, head, traces, k, layer, 3, own, own_tally, 1.0, samples, steps, 1, words)
+        if k > 1 and below.plain_traces != 0:
+            traces = below.plain_traces + place * below.width * size
+            advance_traces(one, head, traces, 0, below, 1, lists, tally, scale, samples, steps, 0, 0)

@@ -1,35 +1,25 @@
 """Every weight is touched once per step: optimizer, the copy in panels and the empty gradient in one pass."""
 
-# pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 import math
+from collections.abc import Sequence
 
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import jit, part
-from neurofdfa.events.fields import (
-    COLUMNS,
-    FIRST_MOMENT,
-    FOLLOWS,
-    PANEL_COPY,
-    PANEL_GRADIENT,
-    PARAMETER,
-    ROWS,
-    SECOND_MOMENT,
-    WIDE_PANELS,
-)
+from neurofdfa.events.records import Update
 
 
 @part
-def adam_tail(one, p, packed, g, m, v, count, numbers):
+def adam_tail(one: float, tensor: Update, p: int, packed: int, g: int, m: int, v: int, count: int) -> None:
     """The last neurons of a row, fewer than a panel, one by one."""
     size = simd.width_of(one)
     for c in range(count):
         at = c * size
         w, x = simd.load_float(one, p + at), simd.load_float(one, g + at)
-        x = x + w * numbers[5]
+        x = x + w * tensor.decay
         m1, v1 = simd.load_float(one, m + at), simd.load_float(one, v + at)
-        m1 = m1 + (x - m1) * numbers[0]
-        v1 = v1 * numbers[1] + x * x * (1.0 - numbers[1])
-        w = w - numbers[2] * m1 / (math.sqrt(v1) * numbers[3] + numbers[4])
+        m1 = m1 + (x - m1) * tensor.rise
+        v1 = v1 * tensor.beta2 + x * x * (1.0 - tensor.beta2)
+        w = w - tensor.step * m1 / (math.sqrt(v1) * tensor.root + tensor.epsilon)
         simd.store_float(one, p + at, w)
         simd.store_float(one, packed + at, w)
         simd.store_float(one, m + at, m1)
@@ -38,21 +28,18 @@ def adam_tail(one, p, packed, g, m, v, count, numbers):
 
 
 @part
-def adam_row(one, tensor, numbers, row):
-    """Adam on one row of a `[rows, n]` parameter and of its copy in panels.
-
-    numbers: 1 − β₁, β₂, lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), ε, weight decay (Kingma & Ba 2015, algorithm 1).
-    """
-    size, n, rows = simd.width_of(one), tensor[COLUMNS], tensor[ROWS]
-    scale = (numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
+def adam_row(one: float, tensor: Update, row: int) -> None:
+    """Adam on one row of a `[rows, n]` parameter and of its copy in panels."""
+    size, n, rows = simd.width_of(one), tensor.columns, tensor.rows
+    scale = (tensor.rise, tensor.beta2, tensor.step, tensor.root, tensor.epsilon, tensor.decay)
     first = 0
     while first < n:
-        lanes = 64 if first < 64 * tensor[WIDE_PANELS] else 16
+        lanes = 64 if first < 64 * tensor.wide_panels else 16
         at, place = (row * n + first) * size, (first * rows + row * lanes) * size
-        p, m, v = tensor[PARAMETER] + at, tensor[FIRST_MOMENT] + at, tensor[SECOND_MOMENT] + at
-        packed, g = tensor[PANEL_COPY] + place, tensor[PANEL_GRADIENT] + place
+        p, m, v = tensor.parameter + at, tensor.first_moment + at, tensor.second_moment + at
+        packed, g = tensor.panel_copy + place, tensor.panel_gradient + place
         if first + lanes > n:
-            adam_tail(one, p, packed, g, m, v, n - first, numbers)
+            adam_tail(one, tensor, p, packed, g, m, v, n - first)
         elif lanes == 64:
             simd.adam((0, 0, 0, 0), one, (*scale, p, packed, g, m, v))
         else:
@@ -61,40 +48,38 @@ def adam_row(one, tensor, numbers, row):
 
 
 @part
-def follow_row(one, tensor, numbers, row):
+def follow_row(one: float, tensor: Update, row: int) -> None:
     """B ← a B + c G for one row of a copy in panels; B itself is stored the other way round, `[n, rows]`."""
-    size, n, rows = simd.width_of(one), tensor[COLUMNS], tensor[ROWS]
+    size, n, rows = simd.width_of(one), tensor.columns, tensor.rows
     first = 0
     while first < n:
-        lanes = 64 if first < 64 * tensor[WIDE_PANELS] else 16
+        lanes = 64 if first < 64 * tensor.wide_panels else 16
         place = (first * rows + row * lanes) * size
         for c in range(lanes):
-            packed, g = tensor[PANEL_COPY] + place + c * size, tensor[PANEL_GRADIENT] + place + c * size
+            packed, g = tensor.panel_copy + place + c * size, tensor.panel_gradient + place + c * size
             if first + c < n:
-                b = numbers[0] * simd.load_float(one, packed) + numbers[1] * simd.load_float(one, g)
+                b = tensor.kept * simd.load_float(one, packed) + tensor.taken * simd.load_float(one, g)
                 simd.store_float(one, packed, b)
-                simd.store_float(one, tensor[PARAMETER] + ((first + c) * rows + row) * size, b)
+                simd.store_float(one, tensor.parameter + ((first + c) * rows + row) * size, b)
             simd.store_float(one, g, one * 0)
         first += lanes
 
 
 @jit
-def update(one, tensors, numbers, share, shares):
-    """One step of all tensors of a table; of each of them the rows that are this share of so many.
-
-    tensors: int64 [tensors, UPDATE_FIELDS]; numbers: float64 [tensors, 6], by kind. Gradients are left at 0.
-    """
-    for k in range(tensors.shape[0]):
-        rows = tensors[k, ROWS]
+def update(one: float, tensors: Sequence[Update], share: int, shares: int) -> None:
+    """One step of all tensors: of each the rows that are this share of so many. Gradients are left at 0."""
+    for k in range(len(tensors)):
+        tensor = tensors[k]
+        rows = tensor.rows
         for row in range(rows * share // shares, rows * (share + 1) // shares):
-            if tensors[k, FOLLOWS] != 0:
-                follow_row(one, tensors[k], numbers[k], row)
+            if tensor.follows != 0:
+                follow_row(one, tensor, row)
             else:
-                adam_row(one, tensors[k], numbers[k], row)
+                adam_row(one, tensor, row)
 
 
 @jit
-def collect(one, to, source, begin, end):
+def collect(one: float, to: int, source: int, begin: int, end: int) -> None:
     """To += source, source ← 0, for the bytes begin ≤ byte < end (multiples of 128)."""
     step = 16 * simd.width_of(one)
     for offset in range(begin, end, step):

@@ -8,14 +8,19 @@ that a panel of neurons spans, `one` a float whose type is the precision: both a
 
 # pyright: basic, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import binding, ir
 from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
+inline: Any = intrinsic
+"""Numba's decorator for what is written in LLVM's language: kernels take its result for untyped."""
+
 LANES = 16
 
+Lanes: TypeAlias = tuple[int, ...]
+"""A tuple whose length is the number of vectors that a panel spans."""
 
 ROWS = 6
 """Rows of a tile of the matrix product: 6 × 4 accumulators, 4 weights and 1 broadcast fill 29 registers."""
@@ -195,6 +200,6 @@ def kernel(floats: int, integers: int) -> Callable[[Callable[..., None]], Any]:
 
         typer.__name__ = body.__name__
         typer.__doc__ = body.__doc__
-        return intrinsic(typer)
+        return inline(typer)
 
     return decorate

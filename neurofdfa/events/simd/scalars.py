@@ -5,13 +5,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from neurofdfa.events.simd.emit import I8, I32, I64, LANES
+from neurofdfa.events.simd.emit import I8, I32, I64, LANES, inline
 
 
 def _scalar(typed: Any, llvm: Any, align: int) -> tuple[Any, Any]:
-    @intrinsic
+    @inline
     def load(context: Any, address: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = builder.load(builder.inttoptr(args[0], llvm.as_pointer()), align=align)
@@ -19,7 +18,7 @@ def _scalar(typed: Any, llvm: Any, align: int) -> tuple[Any, Any]:
 
         return (types.int64 if llvm in (I8, I32) else typed)(types.int64), codegen
 
-    @intrinsic
+    @inline
     def store(context: Any, address: Any, value: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = builder.trunc(args[1], llvm) if llvm in (I8, I32) else args[1]
@@ -43,7 +42,7 @@ load_i64, store_i64 = _scalar(types.int64, I64, 8)
 load_f64, store_f64 = _scalar(types.float64, ir.DoubleType(), 8)
 
 
-@intrinsic
+@inline
 def load_float(context: Any, one: Any, address: Any) -> Any:
     """A float of the type of `one`."""
 
@@ -54,7 +53,7 @@ def load_float(context: Any, one: Any, address: Any) -> Any:
     return one(one, types.int64), codegen
 
 
-@intrinsic
+@inline
 def store_float(context: Any, one: Any, address: Any, value: Any) -> Any:
     """Store a float of the type of `one`."""
 
@@ -66,7 +65,7 @@ def store_float(context: Any, one: Any, address: Any, value: Any) -> Any:
     return types.void(one, types.int64, one), codegen
 
 
-@intrinsic
+@inline
 def width_of(context: Any, one: Any) -> Any:
     """Bytes of a number of the type of `one`, a constant."""
 
@@ -76,7 +75,7 @@ def width_of(context: Any, one: Any) -> Any:
     return types.int64(one), codegen
 
 
-@intrinsic
+@inline
 def lowest(context: Any, word: Any) -> Any:
     """Number of the lowest bit that is set, 64 if there is none."""
 
@@ -86,7 +85,7 @@ def lowest(context: Any, word: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@intrinsic
+@inline
 def ones(context: Any, word: Any) -> Any:
     """Number of bits that are set."""
 
@@ -96,7 +95,7 @@ def ones(context: Any, word: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@intrinsic
+@inline
 def compress_bits(context: Any, events: Any, count: Any, first: Any, word: Any) -> Any:
     """Write first + the number of every bit that is set to the int32 from `count` on; returns the new count.
 
@@ -125,7 +124,7 @@ def compress_bits(context: Any, events: Any, count: Any, first: Any, word: Any) 
     return types.int64(types.int64, types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic
+@inline
 def nonzero_bits(context: Any, sample: Any, address: Any, count: Any, odd: Any) -> Any:
     """Which of up to 64 elements differ from 0, as bits; sets the flag at `odd` if one is neither 0 nor 1.
 
@@ -193,7 +192,7 @@ def nonzero_bits(context: Any, sample: Any, address: Any, count: Any, odd: Any) 
     return types.int64(sample, types.int64, types.int64, types.int64), codegen
 
 
-@intrinsic
+@inline
 def shift_right(context: Any, word: Any, by: Any) -> Any:
     """Logical shift of a 64-bit word."""
 
@@ -203,7 +202,7 @@ def shift_right(context: Any, word: Any, by: Any) -> Any:
     return types.int64(types.int64, types.int64), codegen
 
 
-@intrinsic
+@inline
 def cast(context: Any, one: Any, value: Any) -> Any:
     """A number in the precision of `one`."""
 
@@ -213,7 +212,7 @@ def cast(context: Any, one: Any, value: Any) -> Any:
     return one(one, one), codegen
 
 
-@intrinsic
+@inline
 def prefetch(context: Any, address: Any) -> Any:
     """Ask for a cache line that will be read; any address will do."""
 

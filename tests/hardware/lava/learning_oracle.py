@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurofdfa_hardware.chip.program import Connection, Population, Program
 from neurofdfa_hardware.lava.learning import LearningRule
 from neurofdfa_hardware.lava.worker.feedback import Feedback
-from neurofdfa_hardware.program import Connection, Population, Program
 
 
 def toward_zero(product: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from neurofdfa_hardware.program import Connection, Population, Program, Record
+from neurofdfa_hardware.chip.program import Connection, Population, Program, Record
 
 
 def population(name: str, size: int, *, du=4095, dv=0, vth=100, mant=0, exp=0, spiking=True) -> Population:

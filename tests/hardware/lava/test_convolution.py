@@ -7,11 +7,11 @@ import nir
 import numpy as np
 import pytest
 
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.graph import network_from_graph
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.lava import Environment, LavaBackend, LavaJob
-from neurofdfa_hardware.program import Program
-from neurofdfa_hardware.quantize import quantize
+from neurofdfa_hardware.nir.graph import network_from_graph
+from neurofdfa_hardware.quantization.quantize import quantize
 from tests.hardware.graphs import cuba, lif, said, spikes
 from tests.hardware.lava.nets import first_difference
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava import (
     Environment,
@@ -26,7 +27,6 @@ from neurofdfa_hardware.lava import (
 )
 from neurofdfa_hardware.lava.driver import _write
 from neurofdfa_hardware.lava.job import Limits, job_folder, run_worker
-from neurofdfa_hardware.program import Program
 from tests.hardware.lava.nets import chain, connection, poisson
 from tests.hardware.lava.witness import Running, members, segments, wait_for, worker
 

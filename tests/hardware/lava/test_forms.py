@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurofdfa_hardware.kernel import Kernel
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import Connection, Program
 from neurofdfa_hardware.lava.forms import choose_forms, native_kernel
-from neurofdfa_hardware.program import Connection, Program
 from tests.hardware.lava.nets import chain
 
 

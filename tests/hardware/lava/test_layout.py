@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.layout import plan_layout
-from neurofdfa_hardware.program import Program
 from tests.hardware.lava.nets import chain, connection, population
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.fixed_point import predict, simulate
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import predict, simulate
 from neurofdfa_hardware.lava import Environment, LavaMissing
 from neurofdfa_hardware.lava.learning import LearningRule, feedback_of, learn, random_feedback
 from neurofdfa_hardware.lava.worker.feedback import Feedback
-from neurofdfa_hardware.program import Program
 from tests.hardware.lava import learning_oracle as oracle
 from tests.hardware.lava.nets import chain, population
 

@@ -12,9 +12,9 @@ from neurofdfa.lab.deploy import deploy
 from neurofdfa.rules import DFA
 from neurofdfa.rules.base import Feedback
 from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.lava.learning import LearningRule
-from neurofdfa_hardware.learning_engine import lower
-from neurofdfa_hardware.program import Program
+from neurofdfa_hardware.learning import lower
 from tests.hardware.lava.learning_oracle import Neuron, Synapses
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "learn_on_chip.py"

@@ -1,12 +1,12 @@
-"""The rules of `neurofdfa_hardware.learning_engine` are rules that Lava's engine takes, at its widths."""
+"""The rules of `neurofdfa_hardware.learning` are rules that Lava's engine takes, at its widths."""
 
 import json
 import subprocess
 
 from neurofdfa_hardware.lava import Environment
-from neurofdfa_hardware.learning_engine import lower
-from neurofdfa_hardware.learning_precision import TAG_BITS, TRACE_BITS, WEIGHT_BITS
-from neurofdfa_hardware.learning_rules import TABLE
+from neurofdfa_hardware.learning import lower
+from neurofdfa_hardware.learning.rules import TABLE
+from neurofdfa_hardware.learning.terms import TAG_BITS, TRACE_BITS, WEIGHT_BITS
 
 
 def test_lava_takes_the_rules_and_has_the_widths(environment: Environment) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.program import Program, Record
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import simulate
 from neurofdfa_hardware.lava import Environment, LavaBackend, LavaJob
 from neurofdfa_hardware.lava.forms import Synapses
-from neurofdfa_hardware.program import Program, Record
 from tests.hardware.lava.nets import chain, first_difference, poisson
 from tests.hardware.programs import cases
 

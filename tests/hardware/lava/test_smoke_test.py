@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.lava import Environment, LavaBackend, LavaJob
-from neurofdfa_hardware.program import Program
 from tests.hardware.lava.nets import chain, connection, population
 
 

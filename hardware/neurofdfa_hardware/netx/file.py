@@ -20,11 +20,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.netx_weights import check_exact, sign_mode
-from neurofdfa_hardware.program import Connection, IntArray, Population, Program
-from neurofdfa_hardware.quantize_layer import split_signs
-from neurofdfa_hardware.ranges import (
+from neurofdfa_hardware.chip.program import Connection, IntArray, Population, Program
+from neurofdfa_hardware.chip.ranges import (
     BIAS_MANT_MAX,
     BIAS_MANT_MIN,
     DECAY_MAX,
@@ -32,7 +29,10 @@ from neurofdfa_hardware.ranges import (
     THRESHOLD_MAX,
     check_program,
 )
-from neurofdfa_hardware.synapse import truncate
+from neurofdfa_hardware.chip.synapse import truncate
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.netx.weights import check_exact, sign_mode
+from neurofdfa_hardware.quantization.layer import split_signs
 
 _BIAS_EXP = 6
 # A threshold that a clipped membrane cannot pass: lava-dl has no flag for neurons that never spike.
@@ -268,14 +268,14 @@ def _read_synapses(
         delay = np.broadcast_to(delay, weight.shape).copy()
         if recurrent:
             raise HardwareError(f"layer {index} of the file is recurrent and delayed: that is not read")
-    connections = _exactly(index, f"{before}→{name}", before, name, weight, delay)
+    connections = exact_connections(index, f"{before}→{name}", before, name, weight, delay)
     if recurrent:
         own = np.asarray(group["weight_rec"][()], np.int64).reshape(size, size)
-        connections += _exactly(index, f"{name}→{name}", name, name, own, None)
+        connections += exact_connections(index, f"{name}→{name}", name, name, own, None)
     return connections
 
 
-def _exactly(
+def exact_connections(
     index: int, name: str, source: str, target: str, weight: IntArray, delay: IntArray | None
 ) -> list[Connection]:
     """Connections whose spikes add exactly `weight`."""

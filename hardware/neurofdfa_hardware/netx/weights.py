@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from neurofdfa_hardware.chip.program import IntArray, SignMode
+from neurofdfa_hardware.chip.synapse import truncate
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.program import IntArray, SignMode
-from neurofdfa_hardware.synapse import truncate
 
 
 def check_exact(name: str, weight: IntArray, recurrent: IntArray | None) -> None:

@@ -7,8 +7,8 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.kernel import Kernel
 
 Float64 = NDArray[np.float64]
 Shape = tuple[int, ...]

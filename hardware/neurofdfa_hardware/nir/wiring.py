@@ -7,10 +7,10 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.dynamics import NEURON_NODES
+from neurofdfa_hardware.chip.kernel import Kernel
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.kernel import Kernel
-from neurofdfa_hardware.lowering import LINEAR_NODES, Lowered, Shape, lower, per_neuron
+from neurofdfa_hardware.nir.dynamics import NEURON_NODES
+from neurofdfa_hardware.nir.lowering import LINEAR_NODES, Lowered, Shape, lower, per_neuron
 
 Float64 = NDArray[np.float64]
 _PASSED_ON = (nir.Input, nir.Output, nir.Delay)

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.schedule import runs
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.kernel import Kernel
-from neurofdfa_hardware.schedule import runs
 
 Float64 = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -93,7 +93,7 @@ class Network:
 
 @dataclass(frozen=True)
 class FloatRecord:
-    """Result of `float_simulate`: as `neurofdfa_hardware.program.Record`, membranes in float64."""
+    """Result of `float_simulate`: as `neurofdfa_hardware.chip.program.Record`, membranes in float64."""
 
     spikes: dict[str, NDArray[np.uint8]]
     output_v: Float64

@@ -7,12 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.calibrate import Float64, Method, Rounding, round_weights
-from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.kernel import Kernel
-from neurofdfa_hardware.network import Edge, IntArray, Layer
-from neurofdfa_hardware.program import Connection, Population, SignMode
-from neurofdfa_hardware.ranges import (
+from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import Connection, Population, SignMode
+from neurofdfa_hardware.chip.ranges import (
     ACTIVATION_SHIFT,
     BIAS_EXP_MAX,
     BIAS_MANT_MAX,
@@ -22,6 +19,9 @@ from neurofdfa_hardware.ranges import (
     WEIGHT_EXP_MAX,
     WEIGHT_EXP_MIN,
 )
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.nir.network import Edge, IntArray, Layer
+from neurofdfa_hardware.quantization.calibrate import Float64, Method, Rounding, round_weights
 
 Target = Literal["loihi", "netx"]
 

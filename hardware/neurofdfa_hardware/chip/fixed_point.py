@@ -8,9 +8,9 @@ One connection: a = Σ w over the spikes, w clipped and floored to its grid (`tr
 weight_exp; w·payload where spikes are graded. A convolution is its dense matrix. Sums stay within 24 bits, or
 the run is refused. Graded neurons send a where |a| > vth, or a > vth, and keep nothing.
 u and v are 0 before each sample. What a connection hears on the aligned time axis is defined by
-`neurofdfa_hardware.program.connection_lag`.
+`neurofdfa_hardware.chip.program.connection_lag`.
 
-Fast and still exact: whole layers are fed by one GEMM (`neurofdfa_hardware.synapse`),
+Fast and still exact: whole layers are fed by one GEMM (`neurofdfa_hardware.chip.synapse`),
 u·(4096 − d)/4096 needs at most
 43 bits, so `trunc` of the float64 product is the integer formula, and wrapping and clipping are
 applied only where the inputs at hand could reach them.
@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.program import IntArray, Population, Program, Record
-from neurofdfa_hardware.ranges import (
+from neurofdfa_hardware.chip.program import IntArray, Population, Program, Record
+from neurofdfa_hardware.chip.ranges import (
     ACTIVATION_SHIFT,
     CURRENT_LIMIT,
     MEMBRANE_MAX,
@@ -33,8 +32,9 @@ from neurofdfa_hardware.ranges import (
     THRESHOLD_SHIFT,
     check_program,
 )
-from neurofdfa_hardware.schedule import runs
-from neurofdfa_hardware.synapse import FloatArray, Synapses, feed, heard_by, truncate
+from neurofdfa_hardware.chip.schedule import runs
+from neurofdfa_hardware.chip.synapse import FloatArray, Synapses, feed, heard_by, truncate
+from neurofdfa_hardware.errors import HardwareError
 
 __all__ = ["Prepared", "predict", "prepare", "simulate", "truncate"]
 

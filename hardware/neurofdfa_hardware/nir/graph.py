@@ -1,8 +1,8 @@
 """From a NIR graph to a float network in discrete time.
 
 NIR carries no step, no integrator and no reset convention. A graph written by this project says them in
-its metadata, with a golden vector to check the reading (`neurofdfa_hardware.golden`); for any other graph
-the caller passes dt and reset. The integrator is forward Euler (`neurofdfa_hardware.dynamics`).
+its metadata, with a golden vector to check the reading (`neurofdfa_hardware.nir.golden`); for any other graph
+the caller passes dt and reset. The integrator is forward Euler (`neurofdfa_hardware.nir.dynamics`).
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.dynamics import SPIKING_NODES, Writer, read_neurons
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.metadata import read_golden, read_metadata
-from neurofdfa_hardware.network import Conversion, Decode, Edge, IntArray, Layer, Network
-from neurofdfa_hardware.wiring import Inflow, Wiring, read_wiring
+from neurofdfa_hardware.nir.dynamics import SPIKING_NODES, Writer, read_neurons
+from neurofdfa_hardware.nir.metadata import read_golden, read_metadata
+from neurofdfa_hardware.nir.network import Conversion, Decode, Edge, IntArray, Layer, Network
+from neurofdfa_hardware.nir.wiring import Inflow, Wiring, read_wiring
 
 Float64 = NDArray[np.float64]
 Reset = Literal["hard", "soft"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.network import Float64, FloatRecord, Layer, Network, float_simulate
+from neurofdfa_hardware.nir.network import Float64, FloatRecord, Layer, Network, float_simulate
 
 # Exporters compute in float32: a membrane this close to the threshold (relative) may fall on either side.
 _NEAR = 1e-4

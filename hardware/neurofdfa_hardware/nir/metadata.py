@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.network import Decode, Golden
+from neurofdfa_hardware.nir.network import Decode, Golden
 
 FORMAT = "neurofdfa-nir/1"
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.program import Connection, Program
+from neurofdfa_hardware.chip.ranges import check_program
+from neurofdfa_hardware.chip.synapse import truncate
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.program import Connection, Program
-from neurofdfa_hardware.ranges import check_program
-from neurofdfa_hardware.synapse import truncate
 
 _INDEX_BITS = 10
 _DELAY_BITS = 6

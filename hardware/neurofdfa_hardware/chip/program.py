@@ -1,7 +1,7 @@
 """The integer network that both the reference and Lava execute: populations joined by connections.
 
 A `Program` holds exactly the numbers Loihi would hold, so two backends that disagree on one spike
-disagree about dynamics and not about rounding. Semantics: `neurofdfa_hardware.fixed_point`.
+disagree about dynamics and not about rounding. Semantics: `neurofdfa_hardware.chip.fixed_point`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.kernel import Kernel
+from neurofdfa_hardware.chip.kernel import Kernel
 
 IntArray = NDArray[np.int64]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
@@ -23,7 +23,7 @@ class Connection:
 
     weight: `[n_target, n_source]`, the values handed to Lava's Dense before its own truncation.
     weight_exp: the accumulated sum is shifted by it (left when positive, arithmetic right when negative).
-    num_weight_bits: 1..8; Lava floors the weights to that grid (`neurofdfa_hardware.fixed_point.truncate`).
+    num_weight_bits: 1..8; Lava floors the weights to that grid (`chip.synapse.truncate`).
     delay: extra steps per synapse, 0..62 (`[n_target, n_source]` or a scalar), None for a plain Dense.
     graded: the payload of a spike multiplies the weight (Lava's num_message_bits > 0). The input sends
         0..255, populations what `sends` says; without `graded` anything but zero is one spike.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.metadata import read_metadata
+from neurofdfa_hardware.nir.metadata import read_metadata
 
 SNNTORCH_STEP = 1e-4
 

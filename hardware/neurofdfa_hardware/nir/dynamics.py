@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.lowering import Shape, per_neuron
-from neurofdfa_hardware.network import Conversion, Layer
+from neurofdfa_hardware.nir.lowering import Shape, per_neuron
+from neurofdfa_hardware.nir.network import Conversion, Layer
 
 Float64 = NDArray[np.float64]
 Writer = Literal["norse", "snntorch", "spikingjelly"]

@@ -3,7 +3,7 @@
 In each layer one integer weight stands for `step` float units and is worth 2^shift on the chip, so
     weight = round(W/step), vth = round(θ/step·2^shift), bias = round(b/step·2^(shift+6)) = mant << exp
     du = round(4096·(1 − alpha)) − 1,  dv = round(4096·(1 − beta))
-`step` decides which weights are told apart (`neurofdfa_hardware.calibrate`); `shift` is the largest that
+`step` decides which weights are told apart (`quantization.calibrate`); `shift` is the largest that
 keeps the threshold in 17 bits and leaves two bits of room over the largest u and v seen on the calibration
 inputs.
 """
@@ -15,7 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.calibrate import (
+from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.program import Connection, Program, connection_lag, layer_depths
+from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, DELAY_MAX, check_program
+from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.nir.golden import before_reset
+from neurofdfa_hardware.nir.network import Edge, FloatRecord, IntArray, Layer, Network, float_simulate
+from neurofdfa_hardware.quantization.calibrate import (
     METHODS,
     Float64,
     Method,
@@ -25,14 +31,8 @@ from neurofdfa_hardware.calibrate import (
     percentile_step,
     search_steps,
 )
-from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import simulate
-from neurofdfa_hardware.golden import before_reset
-from neurofdfa_hardware.network import Edge, FloatRecord, IntArray, Layer, Network, float_simulate
-from neurofdfa_hardware.program import Connection, Program, connection_lag, layer_depths
-from neurofdfa_hardware.quantize_layer import QuantizedLayer, Recipe, Target, build_layer
-from neurofdfa_hardware.quantize_report import QuantizeReport, build_report
-from neurofdfa_hardware.ranges import ACTIVATION_SHIFT, DELAY_MAX, check_program
+from neurofdfa_hardware.quantization.layer import QuantizedLayer, Recipe, Target, build_layer
+from neurofdfa_hardware.quantization.report import QuantizeReport, build_report
 
 
 class Quantized(NamedTuple):

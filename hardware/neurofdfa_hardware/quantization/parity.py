@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
+from neurofdfa_hardware.chip.program import Population, Program, Record, connection_lag, layer_depths
+from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, MEMBRANE_MAX
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.fixed_point import predict, simulate, truncate
-from neurofdfa_hardware.golden import before_reset
-from neurofdfa_hardware.network import Edge, FloatRecord, Layer, Network, float_predict, float_simulate
-from neurofdfa_hardware.program import Population, Program, Record, connection_lag, layer_depths
-from neurofdfa_hardware.ranges import ACTIVATION_SHIFT, MEMBRANE_MAX
+from neurofdfa_hardware.nir.golden import before_reset
+from neurofdfa_hardware.nir.network import Edge, FloatRecord, Layer, Network, float_predict, float_simulate
 
 Float64 = NDArray[np.float64]
 

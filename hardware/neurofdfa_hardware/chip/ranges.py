@@ -6,8 +6,15 @@ Sources: Davies et al., "Loihi: a neuromorphic manycore processor with on-chip l
 
 import numpy as np
 
+from neurofdfa_hardware.chip.program import (
+    Connection,
+    IntArray,
+    Population,
+    Program,
+    connection_lag,
+    layer_depths,
+)
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.program import Connection, IntArray, Population, Program, connection_lag, layer_depths
 
 DECAY_BITS = 12
 DECAY_MAX = 4095

@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.program import (
+    Connection,
+    IntArray,
+    Program,
+    SignMode,
+    connection_lag,
+    layer_depths,
+)
+from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, PAYLOAD_MAX, SUM_LIMIT
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.program import Connection, IntArray, Program, SignMode, connection_lag, layer_depths
-from neurofdfa_hardware.ranges import ACTIVATION_SHIFT, PAYLOAD_MAX, SUM_LIMIT
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.fixed_point import predict, simulate
-from neurofdfa_hardware.graph import align
-from neurofdfa_hardware.network import FloatRecord, Layer, Network, float_predict
-from neurofdfa_hardware.program import Connection, Population, Program, Record
-from neurofdfa_hardware.ranges import ACTIVATION_SHIFT, CURRENT_LIMIT, MEMBRANE_MAX
-from neurofdfa_hardware.synapse import feed, heard_by
+from neurofdfa_hardware.chip.fixed_point import predict, simulate
+from neurofdfa_hardware.chip.program import Connection, Population, Program, Record
+from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, CURRENT_LIMIT, MEMBRANE_MAX
+from neurofdfa_hardware.chip.synapse import feed, heard_by
+from neurofdfa_hardware.nir.graph import align
+from neurofdfa_hardware.nir.network import FloatRecord, Layer, Network, float_predict
 
 Float64 = NDArray[np.float64]
 Scales = Mapping[str, tuple[Float64, int]]

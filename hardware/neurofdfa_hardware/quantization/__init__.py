@@ -1,0 +1,1 @@
+"""From a network in floating point to the chip's integers, and what changes on the way."""
