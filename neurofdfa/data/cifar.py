@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neurofdfa.data.augment import Crop, Flip, chain
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
 from neurofdfa.data.encode import Encoder
 from neurofdfa.data.split import stratified_split
@@ -20,12 +21,14 @@ VALIDATION = 5000
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def cifar10(data_root: Path, steps: int, encode: Encoder) -> Dataset:
+def cifar10(data_root: Path, steps: int, encode: Encoder, *, shift: int = 0, flip: bool = False) -> Dataset:
     """Load CIFAR-10 (Krizhevsky 2009) from its binary files, each image a label byte and 3072 bytes R, G, B.
 
     data_batch_*.bin and test_batch*.bin lie in data_root/cifar10, data_root/cifar-10-batches-bin or
     data_root; whatever of them is there is used. 5000 training images (a tenth of fewer) become the
     validation split: fixed, stratified. Images stay uint8 in memory, [N, 3072] as (channel, row, column).
+    shift, flip: training images move by up to so many pixels, and are mirrored half of the time, afresh at
+    every sight.
     Raises UserError for missing and truncated files and for labels beyond 9.
     """
     places = (data_root / "cifar10", data_root / "cifar-10-batches-bin", data_root)
@@ -51,6 +54,7 @@ def cifar10(data_root: Path, steps: int, encode: Encoder) -> Dataset:
         encode=encode,
         shape=SHAPE,
         classes=CLASSES,
+        augment=chain([*([Crop(shift, SHAPE)] if shift else []), *([Flip(SHAPE)] if flip else [])]),
     )
 
 

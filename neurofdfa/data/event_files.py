@@ -24,7 +24,7 @@ from neurofdfa.errors import UserError
 
 SUFFIXES = (".bin", ".aedat4", ".raw", ".dat", ".npy", ".npz", ".h5", ".hdf5")
 GROUPS = ("events", "CD/events", "spikes", "")
-LARGEST = 2**15
+LARGEST = 2**14
 """Pixels along a side beyond which a coordinate is taken for damage when the sensor is not stated."""
 
 

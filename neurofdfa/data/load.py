@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from neurofdfa.data.arrays import ArrayEncoding, npz_file
+from neurofdfa.data.augment import ChannelShift, DropEvents, Speed, TimeJitter, TimeShift, chain
 from neurofdfa.data.cifar import cifar10
-from neurofdfa.data.dataset import Dataset
+from neurofdfa.data.dataset import Augmentation, Dataset
 from neurofdfa.data.digits import digits
 from neurofdfa.data.encode import DIRECT, POISSON, Encoder, encoder_named
 from neurofdfa.data.event_files import SUFFIXES, EventFolder, event_folder
@@ -34,6 +35,16 @@ GENERATED: Mapping[str, Callable[..., Dataset]] = {
     "pattern": pattern,
 }
 Settings = Mapping[str, object]
+AUGMENTATIONS: Mapping[str, Any] = {
+    "time_jitter": 0.0,
+    "time_shift": 0,
+    "drop": 0.0,
+    "speed": 0.0,
+    "channel_shift": 0,
+}
+"""Settings of recordings that change them for learning, see `neurofdfa.data.augment`; 0 leaves them as they
+are.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,24 @@ class _Request:
     def take(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The settings given, checked against the names and defaults known."""
         return checked_settings(self.name, known, self.settings)
+
+    def take_for_recordings(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """As `take`, with those that augment recordings left out, which `augmented` applies."""
+        given = self.take({**known, **AUGMENTATIONS})
+        return {key: value for key, value in given.items() if key not in AUGMENTATIONS}
+
+    def augmented(self, data: Dataset) -> Dataset:
+        """The data set with the augmentations that were asked for, in the order of `AUGMENTATIONS`."""
+        given: dict[str, Any] = {key: self.settings[key] for key in AUGMENTATIONS if self.settings.get(key)}
+        make: dict[str, Callable[[Any], Augmentation]] = {
+            "time_jitter": TimeJitter,
+            "time_shift": TimeShift,
+            "drop": DropEvents,
+            "speed": Speed,
+            "channel_shift": lambda most: ChannelShift(most, data.shape),
+        }
+        parts = [make[key](value) for key, value in given.items()]
+        return replace(data, augment=chain(parts)) if parts else data
 
 
 def names() -> tuple[str, ...]:
@@ -91,7 +120,8 @@ def load(
         .csv file whose rows are series. Sound: see `neurofdfa.data.sound.SoundFolder`. Folders of event
         files: see `neurofdfa.data.event_files.EventFolder`. Named event sets: `window`, `pool`, `limit`,
         `whole`, see `neurofdfa.data.events.event_recordings`. MNIST and Fashion-MNIST: `shift`, `train`,
-        `validation`, see `neurofdfa.data.idx.idx_images`.
+        `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: `shift`, `flip`. Recordings of events
+        and sound are augmented for learning by those of `AUGMENTATIONS`.
     Raises UserError for an unknown name or setting and for every file that cannot be used.
     """
     if steps is not None and steps < 1:
@@ -116,15 +146,15 @@ def _named(request: _Request) -> Dataset | None:
         root, download = request.files(), request.download
         return idx_images(name, root, steps or STATIC_STEPS, request.encode, download=download, **given)
     if name == CIFAR:
-        request.take({})
-        return cifar10(request.files(), steps or STATIC_STEPS, request.encode)
+        given = request.take({"shift": 0, "flip": False})
+        return cifar10(request.files(), steps or STATIC_STEPS, request.encode, **given)
     if name == FSDD:
-        given = request.take(asdict(SoundFolder()))
-        return fsdd(request.files(), steps, SoundFolder(**given))
+        given = request.take_for_recordings(asdict(SoundFolder()))
+        return request.augmented(fsdd(request.files(), steps, SoundFolder(**given)))
     if name in FORMATS:
-        given = request.take({"window": 0.0, "pool": 0, "limit": 0, "whole": False})
-        steps = SERIES_STEPS if steps is None else steps
-        return event_recordings(name, request.files(), steps=steps, download=request.download, **given)
+        given = request.take_for_recordings({"window": 0.0, "pool": 0, "limit": 0, "whole": False})
+        given |= {"steps": SERIES_STEPS if steps is None else steps, "download": request.download}
+        return request.augmented(event_recordings(name, request.files(), **given))
     if name == VOWELS:
         timing, _ = _timing(request, {})
         return japanese_vowels(request.files(), timing)
@@ -163,13 +193,14 @@ def _folder(request: _Request, path: Path) -> Dataset:
         raise UserError(f"{path} holds no .wav, .csv or event files ({', '.join(SUFFIXES)})")
     most = max(count, key=lambda suffix: count[suffix])
     if most in WAV:
-        given = request.take(asdict(SoundFolder()))
-        return sound_folder(path, request.steps, SoundFolder(**given))
+        given = request.take_for_recordings(asdict(SoundFolder()))
+        return request.augmented(sound_folder(path, request.steps, SoundFolder(**given)))
     if most == ".csv":
         timing, given = _timing(request, {"speaker": ""})
         return csv_folder(path, timing, str(given.get("speaker", "")))
-    given = request.take(asdict(EventFolder()))
-    return event_folder(path, SERIES_STEPS if request.steps is None else request.steps, EventFolder(**given))
+    given = request.take_for_recordings(asdict(EventFolder()))
+    steps = SERIES_STEPS if request.steps is None else request.steps
+    return request.augmented(event_folder(path, steps, EventFolder(**given)))
 
 
 def _timing(request: _Request, known: Mapping[str, Any]) -> tuple[Timing, dict[str, Any]]:

@@ -109,7 +109,7 @@ class EventStore:
             ends = (int(store.event_starts[-1]), int(store.step_starts[-1]))
             if ends != (len(store.channels), len(store.counts)):
                 raise ValueError(f"{ends} events and steps are promised")
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError) as error:
             raise UserError(
                 f"the cache {folder} is damaged ({error}): delete it, it is made again"
             ) from error

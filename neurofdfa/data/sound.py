@@ -146,7 +146,7 @@ def _dataset(
         parts,
         steps=steps,
         classes=listing.classes,
-        shape=(cochlea.n,),
+        shape=(cochlea.n // cochlea.bands, 1, cochlea.bands),
         kind="sequence" if settings.output == "currents" else "spikes",
     )
 

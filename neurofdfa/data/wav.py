@@ -110,8 +110,9 @@ def _checked(path: Path, layout: tuple[int, ...], length: int) -> WavHeader:
     if kind not in (PCM, FLOAT, EXTENSIBLE):
         raise UserError(f"{path} is compressed (WAV format {kind}); {FORM}")
     if bits not in (8, 16, 24, 32, 64) or not channels or not rate or align != channels * bits // 8:
-        raise
-        UserError(f"{path} has {channels} channels of {bits} bits at {rate} Hz in {align} bytes; {FORM}")
+        raise UserError(
+            f"{path} has {channels} channels of {bits} bits at {rate} Hz in {align} bytes; {FORM}"
+        )
     if length < align:
         raise UserError(f"{path} is empty: it has no sample of sound")
     return WavHeader(rate, channels, length // align)

@@ -165,7 +165,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
         ({"window": -1.0}, "window"),
         ({"limit": -1}, "limit"),
         ({"pool": -2}, "pool is -2"),
-        ({"speed": 2}, "no option 'speed'"),
+        ({"tempo": 2}, "no option 'tempo'"),
     ):
         with pytest.raises(UserError, match=message):
             load("shd", data_root=tmp_path, **options)
