@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from neurofdfa import events
 from neurofdfa.bench.rounds import ratio, time_rounds
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.nn.synapse import Conv2d, Synapse
+from neurofdfa.nn.synapse import Convolution, Synapse
 from neurofdfa.rules import FDFA
 from neurofdfa.train.trainer import Trainer, adam
 
@@ -27,16 +28,22 @@ class Net(NamedTuple):
     """density: share of the inputs that spike in a step."""
 
     shape: tuple[int, int, int]
-    hidden: list[str | int]
+    hidden: list[dict[str, Any] | int]
     steps: int
     batch: int
     density: float
 
 
+def conv(out_channels: int, kernel_size: int, **more: int) -> dict[str, Any]:
+    """A convolution as `feed_forward` takes it."""
+    return {"conv2d": {"out_channels": out_channels, "kernel_size": kernel_size, **more}}
+
+
+POOL = {"sumpool2d": 2}
 NETS = {
-    "digits": Net((1, 8, 8), ["conv 8x3x3 pad 1", "pool 2", "conv 16x3x3"], 8, 64, 0.3),
-    "strided": Net((1, 28, 28), ["conv 16x5x5 stride 2", "conv 32x3x3 stride 2", 128], 16, 64, 0.13),
-    "pooled": Net((1, 28, 28), ["conv 32x3x3", "pool 2", "conv 64x3x3"], 16, 32, 0.13),
+    "digits": Net((1, 8, 8), [conv(8, 3, padding=1), POOL, conv(16, 3)], 8, 64, 0.3),
+    "strided": Net((1, 28, 28), [conv(16, 5, stride=2), conv(32, 3, stride=2), 128], 16, 64, 0.13),
+    "pooled": Net((1, 28, 28), [conv(32, 3), POOL, conv(64, 3)], 16, 32, 0.13),
 }
 STILL = 1e-7
 """Learning rate of everybody: firing rates stay what they are."""
@@ -47,7 +54,7 @@ def heard(synapse: Synapse, x: Tensor, weight: Tensor) -> Tensor:
     if synapse.pool is not None:
         window = synapse.pool.window
         x = nn.functional.avg_pool2d(x.reshape(len(x), *synapse.pool.shape), window) * window**2
-    if isinstance(synapse, Conv2d):
+    if isinstance(synapse, Convolution):
         image = x.reshape(len(x), *synapse.shape)
         return nn.functional.conv2d(image, weight, None, synapse.stride, synapse.padding)
     return x.flatten(1) @ weight.t()
@@ -92,7 +99,9 @@ def measure(name: str, net: Net, rounds: int) -> None:
     n = net.shape[0] * net.shape[1] * net.shape[2]
     x = (torch.rand(net.steps, net.batch, n, generator=g) < net.density).float()
     spikes, target = x.to(torch.uint8), torch.randint(0, 10, (net.batch,), generator=g)
-    network = feed_forward(n, net.hidden, 10, shape=net.shape, generator=g)
+    network = feed_forward(
+        n, net.hidden, 10, shape=net.shape, generator=g, neuron=LIF(reset="soft", decay_bits=None)
+    )
     scale_to_rate(network, x[:, :8], 0.06, rounds=7)
     run, bptt = snntorch_bptt(network)
     torch.testing.assert_close(run(x[:, :2]), network.run(x[:, :2]).y, rtol=1e-3, atol=1e-3)

@@ -36,7 +36,7 @@ dist: Any = torch.distributed
 
 
 def network_of(width: int, layers: int = 2) -> Network:
-    lif = LIF(tau_mem=10e-3, tau_syn=5e-3)
+    lif = LIF(tau_mem=10e-3, tau_syn=5e-3, reset="soft", decay_bits=None)
     generator = torch.Generator().manual_seed(0)
     return feed_forward(CHANNELS, [width] * layers, K, neuron=lif, readout="leaky", generator=generator)
 

@@ -11,7 +11,12 @@ from neurofdfa import events
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
 from neurofdfa.measure.alignment import alignment
-from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.nn.conv2d import Conv2d
+from neurofdfa.nn.integrator import I
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.linear import Linear
+from neurofdfa.nn.network import Network, scale_to_rate
+from neurofdfa.nn.pooling import Flatten, SumPool2d
 from neurofdfa.rules import FDFA
 from neurofdfa.train.trainer import adam
 
@@ -22,8 +27,12 @@ def main(epochs: int = 8) -> None:
     generator = torch.Generator().manual_seed(0)
 
     # 8 kernels over 8 x 8 pixels, sums over 2 x 2 spikes, 16 kernels, and a readout of all their positions.
-    hidden = ["conv 8x3x3 pad 1", "pool 2", "conv 16x3x3"]
-    network = feed_forward(data.n_in, hidden, data.n_out, shape=data.shape, generator=generator)
+    network = Network(
+        Conv2d(1, 8, 3, padding=1), LIF(),
+        SumPool2d(2), Conv2d(8, 16, 3), LIF(),
+        Flatten(), Linear(64, data.n_out), I(),
+        input_shape=data.shape, generator=generator,
+    )  # fmt: skip
     for index, layer in enumerate(network.hidden, 1):
         synapse = layer.synapse
         print(f"layer {index} has {layer.n} neurons, {synapse.weight.numel()} weights of its own")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from neurofdfa.data.idx import idx_images
 from neurofdfa.events.inference import run
 from neurofdfa.events.stream import LearnStream
 from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.lab.results import EpochTime, StepCost
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
@@ -39,20 +40,7 @@ AXES: dict[str, tuple[float, ...]] = {
 FRACTION = 1 / 8
 
 
-class Point(NamedTuple):
-    """One training step with one number changed. seconds: median and quartiles; work: thousand multiply-adds
-    on events that it takes at least. On the axis "stream" it is one time step of a stream that learns after
-    each, by samples side by side.
-    """
-
-    axis: str
-    value: float
-    seconds: float
-    spread: tuple[float, float]
-    work: float
-
-
-def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) -> Iterator[Point]:
+def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) -> Iterator[StepCost]:
     """Net A at batch 32 and its variations, CPU time at one thread; all points of an axis in every round."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -63,8 +51,8 @@ def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) ->
             tasks = {str(value): task for value, (task, _) in zip(AXES[axis], made, strict=True)}
             seconds = time_rounds(tasks, rounds, "cpu", seed)
             for value, (_, work) in zip(AXES[axis], made, strict=True):
-                found = seconds[str(value)]
-                yield Point(axis, value, *ratio(found, [1.0] * len(found)), work)
+                found = ratio(seconds[str(value)], [1.0] * rounds)
+                yield StepCost(axis=axis, value=value, seconds=found.median, spread=found.spread, work=work)
     finally:
         torch.set_num_threads(before)
 
@@ -82,7 +70,7 @@ def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], fl
 def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     """One step of a stream after the other, with a readout that forgets, and a step's least work."""
     generator, count = torch.Generator().manual_seed(seed), int(batch)
-    neuron = LIF(tau_mem=5e-3)
+    neuron = LIF(tau_mem=5e-3, reset="soft", decay_bits=None)
     network = feed_forward(
         BASE.n_in, BASE.hidden, BASE.n_out, neuron=neuron, readout="leaky", generator=generator
     )
@@ -107,19 +95,6 @@ def _varied(axis: str, value: float) -> tuple[Net, int]:
     return BASE._replace(hidden=hidden), BATCH
 
 
-class Epoch(NamedTuple):
-    """Seconds of one epoch of 784-800-10 on MNIST's 60 000 images, wall time on all threads.
-
-    batches: how many were timed of an epoch's 391 of the training and 79 of the validation split; seconds: of
-    them, scaled to an epoch.
-    """
-
-    peer: str
-    version: str
-    batches: int
-    seconds: float
-
-
 def mnist_epoch(
     data_root: Path,
     against: Sequence[str],
@@ -129,7 +104,7 @@ def mnist_epoch(
     steps: int = 16,
     batch: int = 128,
     seed: int = 0,
-) -> Iterator[Epoch]:
+) -> Iterator[EpochTime]:
     """Ours (FDFA, tangents on 1/8) for a whole epoch, peers (BPTT) for some batches of it, taking turns.
 
     Spikes are drawn (Poisson, at most 0.5 per step) outside the measured time. Raises `UserError` for missing
@@ -137,7 +112,9 @@ def mnist_epoch(
     """
     dataset = idx_images("mnist", data_root, steps, partial(poisson, max_rate=0.5))
     generator = torch.Generator().manual_seed(seed)
-    network = feed_forward(784, [800], 10, neuron=LIF(tau_mem=5e-3), generator=generator)
+    network = feed_forward(
+        784, [800], 10, neuron=LIF(tau_mem=5e-3, reset="soft", decay_bits=None), generator=generator
+    )
     first, _ = next(_epoch(dataset, batch, steps, seed))
     scale_to_rate(network, first[:, :32], 0.07, rounds=10)
     rates = [float(s.mean()) for s in run(network, first).spikes]
@@ -161,7 +138,7 @@ def mnist_epoch(
     whole = len(spent["neurofdfa"])
     for name, seconds in spent.items():
         total = sum(seconds) if len(seconds) == whole else statistics.median(seconds) * whole
-        yield Epoch(name, versions.get(name, ""), len(seconds), total)
+        yield EpochTime(peer=name, version=versions.get(name, ""), batches=len(seconds), seconds=total)
 
 
 def _epoch(dataset: Dataset, batch: int, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from neurofdfa.bench.nets import net_named, prepare
 from neurofdfa.bench.peers import STILL, peer, sort_out
 from neurofdfa.errors import UserError
 from neurofdfa.events.select import learner
+from neurofdfa.lab.results import Footprint
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.rules import rule_named
@@ -36,18 +37,6 @@ GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "
 """glibc hands freed memory back at once: what counts is what lives, not what the allocator keeps."""
 LOCK = 1 | 2 | 4
 """MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT"""
-
-
-class Footprint(NamedTuple):
-    """bytes: growth of the peak resident memory by a learner and its steps on T time steps (parameters,
-    optimizer and buffers in it, the input not); median over processes.
-    """
-
-    peer: str
-    rule: str
-    T: int
-    batch: int
-    bytes: int
 
 
 def footprints(
@@ -66,7 +55,7 @@ def footprints(
     for name, rule in tasks:
         for count in steps:
             measured = [_measure(name, rule, net, count, batch, seed) for _ in range(PROCESSES)]
-            yield Footprint(name, rule, count, batch, int(median(measured)))
+            yield Footprint(peer=name, rule=rule, T=count, batch=batch, bytes=int(median(measured)))
 
 
 def _measure(name: str, rule: str, net: str, steps: int, batch: int, seed: int) -> int:
@@ -90,7 +79,9 @@ def added(name: str, rule: str, net_name: str, steps: int, batch: int, seed: int
     network, x, target = prepare(net, batch, seed)
 
     def task(x: Tensor, target: Tensor) -> Callable[[], Any]:
-        fresh = feed_forward(net.n_in, net.hidden, net.n_out, neuron=LIF(tau_mem=5e-3))
+        fresh = feed_forward(
+            net.n_in, net.hidden, net.n_out, neuron=LIF(tau_mem=5e-3, reset="soft", decay_bits=None)
+        )
         fresh.load_state_dict(network.state_dict())
         return _trainer(name, rule, fresh, x, target)
 

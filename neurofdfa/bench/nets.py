@@ -41,7 +41,13 @@ def net_named(name: str) -> Net:
 def prepare(net: Net, batch: int, seed: int = 0) -> tuple[Network, Tensor, Tensor]:
     """Network, spikes `[T, B, n_in]` as float32 and labels `[B]`."""
     generator = torch.Generator().manual_seed(seed)
-    network = feed_forward(net.n_in, net.hidden, net.n_out, neuron=LIF(tau_mem=5e-3), generator=generator)
+    network = feed_forward(
+        net.n_in,
+        net.hidden,
+        net.n_out,
+        neuron=LIF(tau_mem=5e-3, reset="soft", decay_bits=None),
+        generator=generator,
+    )
     x = (torch.rand(net.steps, batch, net.n_in, generator=generator) < net.density).float()
     target = torch.randint(0, net.n_out, (batch,), generator=generator)
     probe = (torch.rand(min(net.steps, 100), 8, net.n_in, generator=generator) < net.density).float()

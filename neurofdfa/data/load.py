@@ -21,7 +21,7 @@ from neurofdfa.data.randman import randman
 from neurofdfa.data.series import Timing, csv_file, csv_folder, japanese_vowels, pendigits
 from neurofdfa.data.sound import SoundFolder, fsdd, sound_folder
 from neurofdfa.data.timing import cue_accumulation, delayed_xor, pattern
-from neurofdfa.errors import UserError
+from neurofdfa.errors import UserError, unknown
 
 STATIC_STEPS, SERIES_STEPS = 16, 100
 LEVEL_DELTA = 0.25
@@ -176,10 +176,7 @@ def _own(request: _Request) -> Dataset:
         return _folder(request, path)
     if path.suffix.lower() in (*WAV, *SUFFIXES) and path.is_file():
         raise UserError(f"{path} is one recording: give the folder that has a folder per class")
-    raise UserError(
-        f"unknown data set '{request.name}'; choose one of {', '.join(names())}, or a .npz or .csv "
-        "file, or a folder of recordings"
-    )
+    raise unknown("data set", request.name, names(), ", or a .npz or .csv file, or a folder of recordings")
 
 
 def _folder(request: _Request, path: Path) -> Dataset:

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 
 from neurofdfa.nn.layer import SpikingLayer
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy, Loss, MeanSquaredError, SpikeCountError
 from neurofdfa.nn.network import Network
 from neurofdfa.nn.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
-from neurofdfa.nn.synapse import Conv2d, Dense
+from neurofdfa.nn.synapse import Convolution, Dense
 from neurofdfa.rules.base import Rule
 from neurofdfa.rules.dfa import DFA
 from neurofdfa.rules.dkp import DKP
@@ -59,18 +60,22 @@ def why_not_network(network: Network) -> str | None:
     for synapse in (*(layer.synapse for layer in network.hidden), network.readout.synapse):
         if synapse.delay is not None:
             return "the event engine has no delays"
-        if type(synapse) not in (Dense, Conv2d):
+        if type(synapse) not in (Dense, Convolution):
             return f"the event engine does not know the synapses {type(synapse).__name__}"
-        if isinstance(synapse, Conv2d) and not synapse.weight.is_contiguous():
+        if synapse.pool is not None and synapse.pool.gain != 1.0:
+            return "the event engine has sums in front of synapses (SumPool2d) and no averages"
+        if isinstance(synapse, Convolution) and not synapse.weight.is_contiguous():
             return "the event engine takes kernels of convolutions in torch's own memory format"
     for layer in spiking_layers(network):
         if type(layer) is not SpikingLayer:
             return f"the event engine does not know the layer {type(layer).__name__}"
+        if not isinstance(layer.cell, LIF):
+            return f"the event engine does not know the neuron {type(layer.cell).__name__}"
         if not layer.plain:
             return "the event engine has no adaptive thresholds and one time constant per layer"
-        if isinstance(layer.recurrent, Conv2d):
+        if isinstance(layer.recurrent, Convolution):
             return "the event engine has no recurrent convolutions"
-        widest = WIDEST_IMAGE if isinstance(layer.synapse, Conv2d) else WIDEST
+        widest = WIDEST_IMAGE if isinstance(layer.synapse, Convolution) else WIDEST
         if layer.n > widest:
             return f"the event engine takes layers of up to {widest} neurons here and one has {layer.n}"
         if type(layer.neuron.surrogate) not in SURROGATE_KINDS:

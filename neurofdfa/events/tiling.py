@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurofdfa.events.records import CAPACITY, Layer
 from neurofdfa.nn.layer import SpikingLayer
-from neurofdfa.nn.synapse import Conv2d, Synapse
+from neurofdfa.nn.synapse import Convolution, Synapse
 
 LANES = 64
 """Neurons of a panel."""
@@ -22,12 +22,12 @@ Ints = NDArray[np.int64]
 
 
 class Tiling:
-    """Cuts the image of a `Conv2d` into tiles of positions × channels, a panel each (or several of channels).
+    """Cuts the image of a `Convolution` into tiles of positions × channels, a panel each (or several).
 
     width: neurons with those that fill up panels; window: rows and columns of the view that a tile hears.
     """
 
-    def __init__(self, synapse: Conv2d) -> None:
+    def __init__(self, synapse: Convolution) -> None:
         self.image, self.view, self.synapse = synapse.image, synapse.shape, synapse
         self.kernel = (synapse.weight.shape[2], synapse.weight.shape[3])
         channels, rows, columns = self.image
@@ -124,7 +124,7 @@ class Tiling:
 
 def tiling_of(synapse: Synapse) -> Tiling | None:
     """Of a convolution; None for all-to-all synapses."""
-    return Tiling(synapse) if isinstance(synapse, Conv2d) else None
+    return Tiling(synapse) if isinstance(synapse, Convolution) else None
 
 
 def tilings(hidden: tuple[SpikingLayer, ...]) -> list[Tiling | None]:

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.integrator import I
 from neurofdfa.nn.layer import SpikingLayer
+from neurofdfa.nn.leaky_integrator import LI
 from neurofdfa.nn.lif import LIF, Dynamics
+from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.network import Network
-from neurofdfa.nn.readout import Readout, ReadoutKind
 from neurofdfa.nn.surrogate import SURROGATES, Surrogate
 from neurofdfa.nn.synapse import Dense, Synapse
-from neurofdfa.nn.time_constants import TimeConstants
 
 
 class Population(NamedTuple):
     """Weights `[n, n_in]`, biases `[n]`, recurrent weights `[n, n]`, and the neurons; None for an integrator.
 
-    kappa: decay of an integrator's output per step. constants: time constants that differ or are learnt.
+    kappa: decay of an integrator's output per step.
     """
 
     weight: Tensor
@@ -29,13 +30,12 @@ class Population(NamedTuple):
     recurrent: Tensor | None
     neuron: LIF | None
     kappa: float = 0.0
-    constants: TimeConstants | None = None
 
     @property
     def dynamics(self) -> Dynamics:
         """The neurons as a step sees them."""
         assert self.neuron is not None
-        return self.neuron if self.constants is None else self.constants.dynamics(self.neuron)
+        return self.neuron.dynamics
 
 
 def peer_module(name: str, install: str) -> Any:
@@ -71,31 +71,23 @@ def network_of(chain: list[Population], dt: float) -> Network:
     if len(chain) < 2:
         raise UserError("a network needs at least one hidden layer of spiking neurons and a readout")
     *hidden, last = chain
-    layers: list[SpikingLayer] = []
+    modules: list[nn.Module] = []
     for index, population in enumerate(hidden, 1):
         if population.neuron is None:
             raise UserError(f"layer {index} never spikes: only the last one may be an integrator")
-        layers.append(_layer(population, population.neuron))
+        if population.recurrent is not None:
+            population.neuron.recurrent = _linear(population.recurrent, None)
+        modules += [_linear(population.weight, population.bias), population.neuron]
     if last.recurrent is not None:
         raise UserError("a recurrent readout has no counterpart here: put a dense one behind it")
-    kind: ReadoutKind = "spike-count"
-    kappa = 1.0
-    if last.neuron is None:
-        kind, kappa = ("integrator" if last.kappa == 1.0 else "leaky"), last.kappa
-    n, n_in = last.weight.shape
-    neuron = last.neuron if last.neuron is not None else LIF(dt=dt)
-    readout = Readout(Dense(n_in, n, bias=last.bias is not None), kind, kappa, neuron)
-    network = Network(layers, readout).to(last.weight)
-    with torch.no_grad():
-        pairs = [(layer.synapse, p) for layer, p in zip(layers, hidden, strict=True)]
-        for synapse, population in [*pairs, (readout.synapse, last)]:
-            synapse.weight.copy_(population.weight)
-            if synapse.bias is not None and population.bias is not None:
-                synapse.bias.copy_(population.bias)
-        for layer, population in zip(layers, hidden, strict=True):
-            if layer.recurrent is not None and population.recurrent is not None:
-                layer.recurrent.weight.copy_(population.recurrent)
-    return network
+    outputs: nn.Module
+    if last.neuron is not None:
+        outputs = last.neuron
+    elif last.kappa == 1.0:
+        outputs = I()
+    else:
+        outputs = LI(_time_constant(last.kappa, dt), dt=dt, decay_bits=None)
+    return Network(*modules, _linear(last.weight, last.bias), outputs, initialise=False).to(last.weight)
 
 
 class Decay(NamedTuple):
@@ -129,28 +121,22 @@ def read_decay(value: Any, what: str) -> Decay:
     return Decay(tensor, learnt)
 
 
-def neurons_of(
-    alpha: Decay, beta: Decay, dt: float, like: Tensor, **settings: Any
-) -> tuple[LIF, TimeConstants | None]:
-    """LIF neurons with these decays per step, and their time constants where those differ or are learnt."""
-    mean = [float(x.value.mean()) if isinstance(x.value, Tensor) else x.value for x in (alpha, beta)]
-    tau_syn, tau_mem = (_time_constant(x, dt) for x in mean)
-    lif = LIF(tau_mem=tau_mem, tau_syn=tau_syn if mean[0] else 0.0, dt=dt, **settings)
+def neurons_of(alpha: Decay, beta: Decay, dt: float, like: Tensor, **settings: Any) -> LIF:
+    """LIF neurons with these decays per step."""
     own = [x for x in (alpha, beta) if isinstance(x.value, Tensor)]
-    if not own:
-        return lif, None
     if len({x.learnt for x in own}) > 1:
         raise UserError(
             "decays of current and membrane are learnt both or neither here: freeze or train both"
         )
 
-    def taus(decay: Decay) -> Tensor | None:
-        if not isinstance(decay.value, Tensor):
-            return None
-        return -dt / decay.value.to(like.device, torch.float64).log()
+    def tau(decay: Decay) -> float | Tensor:
+        if isinstance(decay.value, Tensor):
+            return -dt / decay.value.to(like.device, torch.float64).log()
+        return _time_constant(decay.value, dt)
 
-    constants = TimeConstants(lif, tau_mem=taus(beta), tau_syn=taus(alpha), learn=own[0].learnt)
-    return lif, constants
+    tau_syn = tau(alpha) if isinstance(alpha.value, Tensor) or alpha.value else 0.0
+    learnt = any(x.learnt for x in own)
+    return LIF(tau(beta), tau_syn, dt=dt, decay_bits=None, learn_tau=learnt, **settings)
 
 
 def _time_constant(decay: float, dt: float) -> float:
@@ -230,14 +216,15 @@ def _derivative(spike: Callable[[Tensor], Tensor], distance: Tensor) -> Tensor:
         return torch.autograd.grad(y, x)[0]
 
 
-def _layer(population: Population, neuron: LIF) -> SpikingLayer:
-    n, n_in = population.weight.shape
-    return SpikingLayer(
-        Dense(n_in, n, bias=population.bias is not None),
-        neuron,
-        recurrent=None if population.recurrent is None else Dense(n, n),
-        time_constants=population.constants,
-    )
+def _linear(weight: Tensor, bias: Tensor | None) -> Linear:
+    """Synapses with these weights."""
+    n, n_in = weight.shape
+    made = Linear(n_in, n, bias is not None).to(weight)
+    with torch.no_grad():
+        made.weight.copy_(weight)
+        if made.bias is not None and bias is not None:
+            made.bias.copy_(bias)
+    return made
 
 
 def _population(layer: SpikingLayer, where: str, peer: str) -> Population:
@@ -250,7 +237,6 @@ def _population(layer: SpikingLayer, where: str, peer: str) -> Population:
         _copied(synapse.bias),
         recurrent,
         layer.neuron,
-        constants=layer.time_constants,
     )
 
 
@@ -261,7 +247,7 @@ def _plain(synapse: Synapse, where: str, peer: str) -> Synapse:
         kind = (
             "a pool in front of it"
             if type(synapse) is Dense
-            else f"synapses of kind {type(synapse).__name__}"
+            else f"synapses of kind {type(synapse.module).__name__}"
         )
         raise UserError(f"{where} has {kind}, which is not converted to {peer}: export it to NIR")
     return synapse

@@ -21,7 +21,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.io import write_whole
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network
-from neurofdfa.nn.synapse import Conv2d, Synapse
+from neurofdfa.nn.synapse import Convolution, Synapse
 
 FORMAT = "neurofdfa-nir/1"
 Array = np.ndarray[Any, Any]
@@ -81,7 +81,7 @@ def _chain(name: str, synapse: Synapse, shape: tuple[int, ...], dt: float) -> di
         window = np.array([synapse.pool.window, synapse.pool.window])
         nodes[f"{name}.pool"] = nir.SumPool2d(window, window, np.array([0, 0]))
         shape = synapse.pool.pooled
-    if len(shape) > 1 and not isinstance(synapse, Conv2d):
+    if len(shape) > 1 and not isinstance(synapse, Convolution):
         nodes[f"{name}.flatten"] = nir.Flatten({"input": np.array(shape)}, 0, -1)
     return nodes | {f"{name}.weight": _weights(synapse)}
 
@@ -89,7 +89,7 @@ def _chain(name: str, synapse: Synapse, shape: tuple[int, ...], dt: float) -> di
 def _weights(synapse: Synapse) -> nir.NIRNode:
     weight = _array(synapse.quantized_weight)
     bias = None if synapse.bias is None else _array(synapse.bias)
-    if isinstance(synapse, Conv2d):
+    if isinstance(synapse, Convolution):
         node = nir.Conv2d(
             input_shape=synapse.shape[1:],
             weight=weight,

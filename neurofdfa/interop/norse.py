@@ -134,7 +134,8 @@ def _modules(
             f"{where}: Norse's derivative of this reset is '{theirs}' and the network's is "
             f"'{lif.reset_gradient}': change reset_gradient, or pass same_gradient=False for inference"
         )
-    if same_gradient and population.constants is not None and population.constants.learn:
+    constants = lif.time_constants
+    if same_gradient and constants is not None and constants.learn:
         raise UserError(
             f"{where}: Norse's cells do not learn their time constants: fix them, "
             "or pass same_gradient=False for inference"
@@ -218,7 +219,7 @@ def _population(
                 "or tau_syn_inv = 1/dt"
             )
         return Population(weight, bias, None, None, beta.value)
-    lif, constants = neurons_of(
+    lif = neurons_of(
         alpha,
         beta,
         dt,
@@ -234,7 +235,7 @@ def _population(
         raise UserError(
             f"{where}: it subtracts the threshold before the membrane decays: use reset_method=reset_value"
         )
-    return Population(weight, bias, recurrent, lif, constants=constants)
+    return Population(weight, bias, recurrent, lif)
 
 
 def _step(module: Any) -> float:

@@ -29,9 +29,9 @@ from neurofdfa.interop.chain import (
     scalar,
     weights_of,
 )
-from neurofdfa.nn.lif import Reset, ResetGradient, filters, surrogate_spike
+from neurofdfa.nn.lif import Reset, ResetGradient, filters
 from neurofdfa.nn.network import Network
-from neurofdfa.nn.surrogate import Surrogate
+from neurofdfa.nn.surrogate import Surrogate, surrogate_spike
 
 _NEURONS = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
 
@@ -121,15 +121,16 @@ def _neuron(snn: Any, population: Population, where: str, *, last: bool, same_gr
     options |= {
         "beta": number(dynamics.beta),
         "threshold": number(lif.v_threshold),
-        "spike_grad": surrogate_spike(lif),
+        "spike_grad": surrogate_spike(lif.surrogate),
         "reset_mechanism": "subtract" if lif.reset == "soft" else "zero",
         "reset_delay": delayed,
     }
     if filtered:
         options["alpha"] = number(dynamics.alpha)
-    if population.constants is not None and population.constants.learn:
-        options |= {"learn_beta": population.constants.membrane is not None}
-        options |= {"learn_alpha": population.constants.synapse is not None} if filtered else {}
+    constants = lif.time_constants
+    if constants is not None and constants.learn:
+        options |= {"learn_beta": constants.membrane is not None}
+        options |= {"learn_alpha": constants.synapse is not None} if filtered else {}
     if population.recurrent is None:
         return (snn.Synaptic if filtered else snn.Leaky)(**options)
     neuron = (snn.RSynaptic if filtered else snn.RLeaky)(linear_features=len(population.weight), **options)
@@ -163,7 +164,7 @@ def _population(
             f"{where}: its spike_grad is none of fast_sigmoid, atan and sigmoid: "
             "pass surrogate=, the ψ to learn with"
         )
-    lif, constants = neurons_of(
+    lif = neurons_of(
         alpha,
         beta,
         dt,
@@ -179,7 +180,7 @@ def _population(
             raise UserError(f"{where}: its recurrence is not all to all: use linear_features=")
         recurrent = neuron.recurrent.weight.detach()
         bias = _with(bias, weights_of(neuron.recurrent)[1])
-    return Population(weight, bias, recurrent, lif, constants=constants)
+    return Population(weight, bias, recurrent, lif)
 
 
 def _reset(snn: Any, neuron: Any, where: str) -> tuple[Reset, ResetGradient]:

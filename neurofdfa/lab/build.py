@@ -72,7 +72,7 @@ def build_network(
     )
     return feed_forward(
         n_in,
-        config.hidden,
+        config.below_the_readout,
         n_out,
         shape=shape if config.shape is None else config.shape,
         neuron=neuron,

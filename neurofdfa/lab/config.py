@@ -1,18 +1,31 @@
 """Everything that decides a run, in one typed document that is written beside its results as TOML."""
 
-import tomllib
+import difflib
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from neurofdfa.errors import UserError
-from neurofdfa.io import write_text
-from neurofdfa.nn.layer_spec import plain, read_stage
+from neurofdfa.io import read_toml, write_text
+from neurofdfa.nn.layer_spec import read_layer
+from neurofdfa.nn.lif import DECAY_BITS
 
-FORMAT = 1
-"""Version of the run folder; a newer one than this is refused."""
+FORMAT = 2
+"""Version of the run folder; others are refused."""
+
+
+_EITHER = {"network.hidden": "layers", "network.layers": "hidden"}
 
 
 class _Table(BaseModel):
@@ -35,14 +48,15 @@ class DataConfig(_Table):
 
 
 class NetworkConfig(_Table):
-    """Layers and neurons; times in seconds. hidden: sizes of dense layers, convolutions and pools in words,
-    see `neurofdfa.nn.layer_spec`; shape: channels, rows and columns of the input, None for those of
-    the data.
+    """Layers and neurons; times in seconds. hidden: sizes of dense layers, the short form of layers, which
+    takes convolutions, pools and delays too, see `neurofdfa.nn.layer_spec`, and goes before it; shape:
+    channels, rows and columns of the input, None for those of the data.
     rate: share of neurons that fire at initialisation. weight_bits: learn through a quantiser of so many
     bits, None for float weights.
     """
 
-    hidden: tuple[int | str, ...] = (128, 128)
+    hidden: tuple[int, ...] = (128, 128)
+    layers: tuple[dict[str, Any], ...] | None = Field(default=None, min_length=1)
     shape: tuple[int, int, int] | None = None
     tau_mem: float = Field(default=5e-3, gt=0)
     tau_syn: float = Field(default=0.0, ge=0)
@@ -51,7 +65,7 @@ class NetworkConfig(_Table):
     v_threshold: float = Field(default=1.0, gt=0)
     reset: Literal["hard", "soft"] = "hard"
     reset_gradient: Literal["detached", "attached"] = "detached"
-    decay_bits: int | None = Field(default=12, ge=1, le=24)
+    decay_bits: int | None = Field(default=DECAY_BITS, ge=1, le=24)
     adaptation: float = Field(default=0.0, ge=0)
     tau_adapt: float = Field(default=0.2, gt=0)
     tau_mem_spread: float = Field(default=0.0, ge=0, le=3)
@@ -70,16 +84,53 @@ class NetworkConfig(_Table):
 
     @field_validator("hidden", mode="before")
     @classmethod
-    def _stages(cls, value: Any) -> Any:
-        entries = list(cast(list[Any], value)) if isinstance(value, list | tuple) else []
-        if not entries or any(isinstance(x, bool) or not isinstance(x, int | str) for x in entries):
-            raise ValueError("write a list of layers, e.g. [128, 64] or ['conv 16x3x3', 'pool 2', 64]")
-        for entry in entries:
+    def _sizes(cls, value: Any) -> Any:
+        sizes = list(cast(list[Any], value)) if isinstance(value, list | tuple) else []
+        if not sizes or any(isinstance(n, bool) or not isinstance(n, int) for n in sizes):
+            raise ValueError(
+                "write numbers of neurons, e.g. [128, 64]; convolutions and pools go into layers, e.g. "
+                "[{ conv2d = { out_channels = 8, kernel_size = 3 } }, { sumpool2d = 2 }, { linear = 64 }]"
+            )
+        for n in sizes:
+            if n < 1:
+                raise ValueError(f"a layer has 1 neuron or more, got {n}")
+        return tuple(sizes)
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        entries = list(cast(list[Any], value))
+        for place, entry in enumerate(entries, 1):
             try:
-                read_stage(entry)
+                read_layer(entry)
             except UserError as error:
-                raise ValueError(str(error)) from error
-        return tuple(plain(entry) for entry in entries)
+                raise ValueError(f"entry {place}: {error}") from error
+        return tuple({"linear": entry} if isinstance(entry, int) else entry for entry in entries)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _either(cls, value: Any) -> Any:
+        if (
+            isinstance(value, dict)
+            and cast(dict[str, Any], value).get("layers") is not None
+            and "hidden" in value
+        ):
+            raise ValueError("write hidden or layers, not both")
+        return cast(Any, value)
+
+    @model_serializer(mode="wrap")
+    def _one_form(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = handler(self)
+        if self.layers is not None:
+            tree.pop("hidden", None)
+        return tree
+
+    @property
+    def below_the_readout(self) -> tuple[int | dict[str, Any], ...]:
+        """The hidden layers, in whichever form they are given."""
+        return self.hidden if self.layers is None else self.layers
 
 
 class RuleConfig(_Table):
@@ -136,7 +187,7 @@ class RunConfig(_Table):
     """A whole run: with its seed it is exactly repeatable."""
 
     format: int = FORMAT
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 62)
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     rule: RuleConfig = RuleConfig()
@@ -149,6 +200,11 @@ class RunConfig(_Table):
         if value > FORMAT:
             raise ValueError(
                 f"written by a newer neurofdfa (format {value}, this one reads {FORMAT}): upgrade"
+            )
+        if value < FORMAT:
+            raise ValueError(
+                f"written by an older neurofdfa (format {value}, this one reads {FORMAT}), which named its "
+                "weights otherwise: delete the line 'format', write convolutions as 'layers' and train again"
             )
         return value
 
@@ -166,8 +222,13 @@ class RunConfig(_Table):
             *tables, key = dotted.split(".")
             table: dict[str, Any] = tree
             for name in tables:
-                table = table.setdefault(name, {})
+                below: Any = table.setdefault(name, {})
+                if not isinstance(below, dict):
+                    raise UserError(f"config: {dotted}: `{name}` is a setting and no table of settings")
+                table = cast(dict[str, Any], below)
             table[key] = None if value == "none" else value
+            if dotted in _EITHER and value is not None:
+                table.pop(_EITHER[dotted], None)
         return config_from(tree)
 
 
@@ -178,16 +239,34 @@ def config_from(tree: dict[str, Any], source: str = "config") -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{source}: no setting '{where}': {_nearest(first['loc'])}") from error
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{source}: {where}: {message} (got {first.get('input')!r})") from error
+        raise UserError(f"{source}: {where}: {message} (got {_shown(first.get('input'))})") from error
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """What a misspelt setting may have meant, else what there is beside it."""
+    *tables, last = map(str, loc)
+    table: Any = RunConfig
+    for name in tables:
+        table = table.model_fields[name].annotation if name in getattr(table, "model_fields", {}) else None
+    if not hasattr(table, "model_fields"):
+        return "leave it out, or see `neurofdfa.nn.layer_spec` for what a layer takes"
+    known = [".".join((*tables, name)) for name in table.model_fields]
+    near = difflib.get_close_matches(".".join((*tables, last)), known, n=2, cutoff=0.7)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+
+
+def _shown(value: object) -> str:
+    """A value that does not fit, cut short where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def load_config(path: Path) -> RunConfig:
     """Read a config; raises `UserError` when the file is missing or is not one."""
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    return config_from(tree, str(path))
+    return config_from(read_toml(path), str(path))

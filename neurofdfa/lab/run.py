@@ -9,7 +9,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from neurofdfa.interop.nir import export_nir, why_not_nir
 from neurofdfa.io import (
     load_weights,
     read_tensors,
-    write_json,
     write_tensors,
     write_whole,
 )
@@ -39,8 +37,7 @@ from neurofdfa.lab.build import (
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import keep_if_countable
 from neurofdfa.lab.evaluation import correct_in, evaluate
-from neurofdfa.lab.load_run import versions
-from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, write_epochs
+from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, versions, write_epochs
 from neurofdfa.lab.state import agree, agree_on_weights, pack, unpack
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
@@ -57,7 +54,7 @@ Progress = Callable[[Epoch, int], None]
 
 def train(
     config: RunConfig,
-    folder: Path,
+    folder: str | Path,
     *,
     command: str = "",
     resume: bool = False,
@@ -72,6 +69,7 @@ def train(
     found. Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be
     written.
     """
+    folder = Path(folder)
     data = build_data(config.data, config.seed)
     _same_everywhere(config, data, team)
     network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
@@ -87,7 +85,7 @@ def train(
         packed, _ = read_tensors(folder / "state.safetensors")
         unpack(packed, learner, {"data": generator})
     agree(learner, {"data": generator}, team)
-    done = [Epoch(**epoch) for epoch in _told(team, [asdict(epoch) for epoch in done])]
+    done = [Epoch.model_validate(epoch) for epoch in _told(team, [epoch.tree() for epoch in done])]
     for index in range(len(done), config.training.epochs):
         epoch = _epoch(config, data, learner, generator, index, on_batch)
         done.append(epoch)
@@ -189,7 +187,7 @@ def _keep(folder: Path, learner: Trainer | BPTT, generator: torch.Generator, don
     write_epochs(folder, done)
     if done[-1].epoch == _best(done).epoch:
         network = learner.network
-        shape = "x".join(map(str, network.hidden[0].synapse.in_shape))
+        shape = "x".join(map(str, network.input_shape))
         metadata = {"epoch": str(done[-1].epoch), "input": shape}
         write_tensors(folder / "checkpoint.safetensors", network.state_dict(), metadata)
     packed = pack(learner, {"data": generator})
@@ -238,7 +236,7 @@ def _finish(
     test = data.open_test()
     found = evaluate(network, config, data, test, team)
     if not team.leads:
-        return Summary(**_told(team))
+        return Summary.model_validate(_told(team))
     _write_raster(folder / "raster.npz", network, data, test)
     if why_not_nir(network) is None:
         _write_nir(folder / "network.nir", network, data)
@@ -261,9 +259,9 @@ def _finish(
         processes=team.size,
         cpu_seconds=sum(epoch.cpu_seconds or 0.0 for epoch in done),
     )
-    write_json(folder / SUMMARY, asdict(summary))
+    summary.write(folder / SUMMARY)
     (folder / "state.safetensors").unlink(missing_ok=True)
-    _told(team, asdict(summary))
+    _told(team, summary.tree())
     return summary
 
 

@@ -28,7 +28,8 @@ class Alignment:
 def alignment(learner: Trainer, x: Tensor, target: Tensor) -> Alignment:
     """Compare on samples `[T, B, n_in]`, without dropout; neither weights nor the rule's state change."""
     exact = BPTT(learner.network, loss=learner.loss)
-    weights = [index for index, (name, _) in enumerate(learner.network.named_parameters()) if _hidden(name)]
+    hidden = {id(layer.synapse.weight) for layer in learner.network.hidden}
+    weights = [index for index, p in enumerate(learner.network.parameters()) if id(p) in hidden]
     cosines: list[Tensor] = []
     ratios: list[Tensor] = []
     for b in range(x.shape[1]):
@@ -51,7 +52,3 @@ def alignment(learner: Trainer, x: Tensor, target: Tensor) -> Alignment:
         tuple(float(ratio.median()) if len(ratio) else 0.0 for _, ratio in kept),
         tuple(x.shape[1] - len(row) for row, _ in kept),
     )
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith("layers.") and name.endswith("synapse.weight")

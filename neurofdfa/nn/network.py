@@ -1,20 +1,24 @@
-"""A network is hidden layers in order and a readout; this file steps it through time."""
+"""A network: modules from the input to the readout, stepped through time."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.assembly import assemble
 from neurofdfa.nn.delay import DelayLines, DelayPath, new_line
+from neurofdfa.nn.dropout import Dropout
+from neurofdfa.nn.integrator import I
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
-from neurofdfa.nn.layer_spec import plan
-from neurofdfa.nn.lif import LIF, LIFState, decay, heaviside, psi, surrogate_spike
-from neurofdfa.nn.quantizer import WeightQuantizer
+from neurofdfa.nn.layer_spec import modules_of
+from neurofdfa.nn.leaky_integrator import LI
+from neurofdfa.nn.lif import LIF, LIFState
+from neurofdfa.nn.linear import Linear
+from neurofdfa.nn.neuron import Neuron
 from neurofdfa.nn.readout import Readout, ReadoutKind, ReadoutState, ReadoutStep
-from neurofdfa.nn.time_constants import spread
 
 
 class NetworkState(NamedTuple):
@@ -73,32 +77,57 @@ class Trajectory(NamedTuple):
 
 
 class Network(nn.Module):
-    """Hidden `SpikingLayer`s in order and a `Readout`.
+    """A chain of modules from the input to the readout.
 
-    input_dropout: probability that an input channel is silent during a training sequence.
-    State is explicit and never part of the `state_dict`.
+    Synapses (`Linear`, `Conv2d`) have in front of them what they need (`SumPool2d`, `AvgPool2d`, `Flatten`,
+    `Delay`) and neurons behind them (`LIF`, `ALIF`, `CubaLIF`, `IF` or your own). `Dropout` stands behind
+    neurons, or in front of everything for the input. The last module is the readout: `I`, `LI` or `LIF`.
+
+    input_shape: (n,) or (channels, rows, columns) of a step's input, needed only where the input is an image.
+    generator: of all weights, and of delays and time constants that are drawn; seeded with 0 unless given.
+    initialise: draw the weights; False keeps those that the modules have.
+    State is explicit and never part of the `state_dict`. `hidden` and `readout` are the same network as rules
+    and engines see it: layers of synapses and neurons. Raises `UserError`, naming the module, where something
+    does not fit.
+
+    >>> net = Network(Linear(64, 128), LIF(tau_mem=5e-3), Linear(128, 10), LI())
+    >>> net(torch.rand(16, 2, 64)).shape
+    torch.Size([16, 2, 10])
     """
 
     def __init__(
-        self, layers: Sequence[SpikingLayer], readout: Readout, *, input_dropout: float = 0.0
+        self,
+        *modules: nn.Module,
+        input_shape: tuple[int, ...] | None = None,
+        generator: torch.Generator | None = None,
+        initialise: bool = True,
     ) -> None:
         super().__init__()
-        widths = [layer.n for layer in layers]
-        expected = [layer.synapse.n_in for layer in layers[1:]] + [readout.synapse.n_in]
-        if not widths or widths != expected:
-            raise UserError(
-                f"layer widths {widths} do not fit the inputs {expected} of the layers after them"
-            )
-        if not 0.0 <= input_dropout < 1.0:
-            raise UserError(f"input dropout must be in [0, 1), got {input_dropout}")
-        self.layers = nn.ModuleList(layers)
-        self.readout = readout
-        self.input_dropout = input_dropout
+        drawn = torch.Generator().manual_seed(0) if generator is None else generator
+        made = assemble(modules, input_shape, drawn)
+        self.layers = _Fixed(modules)
+        self._hidden, self._readout, self._input_dropout = made
+        self.input_shape = tuple(input_shape) if input_shape is not None else (self.n_in,)
+        if initialise:
+            self.initialise(drawn)
+        for module in modules:
+            if isinstance(module, Neuron):
+                module.draw(drawn)
 
     @property
     def hidden(self) -> tuple[SpikingLayer, ...]:
-        """The hidden layers, typed."""
-        return tuple(self.layers)  # pyright: ignore[reportReturnType]
+        """The hidden layers, bottom up."""
+        return self._hidden
+
+    @property
+    def readout(self) -> Readout:
+        """What becomes of the last hidden layer's spikes."""
+        return self._readout
+
+    @property
+    def input_dropout(self) -> float:
+        """Probability that an input channel is silent during a training sequence."""
+        return 0.0 if self._input_dropout is None else self._input_dropout.p
 
     @property
     def n_in(self) -> int:
@@ -120,10 +149,10 @@ class Network(nn.Module):
     ) -> None:
         """Draw weights ~ N(0, gain²/n_in) layer by layer from `generator` alone."""
         for layer in self.hidden:
-            layer.synapse.initialise(gain, generator)
+            layer.synapse.module.initialise(gain, generator)
             if layer.recurrent is not None:
-                layer.recurrent.initialise(recurrent_gain, generator)
-        self.readout.synapse.initialise(readout_gain, generator)
+                layer.recurrent.module.initialise(recurrent_gain, generator)
+        self.readout.synapse.module.initialise(readout_gain, generator)
 
     def initial_state(self, batch: int) -> NetworkState:
         """All zero."""
@@ -174,11 +203,8 @@ class Network(nn.Module):
         steps: list[LayerStep] = []
         way = DelayPath(self.delays, state.lines)
         for index, (layer, before) in enumerate(zip(self.hidden, state.layers, strict=True)):
-            pre = way.arrive(pre)
-            spike = surrogate_spike(layer.neuron) if differentiable else heaviside
-            after = layer.step(pre, before, spike)
             mask = None if masks is None else masks.layers[index]
-            steps.append(LayerStep(pre, before, after, psi(after, layer.neuron), mask))
+            steps.append(layer.play(way.arrive(pre), before, mask, differentiable=differentiable))
             pre = steps[-1].sent
         pre = way.arrive(pre)
         readout = self.readout.step(pre, state.readout, differentiable=differentiable)
@@ -194,9 +220,35 @@ class Network(nn.Module):
             state = step.state
             yield step
 
+    def flat(self, x: Tensor) -> Tensor:
+        """A sequence as `[T, B, n_in]`, which may come in the input's own shape, `[T, B, *input_shape]`.
+
+        Raises `UserError` for other shapes.
+        """
+        if x.dim() == 3 and x.shape[2] == self.n_in:
+            return x
+        if x.dim() > 3 and tuple(x.shape[2:]) == self.input_shape:
+            return x.flatten(2)
+        own = ", ".join(map(str, self.input_shape))
+        flat = "" if len(self.input_shape) == 1 else f" or [T, B, {self.n_in}]"
+        raise UserError(
+            f"this network takes [T, B, {own}]{flat}: steps, samples and what one step shows; got "
+            f"{list(x.shape)}"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs over time, `[T, B, k]`, of a sequence `[T, B, n_in]` or `[T, B, *input_shape]`.
+
+        Spikes have the surrogate's derivative under autograd. Dropout is the `Trainer`'s and plays no part.
+        """
+        x = self.flat(x)
+        differentiable = torch.is_grad_enabled()
+        return torch.stack([step.y for step in self.steps(x, differentiable=differentiable)])
+
     @torch.no_grad()
     def run(self, x: Tensor) -> Trajectory:
-        """Inference over a sequence `[T, B, n_in]` without dropout; see `Trajectory`."""
+        """Inference over a sequence as for `forward`, without a graph; see `Trajectory`."""
+        x = self.flat(x)
         ys: list[Tensor] = []
         spikes: list[list[Tensor]] = [[] for _ in self.hidden]
         output: list[Tensor] = []
@@ -217,13 +269,20 @@ class Network(nn.Module):
         return y.mean(0) if self.readout.decode == "mean" else y[-1]
 
 
+class _Fixed(nn.ModuleList):
+    """Modules that were put together: another one in their place would not be noticed."""
+
+    def __setitem__(self, idx: Any, module: nn.Module) -> None:
+        raise UserError("the layers of a network are fixed: build a new Network around the module")
+
+
 def feed_forward(
     n_in: int,
-    hidden: Sequence[int | str],
+    hidden: Sequence[int | Mapping[str, Any]],
     n_out: int,
     *,
     shape: tuple[int, ...] = (),
-    neuron: LIF | None = None,
+    neuron: Neuron | None = None,
     readout: ReadoutKind = "integrator",
     tau_out: float | None = None,
     bias: bool = False,
@@ -236,43 +295,49 @@ def feed_forward(
     learn_tau: bool = False,
     generator: torch.Generator | None = None,
 ) -> Network:
-    """A chain of layers, all with the same neuron, with weights drawn from `generator`.
+    """The short form of a `Network` in which all layers have the same neuron, a copy of `neuron` each.
 
-    hidden: sizes of dense layers; convolutions, pools and delays in words (`neurofdfa.nn.layer_spec`); shape:
-    the input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky"
+    hidden: sizes of `Linear` layers, or layers as a config writes them (`neurofdfa.nn.layer_spec`):
+    `{"conv2d": {"out_channels": 8, "kernel_size": 3}}`, `{"sumpool2d": 2}`, `{"linear": 64}`. shape: the
+    input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky"
     readout in seconds (default 20 dt). recurrent: give every hidden layer synapses from its own spikes,
     all-to-all or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many
-    bits.
-    tau_mem_spread, tau_syn_spread: draw the hidden neurons' time constants around those of `neuron`, with
-    this standard deviation of their logarithm; learn_tau: learn them (the synapse's where it is not 0).
+    bits. tau_mem_spread, tau_syn_spread, learn_tau: as for `LIF`.
 
-    >>> net = feed_forward(64, ["conv 8x3x3", "pool 2", 32], 10, shape=(1, 8, 8))
-    >>> net.run(torch.rand(16, 2, 64)).y.shape
+    >>> net = feed_forward(64, [{"conv2d": {"out_channels": 8, "kernel_size": 3}}, 32], 10, shape=(1, 8, 8))
+    >>> net(torch.rand(16, 2, 64)).shape
     torch.Size([16, 2, 10])
     """
-    lif = neuron if neuron is not None else LIF()
+    prototype = LIF() if neuron is None else neuron
     if readout not in ("integrator", "leaky", "spike-count"):
         raise UserError(f"unknown readout '{readout}': choose integrator, leaky or spike-count")
-    kappa = 1.0
+    image = (shape[0], shape[1], shape[2]) if len(shape) == 3 else None
+    if image is not None and (prod(image) != n_in or min(image) < 1):
+        raise UserError(f"a shape of {list(image)} does not fit {n_in} inputs")
+
+    def population() -> Neuron:
+        made = prototype.copy()
+        made.wants_recurrent = made.wants_recurrent or recurrent
+        if tau_mem_spread or tau_syn_spread or learn_tau:
+            if not isinstance(made, LIF):
+                raise UserError(f"time constants of {type(made).__name__} are its own: set them there")
+            made.spread(tau_mem_spread, tau_syn_spread, learn_tau)
+        return made
+
+    below = modules_of(n_in, hidden, image, population, bias=bias, dropout=dropout, weight_bits=weight_bits)
+    if not below.layers:
+        raise UserError("hidden needs at least one layer of neurons")
+    outputs: nn.Module = I()
     if readout == "leaky":
-        tau = 20 * lif.dt if tau_out is None else tau_out
-        if not 0 < tau < float("inf"):
-            raise UserError(f"tau_out must be a finite number above 0, got {tau}")
-        kappa = decay(tau, lif.dt, lif.decay_bits)
-    grid = None if weight_bits is None else WeightQuantizer(weight_bits)
-    drawn = generator if generator is not None else torch.Generator().manual_seed(0)
-    chain = plan(n_in, hidden, n_out, shape=shape, recurrent=recurrent, bias=bias, grid=grid, generator=drawn)
-    layers = [
-        SpikingLayer(synapse, lif, recurrent=own, dropout=dropout)
-        for synapse, own in zip(chain.layers, chain.recurrent, strict=True)
-    ]
-    outputs = Readout(chain.readout, readout, kappa, replace(lif, adaptation=0.0))
-    network = Network(layers, outputs, input_dropout=input_dropout)
-    network.initialise(drawn)
-    if tau_mem_spread or tau_syn_spread or learn_tau:
-        for layer in network.hidden:
-            layer.time_constants = spread(layer.n, lif, tau_mem_spread, tau_syn_spread, learn_tau, drawn)
-    return network
+        bits = prototype.decay_bits if isinstance(prototype, LIF) else 12
+        outputs = LI(20 * prototype.dt if tau_out is None else tau_out, dt=prototype.dt, decay_bits=bits)
+    elif readout == "spike-count":
+        outputs = prototype.copy()
+        if isinstance(outputs, LIF):
+            outputs.adaptation = 0.0
+    first = [Dropout(input_dropout)] if input_dropout else []
+    last = Linear(below.n, n_out, bias, weight_bits=weight_bits)
+    return Network(*first, *below.modules, last, outputs, input_shape=image or (n_in,), generator=generator)
 
 
 @torch.no_grad()

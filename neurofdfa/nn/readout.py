@@ -4,12 +4,15 @@ y[t] = κ y[t−1] + x[t],   x = W_o s + b   (kinds "integrator", κ = 1, and "l
                           x = spikes of an output LIF population   (kind "spike-count", κ = 1)
 """
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from neurofdfa.nn.integrator import I
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
-from neurofdfa.nn.lif import LIF, LIFState, LIFTangent, heaviside, psi, surrogate_spike
+from neurofdfa.nn.lif import LIFState, LIFTangent
+from neurofdfa.nn.neuron import Neuron
 from neurofdfa.nn.synapse import Synapse
 
 ReadoutKind = Literal["integrator", "leaky", "spike-count"]
@@ -52,27 +55,28 @@ class ReadoutStep(NamedTuple):
         return ReadoutStep(self.pre[:samples], self.y[:samples], population)
 
 
-class Readout(nn.Module):
-    """Synapses into k outputs.
+class Readout:
+    """Synapses into k outputs: an `I` or `LI`, or spiking neurons, whose spikes are counted."""
 
-    kappa: κ per step. neuron: LIF parameters of a spiking readout (ignored by the other kinds).
-    """
+    def __init__(self, synapse: Synapse, outputs: I | Neuron) -> None:
+        self.synapse = synapse
+        self.outputs = outputs
+        self.population = SpikingLayer(synapse, outputs) if isinstance(outputs, Neuron) else None
 
-    def __init__(self, synapse: Synapse, kind: ReadoutKind, kappa: float, neuron: LIF) -> None:
-        super().__init__()
-        self.kind: ReadoutKind = kind
-        self.kappa = kappa
-        spiking = kind == "spike-count"
-        self.population = SpikingLayer(synapse, neuron) if spiking else None
-        self.dense = None if spiking else synapse
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Of synapses and neurons."""
+        yield from self.synapse.parameters()
+        yield from self.outputs.parameters()
 
     @property
-    def synapse(self) -> Synapse:
-        """The weights W_o, whichever kind of readout they lead to."""
-        if self.population is not None:
-            return self.population.synapse
-        assert self.dense is not None
-        return self.dense
+    def kind(self) -> ReadoutKind:
+        """Which of the three."""
+        return "spike-count" if isinstance(self.outputs, Neuron) else self.outputs.kind
+
+    @property
+    def kappa(self) -> float:
+        """κ per step."""
+        return 1.0 if isinstance(self.outputs, Neuron) else self.outputs.kappa
 
     @property
     def n(self) -> int:
@@ -92,22 +96,20 @@ class Readout(nn.Module):
     def initial_tangent(self, batch: int) -> ReadoutTangent:
         """All zero."""
         zero = self.synapse.weight.new_zeros(batch, self.n)
-        return ReadoutTangent(zero, zero, None if self.population is None else LIFTangent(zero, zero, zero))
+        population = self.population
+        return ReadoutTangent(zero, zero, None if population is None else population.initial_tangent(batch))
 
     def step(self, pre: Tensor, state: ReadoutState, *, differentiable: bool = False) -> ReadoutStep:
         """One time step. pre: transmitted spikes of the last hidden layer, `[B, n_in]`."""
         if self.population is None or state.neuron is None:
             return ReadoutStep(pre, self.kappa * state.y + self.synapse(pre), None)
-        lif = self.population.neuron
-        after = self.population.step(pre, state.neuron, surrogate_spike(lif) if differentiable else heaviside)
-        population = LayerStep(pre, state.neuron, after, psi(after, lif), None)
-        return ReadoutStep(pre, self.kappa * state.y + after.s, population)
+        population = self.population.play(pre, state.neuron, None, differentiable=differentiable)
+        return ReadoutStep(pre, self.kappa * state.y + population.after.s, population)
 
     def tangent_step(self, pre_dot: Tensor, tangent: ReadoutTangent, step: ReadoutStep) -> ReadoutTangent:
         """The derivative of `step` along `pre_dot`."""
         if self.population is None or tangent.neuron is None or step.population is None:
             drive = self.synapse.linear(pre_dot)
             return ReadoutTangent(self.kappa * tangent.y + drive, drive, None)
-        seen = step.population
-        neuron = self.population.tangent_step(pre_dot, None, tangent.neuron, seen.before, seen.psi)
+        neuron = self.population.tangent_step(pre_dot, None, tangent.neuron, step.population)
         return ReadoutTangent(self.kappa * tangent.y + neuron.s, neuron.s, neuron)

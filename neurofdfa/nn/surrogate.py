@@ -7,7 +7,7 @@ spike's non-linearity.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -100,3 +100,46 @@ def surrogate(name: str, width: float = 0.5, height: float = 1.0) -> Surrogate:
 def surrogate_name(shape: Surrogate) -> str:
     """The registry name of a surrogate, the inverse of `surrogate`."""
     return next(name for name, kind in SURROGATES.items() if kind is type(shape))
+
+
+def heaviside(distance: Tensor) -> Tensor:
+    """1 where strictly above threshold, else 0, in the dtype of `distance`."""
+    return (distance > 0).to(distance.dtype)
+
+
+class _SurrogateSpike(torch.autograd.Function):
+    """The step in value, ψ in derivative: backward, forward-mode and under `torch.func.vmap`."""
+
+    @staticmethod
+    def forward(distance: Tensor, shape: Surrogate) -> Tensor:
+        return heaviside(distance)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.shape = inputs[1]
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        (distance,) = ctx.saved_tensors
+        return grad_outputs[0] * ctx.shape(distance), None
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Tensor:
+        (distance,) = ctx.saved_tensors
+        return grad_inputs[0] * ctx.shape(distance)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, Any]:
+        spikes = cast(Tensor, _SurrogateSpike.apply(*args))  # pyright: ignore[reportUnknownMemberType]
+        return spikes, in_dims[0]  # element by element
+
+
+def surrogate_spike(shape: Surrogate) -> Callable[[Tensor], Tensor]:
+    """A spike function, `heaviside` in value, whose derivative is ψ in both modes of autograd."""
+
+    def spike(distance: Tensor) -> Tensor:
+        return cast(Tensor, _SurrogateSpike.apply(distance, shape))  # pyright: ignore[reportUnknownMemberType]
+
+    return spike

@@ -7,12 +7,15 @@ a channel share one row of weights, and each site hears a patch of the incoming 
 
 With a delay, x is what arrives: the network carries it there (`neurofdfa.nn.delay`), and traces hear it then.
 
-`Dense` has one site that hears everything; `Conv2d` has a site per position. The gradient of shared weights
-is the sum over the sites: ∂/∂W[c, i] = Σ_s δ[c, s] x̂[patch(s, i)].
+`Dense` has one site that hears everything; `Convolution` has a site per position. The gradient of shared
+weights is the sum over the sites: ∂/∂W[c, i] = Σ_s δ[c, s] x̂[patch(s, i)].
+
+The weights belong to a module of the user's, `Linear` or `Conv2d`; a synapse is what they are at their place
+in a network, behind its pool and its delay.
 """
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from math import prod
 from typing import cast
 
@@ -22,37 +25,52 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight  # pyright: ignore[reportUnknownVariableType]
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.conv2d import Conv2d
+from neurofdfa.nn.delay import Delay
+from neurofdfa.nn.linear import Linear, Weights
 from neurofdfa.nn.pooling import Shape, SumPool
 from neurofdfa.nn.quantizer import WeightQuantizer
 
 
-class Synapse(nn.Module, ABC):
-    """What all kinds share. weight: one row per channel; bias: `[channels]` or None; pool: sums in front of
-    the weights, or None; grid: when set, spikes see the weights rounded to it while `weight` keeps learning
-    in float. delay: steps that each input's spikes are under way, `[n_in]`, int64, or None.
+class Synapse(ABC):
+    """What all kinds share.
+
+    module: the weights; n_in: how many spikes come in; sites: how many neurons share a row of weights; pool:
+    sums in front of the weights, or None; delayed: how late each input's spikes arrive, or None.
     """
 
-    delay: Tensor | None
-
     def __init__(
-        self,
-        weight: Tensor,
-        n_in: int,
-        sites: int,
-        *,
-        pool: SumPool | None,
-        bias: bool,
-        grid: WeightQuantizer | None,
+        self, module: Weights, n_in: int, sites: int, pool: SumPool | None, delayed: Delay | None
     ) -> None:
-        super().__init__()
+        self.module = module
         self.n_in = n_in
         self.sites = sites
         self.pool = pool
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(self.channels)) if bias else None
-        self.grid = grid
-        self.register_buffer("delay", None)
-        self._rounded: tuple[int, Tensor] | None = None
+        self.delayed = delayed
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Weight, and bias where there is one."""
+        return self.module.parameters()
+
+    @property
+    def weight(self) -> Tensor:
+        """One row per channel, of the optimizer."""
+        return self.module.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """`[channels]`, or None."""
+        return self.module.bias
+
+    @property
+    def grid(self) -> WeightQuantizer | None:
+        """What rounds the weights that spikes see, or None."""
+        return self.module.quantizer
+
+    @property
+    def delay(self) -> Tensor | None:
+        """Steps that each input's spikes are under way, `[n_in]`, int64, or None."""
+        return None if self.delayed is None else self.delayed.steps
 
     @property
     def channels(self) -> int:
@@ -67,19 +85,12 @@ class Synapse(nn.Module, ABC):
     @property
     def fan_in(self) -> int:
         """Weights per neuron."""
-        return self.weight[0].numel()
+        return self.module.fan_in
 
     @property
     def quantized_weight(self) -> Tensor:
         """The weights that spikes see; their derivative passes straight through to `weight`."""
-        if self.grid is None:
-            return self.weight
-        version = self.weight._version  # pyright: ignore[reportPrivateUsage] counts in-place updates
-        if self._rounded is None or self._rounded[0] != version:
-            with torch.no_grad():
-                self._rounded = (version, self.grid.round(self.weight))
-        rounded = self._rounded[1]
-        return self.weight + (rounded - self.weight).detach() if torch.is_grad_enabled() else rounded
+        return self.module.quantized_weight
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -98,25 +109,7 @@ class Synapse(nn.Module, ABC):
             reached = self.transpose(self.weight.new_ones(1, self.n_out), torch.ones_like(self.weight))
         return reached.squeeze(0).round()
 
-    def initialise(self, gain: float, generator: torch.Generator) -> None:
-        """Weights ~ N(0, gain²/fan_in), biases zero."""
-        with torch.no_grad():
-            shape, dtype, device = self.weight.shape, self.weight.dtype, generator.device
-            drawn = torch.randn(shape, generator=generator, dtype=dtype, device=device)
-            self.weight.copy_(drawn * (gain / math.sqrt(self.fan_in)))
-            if self.bias is not None:
-                self.bias.zero_()
-
-    def delayed(self, steps: Tensor) -> "Synapse":
-        """These synapses, with spikes that arrive `steps`, `[n_in]`, late."""
-        if steps.shape != (self.n_in,) or bool((steps < 0).any()):
-            raise UserError(
-                f"a delay is {self.n_in} numbers of steps, none below 0, got {tuple(steps.shape)}"
-            )
-        self.delay = steps
-        return self
-
-    def forward(self, pre: Tensor) -> Tensor:
+    def __call__(self, pre: Tensor) -> Tensor:
         """W x̂ + b: `[B, n_in]` → `[B, n_out]`."""
         return self._project(self._pooled(pre), self.quantized_weight, self.bias)
 
@@ -170,26 +163,13 @@ class Synapse(nn.Module, ABC):
 
 
 class Dense(Synapse):
-    """All-to-all synapses. weight: `[n_out, n_in]` (or n_out × sums of the pool), stored with the inputs
-    outermost so that one input spike reads one contiguous row.
-    """
+    """All-to-all synapses. weight: `[n_out, n_in]`, or n_out × sums of the pool."""
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        *,
-        pool: SumPool | None = None,
-        bias: bool = False,
-        grid: WeightQuantizer | None = None,
-    ) -> None:
-        for name, n in (("inputs", n_in), ("neurons", n_out)):
-            if n < 1:
-                raise UserError(f"a layer needs at least one of its {name}, got {n}")
-        if pool is not None and pool.n_in != n_in:
-            raise UserError(f"a pool of {pool.n_in} spikes does not fit {n_in} inputs")
-        summed = n_in if pool is None else pool.n_out
-        super().__init__(torch.zeros(summed, n_out).t(), n_in, 1, pool=pool, bias=bias, grid=grid)
+    def __init__(self, module: Linear, *, pool: SumPool | None = None, delay: Delay | None = None) -> None:
+        heard = module.n_in if pool is None else pool.n_out
+        if heard != module.n_in:
+            raise UserError(f"a pool of {pool.n_out if pool else 0} sums does not fit {module.n_in} inputs")
+        super().__init__(module, module.n_in if pool is None else pool.n_in, 1, pool, delay)
 
     def _project(self, pooled: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(pooled, weight, bias)
@@ -204,47 +184,25 @@ class Dense(Synapse):
         return pooled.unsqueeze(1)
 
 
-class Conv2d(Synapse):
+class Convolution(Synapse):
     """The same small patch of weights at every position of an image.
 
-    shape: (channels, rows, columns) of what is convolved, behind the pool if there is one; kernel: rows and
-    columns of a patch; padding: silent rows and columns around it; image: shape of the driven neurons.
-    weight: `[channels, shape[0], *kernel]`, a cross-correlation as in `torch.nn.Conv2d`. Raises `UserError`
-    where the kernel does not fit.
+    shape: (channels, rows, columns) of what is convolved, behind the pool if there is one; image: shape of
+    the driven neurons. Raises `UserError` where the kernel does not fit.
     """
 
     def __init__(
-        self,
-        shape: Shape,
-        channels: int,
-        kernel: tuple[int, int],
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        pool: SumPool | None = None,
-        bias: bool = False,
-        grid: WeightQuantizer | None = None,
+        self, module: Conv2d, shape: Shape, *, pool: SumPool | None = None, delay: Delay | None = None
     ) -> None:
-        if min(*shape, channels, *kernel, stride) < 1 or padding < 0:
-            raise UserError(
-                "a convolution needs channels, kernel and stride of 1 or more and padding of 0 or more, got "
-                f"{channels} x {kernel[0]} x {kernel[1]}, stride {stride}, padding {padding} on {shape}"
-            )
         if pool is not None and pool.pooled != shape:
             raise UserError(f"a pool that puts out {pool.pooled} does not fit a convolution of {shape}")
-        rows, columns = ((n + 2 * padding - k) // stride + 1 for n, k in zip(shape[1:], kernel, strict=True))
-        if rows < 1 or columns < 1:
-            raise UserError(
-                f"a kernel of {kernel[0]} x {kernel[1]} is larger than its image of {shape[1]} x {shape[2]}"
-                f" with padding {padding}"
-            )
+        image = module.image(shape)
         n_in = prod(shape) if pool is None else pool.n_in
-        weight = torch.zeros(channels, shape[0], *kernel)
-        super().__init__(weight, n_in, rows * columns, pool=pool, bias=bias, grid=grid)
+        super().__init__(module, n_in, image[1] * image[2], pool, delay)
         self.shape = shape
-        self.stride = stride
-        self.padding = padding
-        self.image: Shape = (channels, rows, columns)
+        self.image: Shape = image
+        self.stride = module.stride
+        self.padding = module.padding
 
     @property
     def in_shape(self) -> tuple[int, ...]:

@@ -10,13 +10,16 @@ a synapse (`neurofdfa.rules.traces.PerSynapse`):
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
-from neurofdfa.nn.lif import LIF, Dynamics, LIFState, Reset, ResetGradient
 from neurofdfa.nn.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from neurofdfa.nn.lif import LIF, Dynamics, LIFState, Reset, ResetGradient
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class MixedLIF:
     rho: float
     adaptation: float
     v_threshold: float
-    reset: Reset
-    reset_gradient: ResetGradient
+    reset: "Reset"
+    reset_gradient: "ResetGradient"
     surrogate: Surrogate
 
 
@@ -37,13 +40,12 @@ class TimeConstants(nn.Module):
     """Decays of n neurons. tau_mem, tau_syn: seconds, `[n]`, or None for the neuron's own, the same for all.
 
     learn: whether the local rule (or BPTT) changes those that were given.
-    Raises `UserError` for values that are not positive, and for tau_syn where the neurons have no synaptic
-    filter.
+    dt: of a step, in seconds. Raises `UserError` for values that are not positive.
     """
 
     def __init__(
         self,
-        lif: LIF,
+        dt: float,
         *,
         tau_mem: Tensor | None = None,
         tau_syn: Tensor | None = None,
@@ -52,11 +54,11 @@ class TimeConstants(nn.Module):
         super().__init__()
         if tau_mem is None and tau_syn is None:
             raise UserError("give time constants of the membrane, of the synapse, or both")
-        if tau_syn is not None and lif.tau_syn == 0.0:
+        if tau_syn is not None and not bool((tau_syn > 0).all()):
             raise UserError("these neurons have no synaptic filter: give them a tau_syn above 0 first")
         self.learn = learn
         for name, tau in (("membrane", tau_mem), ("synapse", tau_syn)):
-            value = None if tau is None else _logit(tau, lif.dt)
+            value = None if tau is None else _logit(tau, dt)
             if value is not None and learn:
                 self.register_parameter(name, nn.Parameter(value))
             else:
@@ -73,7 +75,7 @@ class TimeConstants(nn.Module):
         assert given is not None
         return len(given)
 
-    def dynamics(self, lif: LIF) -> MixedLIF:
+    def dynamics(self, lif: "LIF") -> MixedLIF:
         """The neurons' decays in place of those of `lif`, rounded as there."""
         return MixedLIF(
             lif.alpha if self.synapse is None else _decay(self.synapse, lif.decay_bits),
@@ -98,22 +100,7 @@ def draw(n: int, tau: float, spread: float, generator: torch.Generator) -> Tenso
     return (tau * (spread * drawn).exp()).to(torch.get_default_dtype())
 
 
-def spread(
-    n: int, lif: LIF, mem: float, syn: float, learn: bool, generator: torch.Generator
-) -> TimeConstants:
-    """Time constants of n neurons around those of `lif`, see `draw`, as far as they differ or are learnt."""
-    for name, value in (("tau_mem_spread", mem), ("tau_syn_spread", syn)):
-        if not 0.0 <= value <= 3.0:
-            raise UserError(f"{name} must be from 0 to 3, got {value}")
-    return TimeConstants(
-        lif,
-        tau_mem=draw(n, lif.tau_mem, mem, generator) if mem or learn else None,
-        tau_syn=draw(n, lif.tau_syn, syn, generator) if syn or (learn and lif.tau_syn) else None,
-        learn=learn,
-    )
-
-
-def membrane_source(before: LIFState, lif: Dynamics) -> Tensor:
+def membrane_source(before: "LIFState", lif: "Dynamics") -> Tensor:
     """∂u[t]/∂β with everything before t held fixed, `[B, n]`."""
     return before.u * (1.0 - before.s) if lif.reset == "hard" else before.u
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from neurofdfa.errors import UserError
+from neurofdfa.errors import UserError, unknown
 from neurofdfa.rules.activity_forward_gradient import ActivityForwardGradient
 from neurofdfa.rules.base import Broadcast, Rule, Signals
 from neurofdfa.rules.dfa import DFA
@@ -62,7 +62,7 @@ def rule_named(name: str, **settings: Any) -> Rule[Any]:
     come from a file: `rule_named("e-prop", trace={"kind": "per-neuron", "filtered": False})`.
     """
     if name not in RULES:
-        raise UserError(f"unknown rule '{name}': choose one of {', '.join(RULES)}, bptt")
+        raise unknown("rule", name, (*RULES, "bptt"))
     if isinstance(settings.get("trace"), (str, dict)):
         settings["trace"] = _trace(settings["trace"])
     try:
@@ -79,7 +79,7 @@ def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
     options = {"kind": wanted} if isinstance(wanted, str) else dict(wanted)
     kind = options.pop("kind", None)
     if kind not in TRACES:
-        raise UserError(f"unknown trace '{kind}': choose one of {', '.join(TRACES)}")
+        raise unknown("trace", str(kind), TRACES)
     try:
         return TRACES[kind](**options)
     except TypeError as error:

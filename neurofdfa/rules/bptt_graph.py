@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from neurofdfa.nn.layer import SpikingLayer
-from neurofdfa.nn.lif import LIF, LIFState, filters, heaviside, lif_step, psi
+from neurofdfa.nn.lif import LIF, LIFState, filters, lif_step, psi
 from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.nn.readout import ReadoutState
+from neurofdfa.nn.surrogate import heaviside
 from neurofdfa.nn.synapse import Synapse
 
 
@@ -150,8 +151,8 @@ def _adjoint(to_spikes: Tensor, spikes: Tensor, psis: Tensor, membranes: Tensor,
 
 
 def _detached(state: NetworkState) -> NetworkState:
-    layers = tuple(LIFState(*(x.detach() for x in layer)) for layer in state.layers)
+    layers = tuple(type(layer)(*(x.detach() for x in layer)) for layer in state.layers)
     neuron = state.readout.neuron
-    neuron = None if neuron is None else LIFState(*(x.detach() for x in neuron))
+    neuron = None if neuron is None else type(neuron)(*(x.detach() for x in neuron))
     lines = tuple(None if line is None else line.detach() for line in state.lines)
     return NetworkState(layers, ReadoutState(state.readout.y.detach(), neuron), lines)

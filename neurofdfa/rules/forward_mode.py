@@ -56,7 +56,7 @@ def tangent_step(
     for index, (layer, seen) in enumerate(zip(network.hidden, step.layers, strict=True)):
         x_dot = way.arrive(x_dot)
         own_dot = tangent.own[index] if recurrent else None
-        after = layer.tangent_step(x_dot, own_dot, tangent.layers[index], seen.before, seen.psi)
+        after = layer.tangent_step(x_dot, own_dot, tangent.layers[index], seen)
         own.append(after.s + probes[index])
         x_dot = own[-1] if seen.mask is None else after.s * seen.mask + probes[index]
         layers.append(after)

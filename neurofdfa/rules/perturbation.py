@@ -14,7 +14,6 @@ from torch import Tensor
 from neurofdfa.distributed.group import Shard
 from neurofdfa.nn.delay import DelayPath
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
-from neurofdfa.nn.lif import lif_tangent_step
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.forward_mode import NetworkTangent
 
@@ -52,7 +51,7 @@ def push_step(
         drive_dot = pushes[index] + layer.synapse.linear(x_dot) if index else pushes[index]
         if layer.recurrent is not None:
             drive_dot = drive_dot + layer.recurrent.linear(tangent.layers[index].s)
-        after = lif_tangent_step(drive_dot, tangent.layers[index], seen.before, seen.psi, layer.dynamics)
+        after = layer.driven_tangent(drive_dot, tangent.layers[index], seen)
         layers[index] = after
         x_dot = after.s if seen.mask is None else after.s * seen.mask
         sent.append(x_dot)

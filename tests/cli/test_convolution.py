@@ -14,7 +14,8 @@ SETTINGS = (
     "train --steps 8 --epochs 1 --batch 128 --encoder poisson --set data.max_rate=1.0 --seed 5 --json"
     " --set training.lr=0.01 --set training.warmup=2 --set rule.options.feedback_per=channel"
 )
-TRAIN = [*SETTINGS.split(), "--hidden", "conv 6x3x3", "pool 2", "24"]
+CONV = "{ conv2d = { out_channels = 6, kernel_size = 3 } }"
+TRAIN = [*SETTINGS.split(), "--set", f"network.layers=[{CONV}, {{ sumpool2d = 2 }}, 24]"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_it_learns_and_is_read_back(folder: Path, capsys: pytest.CaptureFixture[
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["test_accuracy"] > 0.5
     assert len(summary["firing_rate"]) == 2
-    assert "conv 6x3x3" in (folder / "config.toml").read_text()
+    assert "[[network.layers]]" in (folder / "config.toml").read_text()
     assert result(f"evaluate {folder} --json", capsys)["accuracy"] == summary["test_accuracy"]
 
 
@@ -75,8 +76,8 @@ def test_data_without_an_image_is_refused_or_given_one(
     spikes = (rng.random((60, 5, 36)) < 0.4).astype(np.uint8)
     np.savez(tmp_path / "mine.npz", spikes=spikes, labels=rng.integers(0, 3, 60))
     command = f"train --data {tmp_path / 'mine.npz'} --epochs 1 --batch 20 --quiet --out {tmp_path / 'r'}"
-    assert run([*command.split(), "--hidden", "conv 4x3x3"]) == 2
-    assert "'conv 4x3x3': it needs an image below it" in capsys.readouterr().err
-    given = ["--hidden", "conv 4x3x3", "--set", "network.shape=[1, 6, 6]"]
+    assert run([*command.split(), "--set", f"network.layers=[{CONV}]"]) == 2
+    assert "kernel_size = 3 }': it needs an image below it" in capsys.readouterr().err
+    given = ["--set", f"network.layers=[{CONV}]", "--set", "network.shape=[1, 6, 6]"]
     assert run([*command.split(), *given]) == 0
     assert run(["evaluate", str(tmp_path / "r"), "--quiet"]) == 0

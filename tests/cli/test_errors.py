@@ -13,16 +13,29 @@ TRAIN = "train --out {new} --epochs 1"
     ("line", "says"),
     [
         ("nonsense", "No such command"),
-        ("train", "--out"),
+        ("trian --out {new}", "Did you mean 'train'"),
+        ("train --resume", "--resume needs --out"),
+        (TRAIN + " --epoch 3", "--epochs"),
+        (TRAIN + " --rule fdfaa", "did you mean fdfa"),
+        (TRAIN + " --data digitss", "did you mean digits"),
+        (TRAIN + " --set training.epoch=3", "did you mean training.epochs?"),
+        (TRAIN + " --set seed.x=1", "no setting 'seed.x'"),
+        (TRAIN + " --set dfa:training.lr=1", "one run has one rule"),
+        (TRAIN + " --seed 99999999999999999999", "seed"),
+        (TRAIN + " --set network.tau_mem=" + "9" * 5000, "tau_mem"),
+        (TRAIN + " --set data.options=" + "[" * 3000, "data.options"),
+        (f"train --epochs 1 --out {{new}}{'x' * 300}", "too long"),
+        ("report {missing}\x1b[31m", "not a folder"),
         (TRAIN + " --data nope", "unknown data set 'nope'"),
         (TRAIN + " --rule nope", "unknown rule 'nope'"),
         (TRAIN + " --set rule.options.nope=1", "does not take"),
         (TRAIN + " --hidden 0", "network.hidden: a layer has 1 neuron or more, got 0"),
         (TRAIN + " --hidden 8 -2", "network.hidden: a layer has 1 neuron or more, got -2"),
-        (TRAIN + " --hidden many", "'many' is no layer: write a number of neurons"),
-        (TRAIN + " --hidden pool", "'pool' is not understood: write pool WINDOW"),
-        (TRAIN + " --hidden 8 --set network.hidden=[1.5]", "write a list of layers"),
-        (TRAIN + " --hidden 8 --set network.hidden=['conv_1']", "'conv_1' is no layer"),
+        (TRAIN + " --hidden many", "Input should be a valid integer"),
+        (TRAIN + " --hidden 8 --set network.hidden=[1.5]", "write numbers of neurons"),
+        (TRAIN + " --hidden 8 --set network.hidden=['conv_1']", "write numbers of neurons"),
+        (TRAIN + " --set network.layers=['conv_1']", "entry 1: 'conv_1' is no layer"),
+        (TRAIN + " --set network.layers=[{{conv2d=3}}]", "entry 1: conv2d needs kernel_size"),
         (TRAIN + " --set network.tau_mem=nan", "tau_mem"),
         (TRAIN + " --set network.tau_mem=inf", "tau_mem"),
         (TRAIN + " --set network.tau_syn=-0.001", "tau_syn"),
@@ -57,6 +70,7 @@ def test_one_line_and_exit_2(
     assert printed.err.startswith("neurofdfa: ")
     assert says in printed.err
     assert "Traceback" not in printed.err + printed.out
+    assert "\x1b" not in printed.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "full"]
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from neurofdfa.distributed.group import SINGLE
 from neurofdfa.distributed.torchrun import Processes, joined
 from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.nn.dropout import Dropout
 from neurofdfa.rules import RULES, rule_named
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
@@ -66,7 +67,7 @@ CASES = [
 def learner_of(case: Case, team: Any) -> Trainer | BPTT:
     network = tiny(recurrent=case.kind != "events", bias=True)
     for layer in network.hidden:
-        layer.dropout = 0.0 if case.kind.startswith("events") and case.rule == "fdfa" else 0.2
+        layer.dropped = Dropout(0.0 if case.kind.startswith("events") and case.rule == "fdfa" else 0.2)
     given: dict[str, Any] = {
         "rate_target": RateRegulariser(strength=case.strength),
         "generator": torch.Generator().manual_seed(3),

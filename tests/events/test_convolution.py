@@ -7,18 +7,26 @@ import torch
 
 from neurofdfa.events import Events, EventTrainer, RunStream, run
 from neurofdfa.events.tiling import Tiling
+from neurofdfa.nn.conv2d import Conv2d
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.nn.synapse import Conv2d
+from neurofdfa.nn.synapse import Convolution
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
 from neurofdfa.rules.traces import PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from tests.events.comparing import close, same_numbers, same_spikes_and_membranes, within_rounding
+from tests.layers import conv_layer, pool_layer
 
-HARD = LIF(reset="hard", tau_syn=3e-3)
-SOFT = LIF(reset="soft", tau_syn=3e-3)
-PLAIN = ["conv 8x3x3 pad 1", "pool 2", "conv 16x3x3"]
-DEEP = ["pool 2", "conv 5x3x2 pad 2", "conv 20x2x3 stride 2 pad 1", "pool 2", 33]
+HARD = LIF(reset="hard", tau_syn=3e-3, decay_bits=None)
+SOFT = LIF(reset="soft", tau_syn=3e-3, decay_bits=None)
+PLAIN = [conv_layer(8, 3, padding=1), pool_layer(2), conv_layer(16, 3)]
+DEEP = [
+    pool_layer(2),
+    conv_layer(5, (3, 2), padding=2),
+    conv_layer(20, (2, 3), stride=2, padding=1),
+    pool_layer(2),
+    33,
+]
 CASES: dict[str, dict[str, Any]] = {
     "fdfa": {"rule": FDFA(fraction=0.5), "hidden": PLAIN},
     "fdfa per channel, bias, chunks": {
@@ -37,7 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "dkp, many channels": {
         "rule": DKP(),
-        "hidden": ["conv 100x3x3 stride 2", "pool 3"],
+        "hidden": [conv_layer(100, 3, stride=2), pool_layer(3)],
         "shape": (3, 7, 7),
         "net": {"dropout": 0.3, "input_dropout": 0.2},
         "chunk": 7,
@@ -57,12 +65,12 @@ CASES: dict[str, dict[str, Any]] = {
     "symmetric e-prop": {"rule": EProp(feedback="symmetric"), "hidden": PLAIN},
     "spiking readout": {
         "rule": FDFA(),
-        "hidden": [*PLAIN, "pool 2"],
+        "hidden": [*PLAIN, pool_layer(2)],
         "net": {"readout": "spike-count", "bias": True},
     },
     "trace per synapse": {
         "rule": DFA(trace=PerSynapse(downstream=True)),
-        "hidden": ["conv 8x3x3 pad 1", 20],
+        "hidden": [conv_layer(8, 3, padding=1), 20],
         "net": {"neuron": SOFT, "readout": "leaky", "bias": True},
     },
     "recurrent on top": {
@@ -81,7 +89,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "updates inside a sequence": {"rule": FDFA(feedback_per="channel"), "hidden": PLAIN, "every": 4},
     "weights of 4 bits": {"rule": DFA(), "hidden": PLAIN, "net": {"weight_bits": 4}},
-    "a pool, no convolution": {"rule": FDFA(), "hidden": ["pool 2", 20], "chunk": 6},
+    "a pool, no convolution": {"rule": FDFA(), "hidden": [pool_layer(2), 20], "chunk": 6},
 }
 
 
@@ -90,10 +98,14 @@ def build(case: dict[str, Any], dtype: torch.dtype) -> tuple[Network, torch.Tens
     n = shape[0] * shape[1] * shape[2]
     g = torch.Generator().manual_seed(1)
     x = (torch.rand(steps, batch, n, generator=g) < 0.25).to(dtype)
-    options = case.get("net", {}) | {"recurrent": case.get("recurrent", False)}
+    options = (
+        {"neuron": LIF(reset="soft", decay_bits=None)}
+        | case.get("net", {})
+        | {"recurrent": case.get("recurrent", False)}
+    )
     network = feed_forward(n, case["hidden"], 7, shape=shape, **options).to(dtype)
     for layer in network.hidden:
-        if isinstance(layer.recurrent, Conv2d):
+        if isinstance(layer.recurrent, Convolution):
             layer.recurrent = None
     scale_to_rate(network, (torch.rand(8, batch, n, generator=g) < 0.25).to(dtype), 0.1, rounds=6)
     for layer in network.hidden:
@@ -141,7 +153,7 @@ def test_lists_of_events_and_many_samples() -> None:
 
 
 def test_probes_of_the_counter_find_the_readout() -> None:
-    network, x, target = build({"hidden": ["conv 6x3x3 pad 1", "pool 4"]}, torch.float64)
+    network, x, target = build({"hidden": [conv_layer(6, 3, padding=1), pool_layer(4)]}, torch.float64)
     learner = EventTrainer(network, FDFA(), threads=1, generator=torch.Generator().manual_seed(1))
     for _ in range(150):
         learner.train(x, target)
@@ -160,7 +172,7 @@ def test_step_by_step_is_the_same() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 20, 64, 100])
 def test_every_neuron_has_a_place_of_its_own(channels: int) -> None:
-    tiling = Tiling(Conv2d((2, 9, 7), channels, (3, 2), stride=2, padding=1))
+    tiling = Tiling(Convolution(Conv2d(2, channels, (3, 2), stride=2, padding=1), (2, 9, 7)))
     assert len(set(tiling.places.tolist())) == len(tiling.places) == channels * 5 * 4
     assert tiling.places.max() < tiling.width
     values = torch.rand(3, len(tiling.places))

@@ -16,8 +16,8 @@ from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
 from tests.events.comparing import close, same_numbers, same_spikes_and_membranes, within_rounding
 
-HARD = LIF(reset="hard", tau_syn=3e-3)
-SOFT = LIF(reset="soft", tau_syn=3e-3)
+HARD = LIF(reset="hard", tau_syn=3e-3, decay_bits=None)
+SOFT = LIF(reset="soft", tau_syn=3e-3, decay_bits=None)
 CASES: dict[str, dict[str, Any]] = {
     "dfa": {"rule": DFA()},
     "dkp": {"rule": DKP()},
@@ -61,7 +61,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "recurrent without tangents through V": {
         "rule": FDFA(recurrent_tangents=False),
-        "net": {"neuron": LIF(tau_syn=2e-3), "recurrent": True},
+        "net": {"neuron": LIF(tau_syn=2e-3, reset="soft", decay_bits=None), "recurrent": True},
         "chunk": 5,
     },
     "dropout": {"rule": FDFA(fraction=0.6), "net": {"dropout": 0.3, "input_dropout": 0.2}, "chunk": 6},
@@ -86,9 +86,12 @@ CASES: dict[str, dict[str, Any]] = {
     "values": {"rule": DFA(), "loss": MeanSquaredError(), "values": True},
     "analogue input": {"rule": FDFA(), "analogue": True, "chunk": 6},
     "analogue input, dropout": {"rule": DFA(), "analogue": True, "net": {"input_dropout": 0.3}},
-    "triangular": {"rule": DFA(), "net": {"neuron": LIF(surrogate=Triangular())}},
-    "arctan": {"rule": DFA(), "net": {"neuron": LIF(surrogate=ArcTan())}},
-    "sigmoid": {"rule": DFA(), "net": {"neuron": LIF(surrogate=Sigmoid())}},
+    "triangular": {
+        "rule": DFA(),
+        "net": {"neuron": LIF(surrogate=Triangular(), reset="soft", decay_bits=None)},
+    },
+    "arctan": {"rule": DFA(), "net": {"neuron": LIF(surrogate=ArcTan(), reset="soft", decay_bits=None)}},
+    "sigmoid": {"rule": DFA(), "net": {"neuron": LIF(surrogate=Sigmoid(), reset="soft", decay_bits=None)}},
     "quantised weights": {"rule": DFA(), "net": {"weight_bits": 4}},
     "one step": {"rule": FDFA(), "steps": 1},
     "one sample, long": {"rule": FDFA(), "batch": 1, "steps": 130},
@@ -209,7 +212,8 @@ def build(case: dict[str, Any], dtype: torch.dtype) -> tuple[Network, torch.Tens
     g = torch.Generator().manual_seed(1)
     x = (torch.rand(steps, batch, 50, generator=g) < case.get("density", 0.15)).to(dtype)
     outputs = case.get("outputs", 7)
-    network = feed_forward(50, case.get("hidden", (40, 70)), outputs, **case.get("net", {})).to(dtype)
+    options = {"neuron": LIF(reset="soft", decay_bits=None)} | case.get("net", {})
+    network = feed_forward(50, case.get("hidden", (40, 70)), outputs, **options).to(dtype)
     scale_to_rate(network, (torch.rand(steps, batch, 50, generator=g) < 0.15).to(dtype), 0.1, rounds=6)
     for layer in network.hidden:
         if layer.synapse.bias is not None:

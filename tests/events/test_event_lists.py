@@ -10,6 +10,7 @@ from neurofdfa import events
 from neurofdfa.data.event_lists import check_total
 from neurofdfa.errors import UserError
 from neurofdfa.events import Events, EventTrainer
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import DRTP, FDFA
 from neurofdfa.train.trainer import adam
@@ -27,7 +28,13 @@ def test_the_same_as_a_tensor(rule: Any, readout: Any) -> None:
     results: list[list[torch.Tensor]] = []
     for given in (x, Events.of(x)):
         network = feed_forward(
-            70, [40, 90], 3, generator=torch.Generator().manual_seed(1), input_dropout=0.2, readout=readout
+            70,
+            [40, 90],
+            3,
+            generator=torch.Generator().manual_seed(1),
+            input_dropout=0.2,
+            readout=readout,
+            neuron=LIF(reset="soft", decay_bits=None),
         ).double()
         for p in network.parameters():
             p.data.mul_(5)
@@ -80,7 +87,7 @@ def test_bad_events(sample: Any, message: str) -> None:
 def test_no_samples_other_network_too_many() -> None:
     with pytest.raises(UserError, match="events need"):
         Events([], 4, 5)
-    network = feed_forward(8, [16], 3)
+    network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
     given = Events([([0], [1])], 4, 5)
     with pytest.raises(UserError):
         events.run(network, given)

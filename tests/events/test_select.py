@@ -22,7 +22,7 @@ def _fresh_notices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_events_by_default_and_reference_on_request() -> None:
-    network = feed_forward(8, [16], 3)
+    network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
     assert type(events.learner(network, DFA())) is EventTrainer
     assert type(events.learner(network, DFA(), engine="reference")) is Trainer
     with pytest.raises(UserError, match="events or reference"):
@@ -30,8 +30,8 @@ def test_events_by_default_and_reference_on_request() -> None:
 
 
 def test_one_notice_when_it_falls_back() -> None:
-    network = feed_forward(8, [16], 3)
-    hard = feed_forward(8, [16], 3, neuron=LIF(reset="hard"))
+    network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
+    hard = feed_forward(8, [16], 3, neuron=LIF(reset="hard", decay_bits=None))
     with pytest.warns(UserWarning, match="for soft detached resets only: using the reference"):
         assert type(events.learner(hard, DFA(trace=PerSynapse()))) is Trainer
     with warnings.catch_warnings():
@@ -39,12 +39,12 @@ def test_one_notice_when_it_falls_back() -> None:
         assert type(events.learner(hard, DFA(trace=PerSynapse()))) is Trainer
     with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
         assert type(events.learner(network, DFA(trace=PerNeuron(downstream=True)))) is Trainer
-    adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1))
+    adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1, reset="soft", decay_bits=None))
     with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
         assert type(events.learner(adaptive, DFA())) is Trainer
     with pytest.warns(UserWarning, match="the rule 's-tllr'"):
         assert type(events.learner(network, STLLR(feedback="random"))) is Trainer
-    dropped = feed_forward(8, [16, 16], 3, dropout=0.1)
+    dropped = feed_forward(8, [16, 16], 3, dropout=0.1, neuron=LIF(reset="soft", decay_bits=None))
     with pytest.warns(UserWarning, match="no symmetric feedback through layers with dropout"):
         assert type(events.learner(dropped, EProp(feedback="symmetric"))) is Trainer
     with pytest.warns(UserWarning, match="no regularisers for sbd"):
@@ -57,7 +57,7 @@ def test_one_notice_when_it_falls_back() -> None:
 
 
 def test_bad_batches_are_refused() -> None:
-    network = feed_forward(8, [16], 3)
+    network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
     learner = EventTrainer(network, DFA(), threads=1)
     x = torch.zeros(4, 2, 8)
     for bad, target in (

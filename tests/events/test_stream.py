@@ -15,8 +15,9 @@ from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp
 from neurofdfa.rules.traces import PerNeuron
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer, adam
+from tests.layers import conv_layer, pool_layer
 
-FAST = LIF(tau_mem=2e-3, tau_syn=1e-3)
+FAST = LIF(tau_mem=2e-3, tau_syn=1e-3, reset="soft", decay_bits=None)
 CASES: dict[str, dict[str, Any]] = {
     "fdfa": {"rule": FDFA(fraction=0.5)},
     "fdfa, output kernel, adam": {"rule": FDFA(kernel="output", optimizer="adam"), "every": 3},
@@ -31,7 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "drtp": {"rule": DRTP()},
     "fdfa through a convolution": {
         "rule": FDFA(feedback_per="channel"),
-        "net": {"hidden": ["conv 9x3x2", "pool 2", "conv 12x1x2"], "shape": (1, 4, 5)},
+        "net": {"hidden": [conv_layer(9, (3, 2)), pool_layer(2), conv_layer(12, (1, 2))], "shape": (1, 4, 5)},
         "every": 2,
     },
     "sbd": {"rule": SBD(), "every": 3},
@@ -106,8 +107,11 @@ def test_refusals() -> None:
         with pytest.raises(UserError, match=message):
             LearnStream(EventTrainer(net, DFA(), **options))
     for bad, message in (
-        (feed_forward(20, [8], 4), "readout that forgets"),
-        (feed_forward(20, [8], 4, readout="leaky", dropout=0.2), "dropout"),
+        (feed_forward(20, [8], 4, neuron=LIF(reset="soft", decay_bits=None)), "readout that forgets"),
+        (
+            feed_forward(20, [8], 4, readout="leaky", dropout=0.2, neuron=LIF(reset="soft", decay_bits=None)),
+            "dropout",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             LearnStream(EventTrainer(bad, DFA(), chunk=1))

@@ -20,10 +20,15 @@ def test_nothing_is_left_to_compile() -> None:
     assert all(any("float32" in str(signature) for signature in found) for found in before)
     for rule, threads, rate, options in (
         (FDFA(), 1, RateRegulariser(), {"readout": "leaky", "recurrent": True, "bias": True}),
-        (FDFA(fraction=0.5), 2, None, {"neuron": LIF(reset="hard", tau_syn=3e-3), "dropout": 0.2}),
+        (
+            FDFA(fraction=0.5),
+            2,
+            None,
+            {"neuron": LIF(reset="hard", tau_syn=3e-3, decay_bits=None), "dropout": 0.2},
+        ),
         (DKP(), 2, RateRegulariser(), {"weight_bits": 4}),
     ):
-        network = feed_forward(70, [80, 100], 20, **options)
+        network = feed_forward(70, [80, 100], 20, **{"neuron": LIF(reset="soft", decay_bits=None)} | options)
         learner = EventTrainer(network, rule, adam(1e-3), rate_target=rate, threads=threads)
         for x in (torch.rand(30, 5, 70).gt(0.9), torch.rand(30, 5, 70)):
             learner.train(x, torch.zeros(5, dtype=torch.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -9,13 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neurofdfa.nn.layer import SpikingLayer
+from neurofdfa.nn.integrator import I
+from neurofdfa.nn.leaky_integrator import LI
 from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.network import Network
-from neurofdfa.nn.readout import Readout
 from neurofdfa.nn.surrogate import SURROGATES
-from neurofdfa.nn.synapse import Dense
-from neurofdfa.nn.time_constants import spread
 
 STEPS, BATCH = 40, 3
 
@@ -57,17 +57,22 @@ def draw(seed: int, *, reset: str, gradient: str, recurrent: bool, filtered: boo
     bias = fixed.get("bias", rng.random() < 0.5)
     mixed = fixed.get("mixed", seed % 4 == 3)
 
-    def layer(a: int, b: int) -> SpikingLayer:
-        lif, own = neuron(), Dense(b, b) if recurrent else None
-        constants = (
-            spread(b, lif, 0.5, 0.5 * filtered, fixed.get("learn", False), generator) if mixed else None
-        )
-        return SpikingLayer(Dense(a, b, bias=bias), lif, recurrent=own, time_constants=constants)
-
-    layers = [layer(a, b) for a, b in pairwise(widths)]
+    chain: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        lif = neuron()
+        lif.wants_recurrent = recurrent
+        if mixed:
+            lif.spread(0.5, 0.5 * filtered, fixed.get("learn", False))
+            lif.shape = (b,)
+            lif.draw(generator)
+        chain += [Linear(a, b, bias=bias), lif]
     kind = fixed.get("readout") or rng.choice(["integrator", "leaky", "spike-count"])
-    kappa = 1.0 if kind != "leaky" else rng.uniform(0.5, 0.99)
-    network = Network(layers, Readout(Dense(widths[-1], 3, bias=bias), kind, kappa, neuron())).double()
+    outputs: nn.Module = I()
+    if kind == "leaky":
+        outputs = LI(-1e-3 / math.log(rng.uniform(0.5, 0.99)), decay_bits=None)
+    last = neuron()
+    chain += [Linear(widths[-1], 3, bias=bias), last if kind == "spike-count" else outputs]
+    network = Network(*chain, initialise=False).double()
     network.initialise(generator, gain=2.5, recurrent_gain=1.0, readout_gain=2.5)
     with torch.no_grad():
         for name, tensor in network.named_parameters():

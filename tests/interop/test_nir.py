@@ -14,6 +14,7 @@ from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa_hardware.nir.golden import check_golden
 from neurofdfa_hardware.nir.graph import load
 from neurofdfa_hardware.nir.network import float_simulate
+from tests.layers import conv_layer, delay_layer, pool_layer
 
 
 def spikes(seed: int = 0, steps: int = 20) -> torch.Tensor:
@@ -22,11 +23,27 @@ def spikes(seed: int = 0, steps: int = 20) -> torch.Tensor:
 
 
 CONVOLUTIONS = {
-    "a pool between": (["conv 6x3x3", "pool 2", "conv 4x3x3 pad 1", 12], {}, 2),
-    "pools at both ends, recurrent": (["pool 2", "conv 4x3x3 pad 1", "pool 2"], {"recurrent": True}, 2),
-    "no square": (["conv 6x2x3 stride 2", "pool 1", "conv 4x2x3"], {"bias": True}, 2),
-    "delays": (["delay 1", "pool 2", "conv 4x3x3 pad 1", "delay 0-3", "pool 2", 9, "delay 2"], {}, 1),
-    "a pool before a dense layer": (["pool 4", 5], {"bias": True}, 0),
+    "a pool between": ([conv_layer(6, 3), pool_layer(2), conv_layer(4, 3, padding=1), 12], {}, 2),
+    "pools at both ends, recurrent": (
+        [pool_layer(2), conv_layer(4, 3, padding=1), pool_layer(2)],
+        {"recurrent": True},
+        2,
+    ),
+    "no square": ([conv_layer(6, (2, 3), stride=2), pool_layer(1), conv_layer(4, (2, 3))], {"bias": True}, 2),
+    "delays": (
+        [
+            delay_layer(1),
+            pool_layer(2),
+            conv_layer(4, 3, padding=1),
+            delay_layer(0, 3),
+            pool_layer(2),
+            9,
+            delay_layer(2),
+        ],
+        {},
+        1,
+    ),
+    "a pool before a dense layer": ([pool_layer(4), 5], {"bias": True}, 0),
 }
 
 
@@ -127,4 +144,4 @@ def test_time_constants_per_neuron_are_in_the_file(tmp_path: Path, tau_syn: floa
 
 def test_adaptive_thresholds_are_refused_by_name() -> None:
     with pytest.raises(UserError, match="layer1 has adaptive thresholds, which neither NIR nor Lava"):
-        to_nir(feed_forward(3, [4], 2, neuron=LIF(reset="hard", adaptation=0.1)))
+        to_nir(feed_forward(3, [4], 2, neuron=LIF(reset="hard", adaptation=0.1, decay_bits=None)))

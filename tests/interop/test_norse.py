@@ -195,17 +195,17 @@ def test_incomplete_chains_are_refused():
         from_norse([nn.Linear(4, 3), norse.LIFCell(), nn.Linear(3, 2), norse.LICell()])
 
 
-MATCHED = LIF(reset="hard", reset_gradient="attached", surrogate=FastSigmoid(1.0, 1.0))
+MATCHED = LIF(reset="hard", reset_gradient="attached", surrogate=FastSigmoid(1.0, 1.0), decay_bits=None)
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"neuron": LIF(reset="soft")}, "reset='hard'"),
-        ({"neuron": LIF(reset="hard", surrogate=FastSigmoid(1.0, 1.0))}, "reset_gradient"),
-        ({"neuron": LIF(reset="hard", reset_gradient="attached")}, "no surrogate"),
+        ({"neuron": LIF(reset="soft", decay_bits=None)}, "reset='hard'"),
+        ({"neuron": LIF(reset="hard", surrogate=FastSigmoid(1.0, 1.0), decay_bits=None)}, "reset_gradient"),
+        ({"neuron": LIF(reset="hard", reset_gradient="attached", decay_bits=None)}, "no surrogate"),
         ({"neuron": MATCHED}, "readout='leaky'"),
-        ({"neuron": LIF(reset="hard"), "recurrent": True, "bias": True}, "no surrogate"),
+        ({"neuron": LIF(reset="hard", decay_bits=None), "recurrent": True, "bias": True}, "no surrogate"),
     ],
 )
 def test_what_norse_cannot_do(settings, reason):
@@ -225,7 +225,7 @@ def test_learnt_time_constants_are_refused_and_written_as_they_are():
 
 
 def test_a_recurrent_layer_with_a_bias_is_refused():
-    network = feed_forward(4, [5], 2, neuron=LIF(reset="hard"), recurrent=True, bias=True)
+    network = feed_forward(4, [5], 2, neuron=LIF(reset="hard", decay_bits=None), recurrent=True, bias=True)
     with pytest.raises(UserError, match="no bias"):
         to_norse(network, same_gradient=False)
 

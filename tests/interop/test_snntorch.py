@@ -14,6 +14,7 @@ from neurofdfa.nn.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
 from neurofdfa.nn.time_constants import slope
 from neurofdfa.rules.bptt import BPTT
 from tests.interop.chains import Run, alike, draw, ours, same_weights, spike_train, trained
+from tests.layers import conv_layer, delay_layer, pool_layer
 
 # reset, its gradient, recurrent, synaptic filter: every combination that snnTorch has
 KINDS = [
@@ -189,7 +190,7 @@ def test_learnt_decays_stay_learnt(seed):
             logit = getattr(layer.time_constants, name)
             if logit is not None:
                 (got,) = torch.autograd.grad(loss, getattr(chain[2 * index + 1], decay), retain_graph=True)
-                wanted = expected[f"layers.{index}.time_constants.{name}"]
+                wanted = expected[f"layers.{2 * index + 1}.time_constants.{name}"]
                 torch.testing.assert_close(got * slope(logit), wanted, rtol=1e-8, atol=1e-11)
     with torch.no_grad():
         alike(ours(network, x), theirs(chain, x))
@@ -241,9 +242,9 @@ def test_incomplete_chains_are_refused():
 @pytest.mark.parametrize(
     ("neuron", "recurrent", "reason"),
     [
-        (LIF(reset="soft", reset_gradient="attached"), False, "same_gradient=False"),
-        (LIF(reset="hard", tau_syn=4e-3), False, "derivative of this reset is 'attached'"),
-        (LIF(reset="hard", tau_syn=4e-3, reset_gradient="attached"), True, "Norse"),
+        (LIF(reset="soft", reset_gradient="attached", decay_bits=None), False, "same_gradient=False"),
+        (LIF(reset="hard", tau_syn=4e-3, decay_bits=None), False, "derivative of this reset is 'attached'"),
+        (LIF(reset="hard", tau_syn=4e-3, reset_gradient="attached", decay_bits=None), True, "Norse"),
     ],
 )
 def test_what_snntorch_cannot_do(neuron, recurrent, reason):
@@ -260,17 +261,19 @@ def test_inference_does_not_need_the_gradient():
 
 def test_layers_of_other_kinds_are_refused():
     for hidden, reason in (
-        (["conv 2x3x3"], "layer 1 has synapses of kind Conv2d"),
-        (["pool 2", 3], "layer 1 has a pool"),
-        ([3, "delay 2"], "the readout has delays"),
+        ([conv_layer(2, 3)], "layer 1 has synapses of kind Conv2d"),
+        ([pool_layer(2), 3], "layer 1 has a pool"),
+        ([3, delay_layer(2)], "the readout has delays"),
     ):
         with pytest.raises(UserError, match=f"{reason}.* not converted to snnTorch"):
-            to_snntorch(feed_forward(16, hidden, 2, shape=(1, 4, 4)))
+            to_snntorch(
+                feed_forward(16, hidden, 2, shape=(1, 4, 4), neuron=LIF(reset="soft", decay_bits=None))
+            )
     with pytest.raises(UserError, match="layer 1 has adaptive thresholds"):
-        to_snntorch(feed_forward(4, [5], 2, neuron=LIF(adaptation=0.1)))
+        to_snntorch(feed_forward(4, [5], 2, neuron=LIF(adaptation=0.1, reset="soft", decay_bits=None)))
 
 
 def test_without_snntorch(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "snntorch", None)
     with pytest.raises(UserError, match="pip install snntorch"):
-        to_snntorch(feed_forward(4, [5], 2))
+        to_snntorch(feed_forward(4, [5], 2, neuron=LIF(reset="soft", decay_bits=None)))

@@ -14,8 +14,10 @@ from neurofdfa.nn.lif import LIF, lif_step
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.rules import RULES, Rule, rule_named
+from tests.layers import conv_layer, delay_layer, pool_layer
 
-FORGETFUL = {"tau_mem": 5e-5, "reset": "hard"}  # β = e⁻²⁰: a neuron spikes when its input says so
+# β = e⁻²⁰: a neuron spikes when its input says so
+FORGETFUL = {"tau_mem": 5e-5, "reset": "hard", "decay_bits": None}
 
 
 def set_weights(net: Network, *values: Any) -> Network:
@@ -148,7 +150,9 @@ def test_learning_of_the_second_net() -> None:
 
 # ---- net 3: 2-2-3-2 with a spiking readout, in silence: what is left is tangents, noise and feedback -------
 def third() -> tuple[Network, torch.Tensor]:
-    return feed_forward(2, [2, 3], 2, readout="spike-count"), torch.zeros(2, 1, 2)
+    return feed_forward(
+        2, [2, 3], 2, readout="spike-count", neuron=LIF(reset="soft", decay_bits=None)
+    ), torch.zeros(2, 1, 2)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -179,7 +183,9 @@ def test_learning_of_the_third_net(share: float) -> None:
 # A corner of the input reaches 1 neuron, an edge 2, the middle 4; the pool lets every spike reach 2 outputs.
 # x: step 0 one corner, step 1 the middle and an edge; all weights 2, so whoever hears a spike spikes
 def fourth() -> tuple[Network, torch.Tensor]:
-    net = feed_forward(9, ["conv 1x2x2", "pool 2"], 2, shape=(1, 3, 3), neuron=LIF(**FORGETFUL), bias=False)
+    net = feed_forward(
+        9, [conv_layer(1, 2), pool_layer(2)], 2, shape=(1, 3, 3), neuron=LIF(**FORGETFUL), bias=False
+    )
     x = torch.zeros(2, 1, 9)
     x[0, 0, 0] = x[1, 0, 4] = x[1, 0, 1] = 1.0
     return set_weights(net, [[[[2.0, 2.0], [2.0, 2.0]]]], [[1.0], [1.0]]), x
@@ -221,7 +227,13 @@ def test_learning_of_a_convolution(per: str, rows: int) -> None:
 
 
 def test_what_is_on_its_way_takes_memory() -> None:
-    net = feed_forward(3, ["delay 2", 4, "delay 1-3"], 2, generator=torch.Generator().manual_seed(0))
+    net = feed_forward(
+        3,
+        [delay_layer(2), 4, delay_layer(1, 3)],
+        2,
+        generator=torch.Generator().manual_seed(0),
+        neuron=LIF(reset="soft", decay_bits=None),
+    )
     late = int(net.readout.synapse.delay.max())
     found = count(net, torch.zeros(2, 1, 3), "fdfa")
     assert found.inference.counts.memory["delay_lines"] == 2 * 3 + late * 4
@@ -229,14 +241,25 @@ def test_what_is_on_its_way_takes_memory() -> None:
 
 
 def test_every_rule_has_a_ledger_of_a_convolution() -> None:
-    net = feed_forward(16, ["conv 2x3x3 pad 1", "pool 2", 5], 3, shape=(1, 4, 4), bias=True, recurrent=True)
+    net = feed_forward(
+        16,
+        [conv_layer(2, 3, padding=1), pool_layer(2), 5],
+        3,
+        shape=(1, 4, 4),
+        bias=True,
+        recurrent=True,
+        neuron=LIF(reset="soft", decay_bits=None),
+    )
     for name in RULES:
         found = count(net, (torch.rand(6, 3, 16) < 0.4).float(), name).learning[name].counts
         assert found.memory["weights"] == (18 + 2 + 36) + (8 * 5 + 5 + 25) + (15 + 3)
 
 
 def test_every_rule_has_a_ledger() -> None:
-    net, x = feed_forward(12, [8, 7], 3, readout="leaky"), (torch.rand(6, 3, 12) < 0.4).float()
+    net, x = (
+        feed_forward(12, [8, 7], 3, readout="leaky", neuron=LIF(reset="soft", decay_bits=None)),
+        (torch.rand(6, 3, 12) < 0.4).float(),
+    )
     base = count(net, x, "readout-only").learning["readout-only"].counts
     for name in RULES:
         found = count(net, x, name)
@@ -254,7 +277,7 @@ def test_every_rule_has_a_ledger() -> None:
 
 
 def test_memory_of_bptt_grows_with_time_and_that_of_a_local_rule_does_not() -> None:
-    net = feed_forward(12, [8], 3)
+    net = feed_forward(12, [8], 3, neuron=LIF(reset="soft", decay_bits=None))
     short, long = (count(net, torch.zeros(steps, 1, 12), "fdfa").learning for steps in (5, 50))
     assert short["fdfa"].counts.memory == long["fdfa"].counts.memory
     stored = [found["bptt"].counts.memory["stored_activations"] for found in (short, long)]
@@ -262,7 +285,7 @@ def test_memory_of_bptt_grows_with_time_and_that_of_a_local_rule_does_not() -> N
 
 
 def test_rules_cost_what_sets_them_apart() -> None:
-    net, x = feed_forward(4, [3, 5], 2), torch.ones(6, 1, 4)
+    net, x = feed_forward(4, [3, 5], 2, neuron=LIF(reset="soft", decay_bits=None)), torch.ones(6, 1, 4)
     each = {name: count(net, x, name).learning[name].counts for name in RULES}
     assert each["dkp"].feedback_updates == 6 * 8 * 2
     assert each["mono-forward"].feedback_operations == 2 * each["dfa"].feedback_operations
@@ -295,7 +318,7 @@ def test_synaptic_operations_are_those_of_neurobench() -> None:
     workload = pytest.importorskip("neurobench.metrics.workload")
     models = pytest.importorskip("neurobench.models")
     generator = torch.Generator().manual_seed(0)
-    net = feed_forward(20, [30, 25], 5, generator=generator)
+    net = feed_forward(20, [30, 25], 5, generator=generator, neuron=LIF(reset="soft", decay_bits=None))
     net.initialise(generator, gain=2.0)
     x = (torch.rand(10, 1, 20, generator=generator) < 0.3).float()
 

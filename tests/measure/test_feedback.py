@@ -15,7 +15,7 @@ def inputs(seed: int = 0) -> torch.Tensor:
 
 
 def test_the_gain_of_the_last_layer_is_the_readouts_weight() -> None:
-    network = feed_forward(12, [9, 7], 4, readout="leaky").double()
+    network = feed_forward(12, [9, 7], 4, readout="leaky", neuron=LIF(reset="soft", decay_bits=None)).double()
     gain = true_gain(network, inputs(), 1)
     assert torch.allclose(gain, network.readout.synapse.weight.t(), rtol=1e-12)
 
@@ -23,7 +23,7 @@ def test_the_gain_of_the_last_layer_is_the_readouts_weight() -> None:
 def test_the_gain_below_is_what_autograd_finds() -> None:
     """A layer above whose input is shifted by a variable at the onset, differentiated through time."""
     network = feed_forward(
-        12, [9, 7], 4, neuron=LIF(reset="soft", surrogate=FastSigmoid(0.5)), readout="leaky"
+        12, [9, 7], 4, neuron=LIF(reset="soft", surrogate=FastSigmoid(0.5), decay_bits=None), readout="leaky"
     )
     network = network.double()
     x = inputs()
@@ -32,7 +32,9 @@ def test_the_gain_below_is_what_autograd_finds() -> None:
     for sample in range(5):
         onset = int((sample + 0.5) * 4)
         spike = torch.zeros(9, dtype=torch.float64, requires_grad=True)
-        upper = feed_forward(9, [7], 4, neuron=LIF(reset="soft", surrogate=FastSigmoid(0.5)), readout="leaky")
+        upper = feed_forward(
+            9, [7], 4, neuron=LIF(reset="soft", surrogate=FastSigmoid(0.5), decay_bits=None), readout="leaky"
+        )
         upper = upper.double()
         upper.hidden[0].synapse.weight.data.copy_(network.hidden[1].synapse.weight)
         upper.readout.synapse.weight.data.copy_(network.readout.synapse.weight)
@@ -47,7 +49,7 @@ def test_the_gain_below_is_what_autograd_finds() -> None:
 
 
 def test_quality_is_a_cosine_to_the_gain() -> None:
-    network = feed_forward(12, [9], 4).double()
+    network = feed_forward(12, [9], 4, neuron=LIF(reset="soft", decay_bits=None)).double()
     learner = Trainer(network, DFA())
     assert abs(feedback_quality(learner, inputs())[0]) < 0.8
     learner.rule_state.matrices[0].copy_(3.0 * network.readout.synapse.weight.t())
@@ -56,6 +58,6 @@ def test_quality_is_a_cosine_to_the_gain() -> None:
 
 
 def test_rules_without_feedback_have_no_quality() -> None:
-    network = feed_forward(12, [9], 4).double()
+    network = feed_forward(12, [9], 4, neuron=LIF(reset="soft", decay_bits=None)).double()
     for rule in (ReadoutOnly(), LocalLoss()):
         assert feedback_quality(Trainer(network, rule), inputs()) is None

@@ -20,6 +20,7 @@ from neurofdfa.rules.base import Feedback, broadcast_back
 from neurofdfa.rules.traces import PerNeuron
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer, adam
+from tests.layers import conv_layer, pool_layer
 
 DOCS = Path(__file__).parents[2] / "docs"
 VARIANTS = [
@@ -34,7 +35,7 @@ VARIANTS = [
 
 
 def network(hidden: tuple[int, ...] = (7, 6, 5), **settings: Any) -> Network:
-    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached")
+    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached", decay_bits=None)
     options: dict[str, Any] = {"readout": "leaky", "bias": True, "recurrent": True, **settings}
     net = feed_forward(6, hidden, 3, neuron=lif, **options)
     net.initialise(torch.Generator().manual_seed(3), gain=1.6, recurrent_gain=0.8, readout_gain=0.8)
@@ -77,8 +78,8 @@ def test_a_spiking_readout_and_a_quantiser_are_no_obstacle() -> None:
 
 @pytest.mark.parametrize("name", ["fdfa", "dfa", "dkp", "e-prop", "mono-forward", "sltt"])
 def test_convolutions_are_audited_like_any_layer(name: str) -> None:
-    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached")
-    hidden = ["conv 2x3x3 pad 1", "pool 2", "conv 3x2x2 pad 1"]
+    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached", decay_bits=None)
+    hidden = [conv_layer(2, 3, padding=1), pool_layer(2), conv_layer(3, 2, padding=1)]
     net = feed_forward(16, hidden, 3, shape=(1, 4, 4), neuron=lif, readout="leaky", bias=True)
     net.initialise(torch.Generator().manual_seed(3), gain=1.6, readout_gain=0.8)
     x = (torch.rand(3, 4, 16, generator=torch.Generator().manual_seed(0)) < 0.5).double()

@@ -4,6 +4,7 @@ import torch
 
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.memory import peak_mib
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 from neurofdfa.rules import DFA, FDFA
 from neurofdfa.rules.base import Feedback
@@ -18,7 +19,9 @@ def batch(samples: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_exact_rule_is_aligned_and_its_opposite_is_not() -> None:
-    net = feed_forward(10, [14], 3, generator=torch.Generator().manual_seed(1)).double()
+    net = feed_forward(
+        10, [14], 3, generator=torch.Generator().manual_seed(1), neuron=LIF(reset="soft", decay_bits=None)
+    ).double()
     x, target = batch()
     scale_to_rate(net, x, 0.2)
     learner = Trainer(net, DFA(trace=PerSynapse()))
@@ -35,7 +38,9 @@ def test_the_exact_rule_is_aligned_and_its_opposite_is_not() -> None:
 
 
 def test_samples_without_a_gradient_are_excluded_and_counted() -> None:
-    net = feed_forward(10, [14], 3, generator=torch.Generator().manual_seed(1)).double()
+    net = feed_forward(
+        10, [14], 3, generator=torch.Generator().manual_seed(1), neuron=LIF(reset="soft", decay_bits=None)
+    ).double()
     x, target = batch()
     x[:, 2] = 0  # no input, no eligibility
     found = alignment(Trainer(net, DFA()), x, target)
@@ -54,7 +59,7 @@ def test_peak_memory_is_counted_exactly() -> None:
 def test_online_learning_holds_no_more_for_longer_sequences() -> None:
     peaks = []
     for steps in (10, 200):
-        learner = Trainer(feed_forward(100, [256], 4), FDFA())
+        learner = Trainer(feed_forward(100, [256], 4, neuron=LIF(reset="soft", decay_bits=None)), FDFA())
         x = torch.rand(steps, 32, 100)
         target = torch.randint(0, 4, (32,))
         learner.train(x, target)

@@ -14,6 +14,7 @@ from neurofdfa.rules import FDFA, RULES, rule_named
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
 from neurofdfa.train.trainer import Trainer
+from tests.layers import conv_layer, delay_layer, pool_layer
 from tests.oracles.convolution import lowered, matrix_of
 from tests.oracles.reference import (
     SURROGATE,
@@ -26,11 +27,18 @@ from tests.oracles.reference import (
 )
 
 LABELS = torch.tensor([0, 1, 2, 1])
-DEEP = ["delay 0-2", "pool 2", "conv 3x3x3 pad 1", "delay 0-3", 6, "delay 2"]
+DEEP = [delay_layer(0, 2), pool_layer(2), conv_layer(3, 3, padding=1), delay_layer(0, 3), 6, delay_layer(2)]
 
 
 def network_of(hidden, *, readout="leaky", gradient="attached", **settings):
-    lif = LIF(tau_mem=6e-3, tau_syn=2e-3, reset_gradient=gradient, surrogate=SURROGATE)
+    lif = LIF(
+        tau_mem=6e-3,
+        tau_syn=2e-3,
+        reset_gradient=gradient,
+        surrogate=SURROGATE,
+        reset="soft",
+        decay_bits=None,
+    )
     generator = torch.Generator().manual_seed(4)
     network = feed_forward(
         32,
@@ -71,7 +79,7 @@ def test_a_delay_of_zero_keeps_nothing():
 
 
 def test_a_delay_of_all_neurons_shifts_everything_behind_it():
-    now, late = network_of([7, 5]), network_of([7, "delay 3", 5])
+    now, late = network_of([7, 5]), network_of([7, delay_layer(3), 5])
     late.load_state_dict(now.state_dict(), strict=False)
     a, b = now.run(spikes()), late.run(spikes())
     assert torch.equal(a.spikes[0], b.spikes[0])
@@ -126,7 +134,7 @@ def test_an_early_step_knows_nothing_of_a_window_that_ended():
 
 
 def test_with_the_input_delayed_the_online_gradient_is_exact():
-    network, x = network_of(["delay 0-3", 7], gradient="attached"), spikes()
+    network, x = network_of([delay_layer(0, 3), 7], gradient="attached"), spikes()
     for ours, theirs in zip(
         Trainer(network, rule_named("e-prop", feedback="symmetric")).gradients(x, LABELS),
         BPTT(network).gradients(x, LABELS),
@@ -135,7 +143,9 @@ def test_with_the_input_delayed_the_online_gradient_is_exact():
         assert relative(ours, theirs) < 1e-10
 
 
-@pytest.mark.parametrize("hidden", [["conv 3x3x3", "delay 0-3", "pool 2"], [8, "delay 4"]])
+@pytest.mark.parametrize(
+    "hidden", [[conv_layer(3, 3), delay_layer(0, 3), pool_layer(2)], [8, delay_layer(4)]]
+)
 def test_fdfa_finds_the_gain_of_a_path_that_takes_its_time(hidden):
     """The last layer's target is W_o (through the pool), however late each neuron's spikes arrive."""
     network, x = network_of(hidden, readout="integrator", gradient="detached"), spikes(7, 1)
@@ -165,11 +175,13 @@ def test_rules_learn_through_delays_or_say_why_not(name):
         return
     with pytest.raises(UserError, match=f"'{name}' sends errors down within one step"):
         Trainer(network, rule_named(name))
-    Trainer(network_of(["delay 0-3", 7]), rule_named(name)).train(x, LABELS)  # of the input: no obstacle
+    Trainer(network_of([delay_layer(0, 3), 7]), rule_named(name)).train(
+        x, LABELS
+    )  # of the input: no obstacle
 
 
 def test_delays_are_audited():
-    network = network_of(["delay 0-2", 7, "delay 1", 6])
+    network = network_of([delay_layer(0, 2), 7, delay_layer(1), 6])
     assert certify("fdfa", network, spikes(5), LABELS).local
     found = certify("bptt", network, spikes(5), LABELS)
     assert not found.local_in_space

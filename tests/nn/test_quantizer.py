@@ -70,7 +70,7 @@ def test_backpropagation_passes_straight_through() -> None:
         for synapse in (*(h.synapse for h in net.hidden), net.readout.synapse)
     ]
     for synapse, weight in zip((*(h.synapse for h in net.hidden), net.readout.synapse), rounded, strict=True):
-        synapse.grid = None
+        synapse.module.quantizer = None
         synapse.weight.data.copy_(weight)
     for a, b in zip(through, BPTT(net).gradients(x, target), strict=True):
         torch.testing.assert_close(a, b)

@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.conv2d import Conv2d
+from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.pooling import SumPool
-from neurofdfa.nn.quantizer import WeightQuantizer
-from neurofdfa.nn.synapse import Conv2d, Dense
+from neurofdfa.nn.synapse import Convolution, Dense
 from tests.oracles.convolution import slow_matrix, slow_pool
 
 
 def test_dense_by_hand():
-    dense = Dense(2, 3, bias=True).double()
+    dense = Dense(Linear(2, 3, bias=True).double())
     with torch.no_grad():
         dense.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
         dense.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
@@ -23,14 +24,14 @@ def test_dense_by_hand():
 
 
 def test_dense_gradient_is_the_outer_product_summed_over_the_batch():
-    dense = Dense(2, 3)
+    dense = Dense(Linear(2, 3))
     delta, trace = torch.randn(4, 3), torch.randn(4, 2)
     expected = sum(torch.outer(d, p) for d, p in zip(delta, trace, strict=True))
     torch.testing.assert_close(dense.gradient(delta, trace), expected)
 
 
 def test_initialise_draws_from_the_generator_alone(generator):
-    dense = Dense(400, 300, bias=True)
+    dense = Linear(400, 300, bias=True)
     torch.manual_seed(1)
     dense.initialise(2.0, torch.Generator().manual_seed(9))
     first = dense.weight.detach().clone()
@@ -46,7 +47,7 @@ def test_initialise_draws_from_the_generator_alone(generator):
 @pytest.mark.parametrize(("n_in", "n"), [(0, 3), (3, 0), (-1, 3)])
 def test_empty_layers(n_in, n):
     with pytest.raises(UserError, match="a layer needs at least one of its"):
-        Dense(n_in, n)
+        Linear(n_in, n)
 
 
 # ---- convolutions and pools, against loops over every weight ---------------------------------------------
@@ -59,10 +60,11 @@ GEOMETRIES = [
 ]
 
 
-def conv(geometry, pool=None, bias=False, seed=0) -> Conv2d:
+def conv(geometry, pool=None, bias=False, seed=0) -> Convolution:
     shape, channels, kernel, stride, padding = geometry
-    synapse = Conv2d(shape, channels, kernel, stride=stride, padding=padding, pool=pool, bias=bias).double()
-    synapse.initialise(1.0, torch.Generator().manual_seed(seed))
+    module = Conv2d(shape[0], channels, kernel, stride, padding, bias).double()
+    synapse = Convolution(module, shape, pool=pool)
+    module.initialise(1.0, torch.Generator().manual_seed(seed))
     if bias:
         with torch.no_grad():
             synapse.bias.copy_(torch.arange(1.0, channels + 1))
@@ -122,8 +124,8 @@ def test_gradients_of_shared_weights_are_sums_over_their_places(geometry, window
 
 def test_a_dense_layer_behind_a_pool():
     pool = SumPool((2, 4, 6), 2)
-    dense = Dense(48, 5, pool=pool, bias=True).double()
-    dense.initialise(1.0, torch.Generator().manual_seed(0))
+    dense = Dense(Linear(12, 5, bias=True).double(), pool=pool)
+    dense.module.initialise(1.0, torch.Generator().manual_seed(0))
     x, delta = normal(3, 48), normal(3, 5, seed=2)
     matrix = dense.weight.detach() @ slow_pool(pool.shape, 2)
     assert dense.weight.shape == (5, 12)
@@ -142,8 +144,8 @@ def test_sums_of_spikes_are_whole_numbers_in_float32():
 
 
 def test_a_convolution_can_learn_on_a_grid():
-    synapse = Conv2d((1, 6, 6), 4, (3, 3), grid=WeightQuantizer(3))
-    synapse.initialise(1.0, torch.Generator().manual_seed(0))
+    synapse = Convolution(Conv2d(1, 4, 3, weight_bits=3), (1, 6, 6))
+    synapse.module.initialise(1.0, torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert len(synapse.quantized_weight.unique()) <= 8
         torch.testing.assert_close(
@@ -155,11 +157,14 @@ def test_a_convolution_can_learn_on_a_grid():
     ("make", "words"),
     [
         (lambda: SumPool((1, 5, 6), 2), "2 x 2 does not tile an image of 5 x 6"),
-        (lambda: Conv2d((1, 5, 5), 2, (7, 3)), "7 x 3 is larger than its image of 5 x 5"),
-        (lambda: Conv2d((1, 5, 5), 0, (3, 3)), "1 or more"),
-        (lambda: Conv2d((1, 5, 5), 2, (3, 3), padding=-1), "0 or more"),
-        (lambda: Conv2d((1, 5, 5), 2, (3, 3), pool=SumPool((1, 8, 8), 2)), "does not fit a convolution"),
-        (lambda: Dense(5, 2, pool=SumPool((1, 8, 8), 2)), "pool of 64 spikes does not fit 5 inputs"),
+        (lambda: Convolution(Conv2d(1, 2, (7, 3)), (1, 5, 5)), "7 x 3 is larger than its image of 5 x 5"),
+        (lambda: Conv2d(1, 0, 3), "1 or more"),
+        (lambda: Conv2d(1, 2, 3, padding=-1), "0 or more"),
+        (
+            lambda: Convolution(Conv2d(1, 2, 3), (1, 5, 5), pool=SumPool((1, 8, 8), 2)),
+            "does not fit a convolution",
+        ),
+        (lambda: Dense(Linear(5, 2), pool=SumPool((1, 8, 8), 2)), "pool of 16 sums does not fit 5 inputs"),
     ],
 )
 def test_what_does_not_fit(make, words):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import copy
 
-from neurofdfa.nn.network import Network, feed_forward
-from neurofdfa.nn.synapse import Conv2d, Synapse
-from tests.oracles.reference import Weights
+import torch
+from torch import Tensor, nn
+
+from neurofdfa.nn.linear import Linear
+from neurofdfa.nn.network import Network
+from neurofdfa.nn.synapse import Convolution, Synapse
+from tests.oracles.reference import Weights, weights_of
 
 
 def slow_matrix(geometry, weight: Tensor) -> Tensor:
@@ -40,7 +43,7 @@ def slow_pool(shape, window):
 def matrix_of(synapse: Synapse, weight: Tensor) -> Tensor:
     """The dense matrix of any synapses with `weight` in place of their own."""
     matrix = weight
-    if isinstance(synapse, Conv2d):
+    if isinstance(synapse, Convolution):
         kernel = (weight.shape[2], weight.shape[3])
         geometry = (synapse.shape, weight.shape[0], kernel, synapse.stride, synapse.padding)
         matrix = slow_matrix(geometry, weight)
@@ -53,8 +56,9 @@ def lowered(network: Network, w: Weights) -> Weights:
     """All parameters of a network as those of its dense twin, differentiable in `w`."""
     found: Weights = {}
     for name, tensor in w.items():
-        owner, _, kind = name.rpartition(".")
-        synapse = network.get_submodule(owner)
+        *owner, kind = name.split(".")
+        layer = network.readout if owner[0] == "readout" else network.hidden[int(owner[1])]
+        synapse = layer.recurrent if owner[-1] == "recurrent" else layer.synapse
         assert isinstance(synapse, Synapse)
         found[name] = (
             matrix_of(synapse, tensor) if kind == "weight" else tensor.repeat_interleave(synapse.sites)
@@ -62,21 +66,28 @@ def lowered(network: Network, w: Weights) -> Weights:
     return found
 
 
-def dense_twin(network: Network, **settings) -> Network:
-    """The same network in dense layers, which do not share their weights. settings: as for `feed_forward`."""
-    widths = [layer.n for layer in network.hidden]
-    twin = feed_forward(
-        network.n_in, widths, network.n_out, neuron=network.hidden[0].neuron, **settings
-    ).double()
-    state = lowered(network, {name: p.detach() for name, p in network.named_parameters()})
-    twin.load_state_dict(state)
-    twin.readout.kappa = network.readout.kappa
+def dense_twin(network: Network) -> Network:
+    """The same network in dense layers, which do not share their weights."""
+    chain: list[nn.Module] = []
+    n = network.n_in
+    for layer in network.hidden:
+        chain += [Linear(n, layer.n, layer.synapse.bias is not None), layer.cell.copy()]
+        chain[-1].recurrent = None if layer.recurrent is None else Linear(layer.n, layer.n)
+        n = layer.n
+    readout = network.readout
+    chain += [Linear(n, readout.n, readout.synapse.bias is not None), copy.deepcopy(readout.outputs)]
+    twin = Network(*chain).double()
+    with torch.no_grad():
+        for own, theirs in zip(
+            twin.parameters(), lowered(network, weights_of(network)).values(), strict=True
+        ):
+            own.copy_(theirs)
     return twin
 
 
 def tied(network: Network, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """A dense twin's gradients, summed over the places that share a parameter."""
-    w = {name: p.detach().clone().requires_grad_() for name, p in network.named_parameters()}
+    w = weights_of(network, requires_grad=True)
     matrices = lowered(network, w)
     total = sum((m * g).sum() for m, g in zip(matrices.values(), gradients, strict=True))
     return torch.autograd.grad(total, list(w.values()))

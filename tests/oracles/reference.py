@@ -1,12 +1,13 @@
 """A slow, independent statement of the same networks, differentiable by torch, to check the core against.
 
-Nothing here calls the core's dynamics. Weights alone are shared, by their `network.named_parameters()`.
+Nothing here calls the core's dynamics. Weights alone are shared, by the names that `names_of` gives them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,9 +51,27 @@ def spec_of(network: Network) -> Spec:
     )
 
 
+def names_of(network: Network) -> list[str]:
+    """Names of `network.parameters()` by layer: hidden.0.weight, hidden.0.recurrent.weight, readout.bias …"""
+    owners: dict[int, str] = {}
+    for owner, layer in [
+        *((f"hidden.{index}", layer) for index, layer in enumerate(network.hidden)),
+        ("readout", network.readout),
+    ]:
+        for module in (layer.synapse.module, *([layer.cell] if owner != "readout" else [])):
+            for name, tensor in module.named_parameters():
+                owners[id(tensor)] = f"{owner}.{name}"
+    return [owners[id(tensor)] for tensor in network.parameters()]
+
+
+def named(network: Network) -> list[tuple[str, Tensor]]:
+    """All parameters with the names of `names_of`."""
+    return list(zip(names_of(network), network.parameters(), strict=True))
+
+
 def weights_of(network: Network, *, requires_grad: bool = False) -> Weights:
     """Copies, in the order of `network.parameters()`."""
-    copies = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
+    copies = {name: tensor.detach().clone() for name, tensor in named(network)}
     for tensor in copies.values() if requires_grad else ():
         tensor.requires_grad_()
     return copies
@@ -67,6 +86,13 @@ def hard_spike(distance: Tensor) -> Tensor:
     """H(d) in value, ψ in derivative."""
     smooth = smooth_spike(distance)
     return (distance > 0).to(distance.dtype) + (smooth - smooth.detach())
+
+
+def remembering(kappa: float) -> dict[str, Any]:
+    """Settings of a readout with this κ."""
+    if kappa == 1.0:
+        return {"readout": "integrator"}
+    return {"readout": "leaky", "tau_out": -1e-3 / math.log(kappa) if kappa else 1e-9}
 
 
 class Outcome(NamedTuple):
@@ -97,8 +123,8 @@ def simulate(
     other neurons can see).
     """
     steps, batch, _ = x.shape
-    names = [f"layers.{index}.synapse" for index in range(spec.hidden)]
-    out = "readout.population.synapse" if spec.spiking_readout else "readout.dense"
+    names = [f"hidden.{index}" for index in range(spec.hidden)]
+    out = "readout"
     widths = [w[f"{name}.weight"].shape[0] for name in names]
     k = w[f"{out}.weight"].shape[0]
     cells = [[x.new_zeros(batch, n) for _ in range(4)] for n in [*widths, k]]
@@ -140,10 +166,10 @@ def simulate(
             drive = pre @ w[f"{name}.weight"].T
             if f"{name}.bias" in w:
                 drive = drive + w[f"{name}.bias"]
-            if f"layers.{index}.recurrent.weight" in w:
+            if f"{name}.recurrent.weight" in w:
                 heard = recurrent_in[index].detach() if cut_recurrence else recurrent_in[index]
-                drive = drive + heard @ w[f"layers.{index}.recurrent.weight"].T
-            cells[index] = lif(cells[index], drive, f"layers.{index}", spec.adaptation)
+                drive = drive + heard @ w[f"{name}.recurrent.weight"].T
+            cells[index] = lif(cells[index], drive, name, spec.adaptation)
             s = cells[index][2]
             spike_log[index].append(s)
             mask = None if masks is None else masks[index]

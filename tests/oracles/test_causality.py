@@ -41,7 +41,14 @@ def run(network, rule, x, update_every=None):
     list(product((DFA, DKP, FDFA), (PerNeuron(), PerSynapse()), (None, 1, 3))),
 )
 def test_later_inputs_leave_earlier_learning_untouched(rule, trace, update_every):
-    lif = LIF(tau_mem=6e-3, tau_syn=3e-3, reset="hard", reset_gradient="attached", surrogate=SURROGATE)
+    lif = LIF(
+        tau_mem=6e-3,
+        tau_syn=3e-3,
+        reset="hard",
+        reset_gradient="attached",
+        surrogate=SURROGATE,
+        decay_bits=None,
+    )
     network = small_network(lif=lif, hidden=[6, 5], readout="leaky", bias=True, recurrent=True)
     changed = X.clone()
     changed[CUT:] = 1.0 - changed[CUT:]

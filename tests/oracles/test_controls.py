@@ -10,7 +10,7 @@ from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.rules import DFA, DKP, FDFA
 from neurofdfa.rules.traces import PerSynapse
 from neurofdfa.train.trainer import Trainer
-from tests.oracles.reference import SURROGATE, sequence_loss, small_network, spike_train
+from tests.oracles.reference import SURROGATE, named, sequence_loss, small_network, spike_train
 
 X, LABELS = spike_train(steps=12, batch=24), torch.arange(24) % 3
 RULES = [DFA(), FDFA(momentum=0.2), DKP()]
@@ -21,19 +21,23 @@ def sgd(lr):
 
 
 def network_with(hidden=(6,), **settings):
-    return small_network(lif=LIF(tau_mem=6e-3, surrogate=SURROGATE), hidden=list(hidden), **settings)
+    return small_network(
+        lif=LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft", decay_bits=None),
+        hidden=list(hidden),
+        **settings,
+    )
 
 
 @pytest.mark.parametrize("make", [sgd(0.1), lambda p: torch.optim.Adam(p, lr=0.1)])
 def test_no_feedback_no_hidden_learning(make):
     network = network_with((6, 5), bias=True, recurrent=True)
-    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    before = {n: p.detach().clone() for n, p in named(network)}
     learner = Trainer(network, DFA(scale=0.0), make)
     assert all(not b.any() for b in learner.rule_state.matrices)
     for _ in range(3):
         learner.train(X, LABELS)
-    for name, p in network.named_parameters():
-        assert torch.equal(p, before[name]) == name.startswith("layers"), name
+    for name, p in named(network):
+        assert torch.equal(p, before[name]) == name.startswith("hidden"), name
 
 
 def test_fdfa_starts_without_feedback():
@@ -52,7 +56,7 @@ def test_flipped_feedback_climbs_the_loss(sign):
     """The readout is frozen, so the hidden layer alone moves the loss."""
     network = network_with((12,), readout_gain=1.5)
     rule = DFA(trace=PerSynapse())
-    frozen = [p for n, p in network.named_parameters() if n.startswith("layers")]
+    frozen = [p for n, p in named(network) if n.startswith("hidden")]
     learner = Trainer(network, rule, lambda _: torch.optim.SGD(frozen, lr=0.02))
     learner.rule_state.matrices[0].copy_(sign * network.readout.synapse.weight.t())
     start = float(sequence_loss(network.run(X).y, LABELS, "every-step"))

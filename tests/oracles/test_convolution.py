@@ -17,11 +17,14 @@ from neurofdfa.rules.bptt import BPTT
 from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.trainer import Trainer
+from tests.layers import conv_layer, pool_layer
 from tests.oracles.convolution import dense_twin, lowered, matrix_of, tied
 from tests.oracles.reference import (
     SURROGATE,
     hard_spike,
+    named,
     relative,
+    remembering,
     sequence_loss,
     simulate,
     spec_of,
@@ -30,19 +33,26 @@ from tests.oracles.reference import (
 
 SHAPE = (2, 6, 6)
 LABELS = torch.tensor([0, 1, 2, 1])
-ONE = ["conv 3x3x3", "pool 2"]
-DEEP = ["pool 2", "conv 3x3x3 pad 1", "conv 2x3x3 pad 1", "pool 3", 5]
+ONE = [conv_layer(3, 3), pool_layer(2)]
+DEEP = [pool_layer(2), conv_layer(3, 3, padding=1), conv_layer(2, 3, padding=1), pool_layer(3), 5]
 RESETS = list(product(("soft", "hard"), ("detached", "attached")))
 
 
 def network_of(hidden, reset="soft", gradient="detached", tau_syn=2e-3, seed=6, **settings):
-    lif = LIF(tau_mem=6e-3, tau_syn=tau_syn, reset=reset, reset_gradient=gradient, surrogate=SURROGATE)
+    lif = LIF(
+        tau_mem=6e-3,
+        tau_syn=tau_syn,
+        reset=reset,
+        reset_gradient=gradient,
+        surrogate=SURROGATE,
+        decay_bits=None,
+    )
     generator = torch.Generator().manual_seed(seed)
     settings = {"readout": "leaky", "tau_out": 5e-3} | settings
     network = feed_forward(72, hidden, 3, shape=SHAPE, neuron=lif, **settings).double()
     network.initialise(generator, gain=1.6, recurrent_gain=0.6, readout_gain=0.8)
     with torch.no_grad():
-        for name, tensor in network.named_parameters():
+        for name, tensor in named(network):
             if name.endswith("bias"):
                 tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype))
     return network
@@ -89,8 +99,7 @@ def test_with_the_transposed_path_the_online_gradient_is_the_gradient(reset, gra
 
 def test_traces_per_neuron_are_exact_where_they_say_so():
     """A soft, detached reset and a readout without memory."""
-    network, x = network_of(ONE, bias=True), spikes()
-    network.readout.kappa = 0.0
+    network, x = network_of(ONE, bias=True, **remembering(0.0)), spikes()
     rule = EProp(feedback="symmetric", trace=PerNeuron())
     found = Trainer(network, rule).gradients(x, LABELS)
     for ours, theirs in zip(found, reference_gradients(network, x, "every-step"), strict=True):
@@ -161,14 +170,14 @@ VARIANTS = [
 def test_a_rule_learns_shared_weights_as_its_dense_twin_learns_them_apart(name, settings):
     """Draws per neuron are the same in both; every place of a weight adds its share. Recurrent and biased."""
     network = network_of(DEEP, "hard", recurrent=True, bias=True)
-    twin = dense_twin(network, readout="leaky", tau_out=5e-3, recurrent=True, bias=True)
+    twin = dense_twin(network)
     x = spikes()
     found, apart = (
         woken(Trainer(net, rule_named(name, **settings), generator=torch.Generator().manual_seed(4)))
         for net in (network, twin)
     )
     wanted = tied(network, apart.gradients(x, LABELS))
-    names = [n for n, _ in network.named_parameters()]
+    names = [n for n, _ in named(network)]
     for which, ours, theirs in zip(names, found.gradients(x, LABELS), wanted, strict=True):
         learns = name != "readout-only" or which.startswith("readout")
         assert (float(theirs.norm()) > 1e-7) == learns, which
@@ -176,8 +185,8 @@ def test_a_rule_learns_shared_weights_as_its_dense_twin_learns_them_apart(name, 
 
 
 def hidden_of(network, gradients):
-    named = zip(network.named_parameters(), gradients, strict=True)
-    return torch.cat([g.flatten() for (name, _), g in named if name.startswith("layers")])
+    pairs = zip(named(network), gradients, strict=True)
+    return torch.cat([g.flatten() for (name, _), g in pairs if name.startswith("hidden")])
 
 
 def pushed(network, x, shared, seed):
@@ -255,7 +264,10 @@ def exact_feedback(network, x):
 
 def test_feedback_converges_to_the_mean_jacobian_at_rate_one_over_root_n():
     """Through a convolution and a pool above; per neuron and, as the mean over positions, per channel."""
-    network, x = network_of(["conv 3x3x3", "conv 2x2x2", "pool 3"], readout="integrator"), spikes(6, 1)
+    network, x = (
+        network_of([conv_layer(3, 3), conv_layer(2, 2), pool_layer(3)], readout="integrator"),
+        spikes(6, 1),
+    )
     exact = exact_feedback(network, x)
     channels = [3, 2]
     means = [j.view(3, c, -1).mean(2) for j, c in zip(exact, channels, strict=True)]
@@ -273,7 +285,7 @@ def test_feedback_converges_to_the_mean_jacobian_at_rate_one_over_root_n():
 
 
 def test_one_probe_per_channel_is_no_noisier_than_the_mean_of_separate_estimates():
-    network, x = network_of(["conv 3x3x3", "pool 2"], readout="integrator"), spikes(1, 1)
+    network, x = network_of([conv_layer(3, 3), pool_layer(2)], readout="integrator"), spikes(1, 1)
     apart, shared = (
         torch.stack([estimated(FDFA(feedback_per=per), network, 1, x, seed)[0] for seed in range(400)])
         for per in ("neuron", "channel")
@@ -305,7 +317,7 @@ def test_feedback_per_channel_is_learnt_as_the_mean_over_positions(rule):
     x = spikes()
 
     def learnt(per):
-        network = network_of(["conv 3x3x3"])
+        network = network_of([conv_layer(3, 3)])
         learner = Trainer(network, rule(feedback_per=per), lambda p: torch.optim.SGD(p, lr=0.5))
         with torch.no_grad():
             learner.rule_state.matrices[0].zero_()

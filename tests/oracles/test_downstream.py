@@ -36,13 +36,13 @@ def gradients(trace, lif, **settings):
 @pytest.mark.parametrize("form", [PerSynapse, PerNeuron])
 @pytest.mark.parametrize("tau_syn", [0.0, 2e-3])
 def test_a_deep_network_with_constant_derivatives_has_the_exact_gradient(form, tau_syn):
-    lif = LIF(tau_mem=5e-3, tau_syn=tau_syn, reset="soft", surrogate=LINEAR)
+    lif = LIF(tau_mem=5e-3, tau_syn=tau_syn, reset="soft", surrogate=LINEAR, decay_bits=None)
     local, exact = gradients(form(downstream=True), lif)
     assert all(relative(a, b) < 1e-9 for a, b in zip(local, exact, strict=True))
 
 
 def test_traces_without_it_do_not():
-    lif = LIF(tau_mem=5e-3, reset="soft", surrogate=LINEAR)
+    lif = LIF(tau_mem=5e-3, reset="soft", surrogate=LINEAR, decay_bits=None)
     local, exact = gradients(PerSynapse(), lif)
     errors = [relative(a, b) for a, b in zip(local, exact, strict=True)]
     assert errors[0] > 0.2  # the first layer's weights, two membranes below the readout

@@ -15,6 +15,7 @@ from tests.oracles.reference import (
     SURROGATE,
     reference_gradients,
     relative,
+    remembering,
     simulate,
     small_network,
     spec_of,
@@ -28,7 +29,14 @@ LABELS = torch.tensor([0, 1, 2, 1])
 
 
 def lif(reset="soft", reset_gradient="detached", tau_syn=0.0) -> LIF:
-    return LIF(tau_mem=6e-3, tau_syn=tau_syn, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE)
+    return LIF(
+        tau_mem=6e-3,
+        tau_syn=tau_syn,
+        reset=reset,
+        reset_gradient=reset_gradient,
+        surrogate=SURROGATE,
+        decay_bits=None,
+    )
 
 
 def online(network, rule, x, target, loss):
@@ -88,8 +96,7 @@ def test_an_unfiltered_trace_is_not_the_gradient():
 @pytest.mark.parametrize("filtered", [True, False])
 @pytest.mark.parametrize("tau_syn", [0.0, 4e-3])
 def test_per_neuron_trace_is_exact_for_soft_detached_reset_and_memoryless_readout(filtered, tau_syn):
-    network = small_network(lif=lif(tau_syn=tau_syn), bias=True)
-    network.readout.kappa = 0.0
+    network = small_network(lif=lif(tau_syn=tau_syn), bias=True, **remembering(0.0))
     expected = reference_gradients(network, spike_train(), LABELS, "every-step")
     got = online(network, Symmetric(trace=PerNeuron(filtered)), spike_train(), LABELS, CrossEntropy())
     assert max(relative(g, e) for g, e in zip(got, expected, strict=True)) < 1e-10
@@ -106,8 +113,7 @@ def test_per_neuron_trace_is_exact_for_soft_detached_reset_and_memoryless_readou
 )
 def test_per_neuron_trace_is_an_approximation_elsewhere(reset, reset_gradient, kappa):
     """And no worse a one than the documentation says: it still points the right way."""
-    network = small_network(lif=lif(reset, reset_gradient))
-    network.readout.kappa = kappa
+    network = small_network(lif=lif(reset, reset_gradient), **remembering(kappa))
     expected = reference_gradients(network, spike_train(), LABELS, "every-step")[0]
     got = online(network, Symmetric(trace=PerNeuron()), spike_train(), LABELS, CrossEntropy())[0]
     assert relative(got, expected) > 1e-3

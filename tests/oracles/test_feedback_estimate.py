@@ -19,6 +19,7 @@ from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import (
     SURROGATE,
     relative,
+    remembering,
     simulate,
     small_network,
     spec_of,
@@ -31,8 +32,16 @@ X = spike_train(steps=STEPS, batch=1)
 
 
 def network_with(reset="soft", hidden=(6, 4), readout="leaky", reset_gradient="detached", **settings):
-    lif = LIF(tau_mem=5e-3, tau_syn=2e-3, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE)
-    return small_network(lif=lif, hidden=list(hidden), readout=readout, tau_out=4e-3, **settings)
+    lif = LIF(
+        tau_mem=5e-3,
+        tau_syn=2e-3,
+        reset=reset,
+        reset_gradient=reset_gradient,
+        surrogate=SURROGATE,
+        decay_bits=None,
+    )
+    settings = {"readout": readout, "tau_out": 4e-3} | settings
+    return small_network(lif=lif, hidden=list(hidden), **settings)
 
 
 @torch.no_grad()
@@ -218,8 +227,7 @@ def test_innovation_averages_noise_away_over_time_and_the_output_kernel_does_not
     the two), and (1+κ²)/(1−κ²)/T for κ < 1 and long sequences.
     """
     steps = 30
-    network = network_with(hidden=(6,), readout="integrator")
-    network.readout.kappa = kappa
+    network = network_with(hidden=(6,), **remembering(kappa))
     m = torch.tensor([kappa ** (2 * n) for n in range(steps)], dtype=torch.float64).cumsum(0)
     t = torch.arange(steps, dtype=torch.float64)
     lag = (t.unsqueeze(0) - t.unsqueeze(1)).abs()

@@ -24,7 +24,14 @@ X = spike_train(steps=STEPS, batch=BATCH)
 
 
 def network_with(reset, reset_gradient, readout="leaky", **settings):
-    lif = LIF(tau_mem=6e-3, tau_syn=4e-3, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE)
+    lif = LIF(
+        tau_mem=6e-3,
+        tau_syn=4e-3,
+        reset=reset,
+        reset_gradient=reset_gradient,
+        surrogate=SURROGATE,
+        decay_bits=None,
+    )
     return small_network(lif=lif, hidden=[6, 4], readout=readout, tau_out=5e-3, bias=True, **settings)
 
 
@@ -72,8 +79,7 @@ def forward_mode(network, probes, spike, masks=None, *, cut=False):
 @pytest.fixture
 def smooth(monkeypatch):
     """The network's spike is replaced by a smooth function whose derivative is ψ."""
-    monkeypatch.setattr("neurofdfa.nn.network.heaviside", smooth_spike)
-    monkeypatch.setattr("neurofdfa.nn.readout.heaviside", smooth_spike)
+    monkeypatch.setattr("neurofdfa.nn.layer.heaviside", smooth_spike)
 
 
 @pytest.mark.parametrize(("reset", "reset_gradient"), RESETS)

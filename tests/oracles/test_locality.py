@@ -17,7 +17,7 @@ from neurofdfa.rules.forward_mode import NetworkTangent, tangent_step
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
-from tests.oracles.reference import SURROGATE, small_network, spike_train
+from tests.oracles.reference import SURROGATE, named, small_network, spike_train
 
 X, LABELS = spike_train(steps=10), torch.tensor([0, 1, 2, 1])
 NOISE = torch.Generator().manual_seed(77)
@@ -28,7 +28,7 @@ def junk(like):
 
 
 def network_for(recurrent, kernel_reset="hard"):
-    lif = LIF(tau_mem=6e-3, tau_syn=3e-3, reset=kernel_reset, surrogate=SURROGATE)
+    lif = LIF(tau_mem=6e-3, tau_syn=3e-3, reset=kernel_reset, surrogate=SURROGATE, decay_bits=None)
     return small_network(
         lif=lif, hidden=[6, 5, 4], readout="leaky", bias=True, recurrent=recurrent, dropout=0.2
     )
@@ -52,7 +52,7 @@ def collect(learner):
     learner.begin(X.shape[1], len(X))
     for x_t in X:
         learner.step(x_t, LABELS)
-    grads = {n: p.grad for n, p in learner.network.named_parameters()}
+    grads = {n: p.grad for n, p in named(learner.network)}
     return grads, [b.grad for b in learner.rule.trainable(learner.rule_state)]
 
 
@@ -118,13 +118,13 @@ def test_update_is_bit_identical_when_all_other_layers_are_replaced(monkeypatch,
     for keep in range(3):
         other = copy.deepcopy(original)
         with torch.no_grad():
-            for name, p in other.named_parameters():
-                if not name.startswith(f"layers.{keep}."):
+            for name, p in named(other):
+                if not name.startswith(f"hidden.{keep}."):
                     p.copy_(junk(p))
         log.replay(other, keep)
         new_grads, new_feedback = collect(learner_for(other, rule))
         for name, gradient in grads.items():
-            if name.startswith(f"layers.{keep}."):
+            if name.startswith(f"hidden.{keep}."):
                 assert gradient.abs().sum() > 0
                 assert torch.equal(new_grads[name], gradient), name
             elif "readout" not in name:
@@ -159,6 +159,6 @@ def test_the_readout_learns_from_its_own_input_and_error_alone():
 
     other.step = replay
     new_grads, _ = collect(learner_for(other, DFA()))
-    for name in ("readout.dense.weight", "readout.dense.bias"):
+    for name in ("readout.weight", "readout.bias"):
         assert grads[name].abs().sum() > 0
         assert torch.equal(new_grads[name], grads[name])

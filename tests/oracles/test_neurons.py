@@ -47,7 +47,9 @@ KINDS = {
 
 def network_of(kind, reset="soft", gradient="detached", **settings):
     neuron, network = KINDS[kind]
-    lif = LIF(tau_mem=6e-3, reset=reset, reset_gradient=gradient, surrogate=SURROGATE, **neuron)
+    lif = LIF(
+        tau_mem=6e-3, reset=reset, reset_gradient=gradient, surrogate=SURROGATE, decay_bits=None, **neuron
+    )
     return small_network(lif=lif, **({"bias": True} | network | settings))
 
 
@@ -120,7 +122,7 @@ def carried(network, probes, x):
 @pytest.mark.parametrize("smooth", [True, False])
 def test_tangents_are_those_of_forward_mode(monkeypatch, kind, reset, gradient, smooth):
     if smooth:
-        monkeypatch.setattr("neurofdfa.nn.network.heaviside", smooth_spike)
+        monkeypatch.setattr("neurofdfa.nn.layer.heaviside", smooth_spike)
     network = network_of(kind, reset, gradient, hidden=[6, 4], readout="leaky", tau_out=5e-3, recurrent=True)
     x, generator = spike_train(steps=9, batch=3), torch.Generator().manual_seed(2)
     probes = [

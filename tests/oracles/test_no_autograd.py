@@ -40,7 +40,7 @@ def autograd_raises(monkeypatch):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("readout", ["leaky", "spike-count"])
 def test_training_without_autograd(autograd_raises, rule, readout):
-    lif = LIF(reset="hard", reset_gradient="attached", tau_syn=2e-3)
+    lif = LIF(reset="hard", reset_gradient="attached", tau_syn=2e-3, decay_bits=None)
     network = feed_forward(5, [8, 7], 3, neuron=lif, readout=readout, bias=True, recurrent=True, dropout=0.1)
     learner = Trainer(network, rule, update_every=4, rate_target=RateRegulariser())
     before = [p.detach().clone() for p in network.parameters()]

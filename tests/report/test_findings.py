@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from neurofdfa import report
 from neurofdfa.errors import UserError
-from neurofdfa.lab import report
 from neurofdfa.lab.chip import keep_parity, keep_placement, keep_refusal
 from neurofdfa.lab.energy import keep, learning_joules
 from neurofdfa.measure.energy.ledger import ledger
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import rule_named
@@ -39,7 +40,13 @@ def comparison(before: str, after: str, different: int, first: Divergence | None
 def with_findings(folder: Path) -> Path:
     """A run with an energy ledger, a parity that diverges once, a placement, and a refusal."""
     run_folder(folder)
-    net = feed_forward(64, [128, 128], 10, generator=torch.Generator().manual_seed(0))
+    net = feed_forward(
+        64,
+        [128, 128],
+        10,
+        generator=torch.Generator().manual_seed(0),
+        neuron=LIF(reset="soft", decay_bits=None),
+    )
     net.initialise(torch.Generator().manual_seed(0), gain=2.0)
     x = (torch.rand(16, 4, 64, generator=torch.Generator().manual_seed(1)) < 0.2).float()
     keep(folder, ledger(net, x, CrossEntropy(), rule_named("fdfa")))

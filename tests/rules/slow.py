@@ -9,6 +9,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.nn.surrogate import FastSigmoid
 from neurofdfa.train.trainer import Trainer
+from tests.oracles.reference import named
 
 WIDTH, HEIGHT = 0.7, 0.8
 LABELS = torch.tensor([0, 2, 1, 2])
@@ -35,7 +36,8 @@ def tiny(
     **lif,
 ) -> Network:
     """A busy float64 network of 7 inputs and 3 outputs."""
-    settings = {"tau_mem": 4e-3, "tau_syn": 2e-3, "surrogate": FastSigmoid(WIDTH, HEIGHT)} | lif
+    settings = {"tau_mem": 4e-3, "tau_syn": 2e-3, "surrogate": FastSigmoid(WIDTH, HEIGHT)}
+    settings |= {"reset": "soft", "decay_bits": None} | lif
     generator = torch.Generator().manual_seed(seed)
     network = feed_forward(
         7, hidden, 3, neuron=LIF(**settings), readout=readout, recurrent=recurrent, bias=bias, tau_out=5e-3
@@ -57,7 +59,7 @@ def learnt(network: Network, rule, x: Tensor, target: Tensor = LABELS, *, seed: 
     """(learner, gradients by parameter name)."""
     learner = Trainer(network, rule, loss=loss, generator=torch.Generator().manual_seed(seed))
     found = learner.gradients(x, target)
-    return learner, dict(zip((name for name, _ in network.named_parameters()), found, strict=True))
+    return learner, dict(zip((name for name, _ in named(network)), found, strict=True))
 
 
 def run_layer(
@@ -128,8 +130,8 @@ def errors(network: Network, spikes: Tensor, labels: Tensor = LABELS) -> Tensor:
 
 def expect(found: dict[str, Tensor], layer: int, own: dict[str, Tensor], wanted) -> None:
     """Compare one layer's gradients, summed over the batch by the oracle, averaged by the learner."""
-    names = {"weight": "synapse.weight", "bias": "synapse.bias", "recurrent": "recurrent.weight"}
+    names = {"weight": "weight", "bias": "bias", "recurrent": "recurrent.weight"}
     for key, gradient in zip(own, wanted, strict=True):
         assert gradient.abs().max() > 1e-6, f"the oracle's {key} gradient is empty: nothing is tested"
-        ours = found[f"layers.{layer}.{names[key]}"] * LABELS.shape[0]
+        ours = found[f"hidden.{layer}.{names[key]}"] * LABELS.shape[0]
         torch.testing.assert_close(ours, gradient, rtol=1e-9, atol=1e-12)

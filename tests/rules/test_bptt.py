@@ -23,7 +23,14 @@ X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
 
 
 def network_with(**settings):
-    lif = LIF(tau_mem=6e-3, tau_syn=2e-3, reset="hard", reset_gradient="attached", surrogate=SURROGATE)
+    lif = LIF(
+        tau_mem=6e-3,
+        tau_syn=2e-3,
+        reset="hard",
+        reset_gradient="attached",
+        surrogate=SURROGATE,
+        decay_bits=None,
+    )
     return small_network(lif=lif, hidden=[6, 5], bias=True, **settings)
 
 

@@ -19,7 +19,9 @@ X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
 def test_both_ways_train_alike(monkeypatch, reset, reset_gradient, readout):
     def trained(layered):
         monkeypatch.setattr(bptt_graph, "layered", lambda network: layered)
-        lif = LIF(6e-3, 2e-3, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE)
+        lif = LIF(
+            6e-3, 2e-3, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE, decay_bits=None
+        )
         network = small_network(lif=lif, hidden=[6, 5], bias=True, readout=readout, dropout=0.2)
         bptt = BPTT(network, rate_target=RateRegulariser(strength=0.3), window=5)
         return list(network.parameters()), [bptt.train(X, LABELS) for _ in range(3)]
@@ -32,13 +34,15 @@ def test_both_ways_train_alike(monkeypatch, reset, reset_gradient, readout):
 
 
 def test_loops_between_neurons_go_step_by_step():
-    assert bptt_graph.layered(small_network(lif=LIF()))
-    assert not bptt_graph.layered(small_network(lif=LIF(), recurrent=True))
+    assert bptt_graph.layered(small_network(lif=LIF(reset="soft", decay_bits=None)))
+    assert not bptt_graph.layered(small_network(lif=LIF(reset="soft", decay_bits=None), recurrent=True))
 
 
 def test_constant_currents_are_multiplied_once_and_train_alike():
     def trained(x):
-        network = small_network(lif=LIF(6e-3), hidden=[6, 5], bias=True, input_dropout=0.2)
+        network = small_network(
+            lif=LIF(6e-3, reset="soft", decay_bits=None), hidden=[6, 5], bias=True, input_dropout=0.2
+        )
         bptt = BPTT(network, rate_target=RateRegulariser(strength=0.3), window=5)
         return list(network.parameters()), [bptt.train(x, LABELS) for _ in range(3)]
 

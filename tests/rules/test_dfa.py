@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import DFA
 from neurofdfa.train.trainer import Trainer
@@ -10,7 +11,7 @@ from tests.oracles.reference import spike_train
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_feedback_is_normalised(scale):
-    network = feed_forward(5, [400, 100], 50)
+    network = feed_forward(5, [400, 100], 50, neuron=LIF(reset="soft", decay_bits=None))
     matrices = Trainer(network, DFA(scale=scale)).rule_state.matrices
     for b, n in zip(matrices, (400, 100), strict=True):
         assert b.shape == (n, 50)
@@ -18,7 +19,7 @@ def test_feedback_is_normalised(scale):
 
 
 def test_feedback_never_changes():
-    learner = Trainer(feed_forward(5, [8, 7], 3), DFA())
+    learner = Trainer(feed_forward(5, [8, 7], 3, neuron=LIF(reset="soft", decay_bits=None)), DFA())
     before = [b.clone() for b in learner.rule_state.matrices]
     for _ in range(3):
         learner.train(spike_train().float(), torch.tensor([0, 1, 2, 1]))
@@ -27,7 +28,11 @@ def test_feedback_never_changes():
 
 def test_feedback_comes_from_the_generator():
     draws = [
-        Trainer(feed_forward(5, [8], 3), DFA(), generator=torch.Generator().manual_seed(s)).rule_state
+        Trainer(
+            feed_forward(5, [8], 3, neuron=LIF(reset="soft", decay_bits=None)),
+            DFA(),
+            generator=torch.Generator().manual_seed(s),
+        ).rule_state
         for s in (1, 1, 2)
     ]
     assert torch.equal(draws[0].matrices[0], draws[1].matrices[0])
@@ -35,7 +40,7 @@ def test_feedback_comes_from_the_generator():
 
 
 def test_only_the_taught_neurons_of_a_layer_learn():
-    learner = Trainer(feed_forward(5, [8, 7], 3), DFA(taught=2))
+    learner = Trainer(feed_forward(5, [8, 7], 3, neuron=LIF(reset="soft", decay_bits=None)), DFA(taught=2))
     gradients = learner.gradients(spike_train().float(), torch.tensor([0, 1, 2, 1]))
     for gradient in gradients[:2]:
         assert gradient[:2].abs().sum() > 0

@@ -12,7 +12,7 @@ X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
 
 def test_feedback_gradient_is_the_outer_product_of_filtered_spikes_and_error():
     """For every layer, from the definition; for the last one it is the readout's own, transposed."""
-    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE)
+    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft", decay_bits=None)
     network = small_network(lif=lif, hidden=[6, 5], readout="leaky", tau_out=5e-3)
     run = network.run(X)
     learner = Trainer(network, DKP())

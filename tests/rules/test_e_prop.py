@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.dropout import Dropout
 from neurofdfa.rules import DFA, FDFA, EProp
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
@@ -59,7 +60,7 @@ def test_one_layer_with_symmetric_feedback_and_dropout_is_bptt(reset, gradient):
     steps = []
     for trainer in (Trainer, BPTT):
         network = tiny((8,), reset=reset, reset_gradient=gradient)
-        network.hidden[0].dropout = 0.4
+        network.hidden[0].dropped = Dropout(0.4)
         before = [p.detach().clone() for p in network.parameters()]
         rule = [EProp(feedback="symmetric")] if trainer is Trainer else []
         generator = torch.Generator().manual_seed(3)

@@ -47,7 +47,7 @@ def data():
 def accuracy_after(name, settings, data, *, epochs=3, lr=5e-3):
     """Validation accuracy of 64-24-10 after a few epochs, in percent; the same start for every rule."""
     generator = torch.Generator().manual_seed(0)
-    network = feed_forward(64, [24], 10, generator=generator)
+    network = feed_forward(64, [24], 10, generator=generator, neuron=LIF(reset="soft", decay_bits=None))
     scale_to_rate(network, direct(data.train.inputs[:128], 6), 0.06)
     learner = Trainer(network, rule_named(name, **settings), adam(lr), generator=generator)
     order = torch.Generator().manual_seed(1)
@@ -86,7 +86,7 @@ def autograd_raises(monkeypatch):
 def trained(name, settings, *, readout="leaky", steps=6, update_every=4, seed=0, x=None):
     """A recurrent network with all the trimmings after two sequences."""
     generator = torch.Generator().manual_seed(seed)
-    lif = LIF(reset="hard", reset_gradient="attached", tau_syn=2e-3)
+    lif = LIF(reset="hard", reset_gradient="attached", tau_syn=2e-3, decay_bits=None)
     network = feed_forward(
         5, [8, 7], 3, neuron=lif, readout=readout, bias=True, recurrent=True, dropout=0.1, generator=generator
     )
@@ -204,7 +204,11 @@ def test_a_layer_that_claims_locality_ignores_all_others(name, settings):
     unmoved = []
     for layer in range(3):
         hybrid = copy.deepcopy(other)
-        hybrid.layers[layer] = network.layers[layer]
+        with torch.no_grad():
+            for theirs, own in zip(
+                hybrid.hidden[layer].parameters(), network.hidden[layer].parameters(), strict=True
+            ):
+                theirs.copy_(own)
         mixed = [
             NetworkStep((*b.layers[:layer], a.layers[layer], *b.layers[layer + 1 :]), b.readout)
             for a, b in zip(steps, foreign, strict=True)

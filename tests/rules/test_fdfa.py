@@ -14,7 +14,7 @@ X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
 
 
 def learner_with(rule, **settings):
-    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE)
+    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft", decay_bits=None)
     network = small_network(lif=lif, hidden=[6, 5], readout="leaky", **settings)
     return Trainer(
         network,
@@ -90,7 +90,7 @@ def test_adam_gets_the_plain_pseudo_gradient():
 
 def test_weighting_by_error_averages_the_path_where_its_error_is():
     """B_c → Σ e_c² J_c / Σ e_c² over samples and steps, with the path's gain J by hand."""
-    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft")
+    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft", decay_bits=None)
     network = small_network(lif=lif, hidden=[6, 5], readout="leaky", tau_out=4e-3)
     network.readout.synapse.weight.data *= 20.0  # errors that differ between samples
     generator = torch.Generator().manual_seed(3)

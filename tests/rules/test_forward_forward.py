@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import ForwardForward
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.trainer import Trainer
+from tests.oracles.reference import named
 from tests.rules.slow import LABELS, expect, filtered, input_spikes, layer_leaves, run_layers, tiny
 
 
@@ -28,7 +30,7 @@ def test_each_layer_follows_its_own_goodness(trace):
     network, x = tiny(recurrent=True), input_spikes()
     rule = ForwardForward(trace=trace, threshold=2.0, rate=0.3, overlay=1.5)
     learner = Trainer(network, rule, generator=torch.Generator().manual_seed(2))
-    found = dict(zip((n for n, _ in network.named_parameters()), learner.gradients(x, LABELS), strict=True))
+    found = dict(zip((n for n, _ in named(network)), learner.gradients(x, LABELS), strict=True))
     wrong = (LABELS + torch.randint(1, 3, (4,), generator=torch.Generator().manual_seed(2))) % 3
     assert not (wrong == LABELS).any()
     both = torch.cat([overlaid(x, LABELS, 1.5), overlaid(x, wrong, 1.5)], 1)
@@ -66,7 +68,7 @@ def test_prediction_tries_every_label():
 def test_it_learns_to_tell_true_pairs_from_wrong_ones():
     """Two classes of pattern: after training the right label is the livelier one for most samples."""
     generator = torch.Generator().manual_seed(0)
-    network = feed_forward(14, [30], 3, generator=generator)
+    network = feed_forward(14, [30], 3, generator=generator, neuron=LIF(reset="soft", decay_bits=None))
     rule = ForwardForward(threshold=2.0)
     learner = Trainer(network, rule, generator=generator)
     centres = (torch.rand(3, 11, generator=generator) < 0.5).float()
@@ -84,7 +86,7 @@ def test_it_learns_to_tell_true_pairs_from_wrong_ones():
 
 def test_bad_input():
     with pytest.raises(UserError, match="at least two labels"):
-        Trainer(feed_forward(2, [4], 3), ForwardForward())
+        Trainer(feed_forward(2, [4], 3, neuron=LIF(reset="soft", decay_bits=None)), ForwardForward())
     with pytest.raises(UserError, match="class numbers"):
         Trainer(tiny(), ForwardForward()).train(input_spikes(), torch.zeros(4, 3, dtype=torch.float64))
     with pytest.raises(UserError, match="threshold"):

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.dropout import Dropout
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.rules import ActivityForwardGradient, GuidedForwardGradient, WeightForwardGradient
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.trainer import Trainer
+from tests.oracles.reference import named
 from tests.rules.slow import (
     LABELS,
     RESETS,
@@ -25,8 +27,8 @@ RANDOM = [WeightForwardGradient(), ActivityForwardGradient()]
 
 def hidden(network, gradients):
     """All hidden gradients as one vector."""
-    named = zip(network.named_parameters(), gradients, strict=True)
-    return torch.cat([g.flatten() for (name, _), g in named if name.startswith("layers")])
+    pairs = zip(named(network), gradients, strict=True)
+    return torch.cat([g.flatten() for (name, _), g in pairs if name.startswith("hidden")])
 
 
 def estimate(network, rule, x, target, copies, seed=0, loss=None):
@@ -80,7 +82,7 @@ def test_unbiased_under_dropout(rule):
     for trainer in (Trainer, BPTT):
         network = tiny((4, 3), recurrent=True)
         for layer in network.hidden:
-            layer.dropout = 0.4
+            layer.dropped = Dropout(0.4)
         before = [p.detach().clone() for p in network.parameters()]
         x = input_spikes(steps=6, batch=2).repeat(1, 12000, 1)
         arguments = (network, rule) if trainer is Trainer else (network,)
@@ -139,7 +141,7 @@ def test_the_guided_gradient_is_the_projection_of_the_true_one(target, guess):
     projections = [g.clone() for g in learner.rule_state.local.projections]
     drawn = torch.Generator().manual_seed(0)
     drawn.set_state(generator.get_state())
-    found = dict(zip((n for n, _ in network.named_parameters()), learner.gradients(x, LABELS), strict=True))
+    found = dict(zip((n for n, _ in named(network)), learner.gradients(x, LABELS), strict=True))
 
     signs = [[], []]
     for _ in range(7):

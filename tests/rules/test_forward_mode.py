@@ -15,7 +15,7 @@ HALF = 1e-3 / math.log(2)
 @torch.no_grad()
 def test_two_layers_by_hand():
     """u₂ stays 0.5 below threshold, where a triangle of width 1 is ½."""
-    lif = LIF(tau_mem=HALF, surrogate=Triangular(width=1.0))
+    lif = LIF(tau_mem=HALF, surrogate=Triangular(width=1.0), reset="soft", decay_bits=None)
     network = feed_forward(1, [1, 1], 1, neuron=lif, readout="leaky", tau_out=HALF).double()
     network.hidden[0].synapse.weight.fill_(2.0)
     network.hidden[1].synapse.weight.fill_(0.5)
@@ -40,7 +40,9 @@ def test_two_layers_by_hand():
 
 @torch.no_grad()
 def test_tangents_of_no_probe_are_zero():
-    network = feed_forward(5, [6, 4], 3, recurrent=True, readout="spike-count")
+    network = feed_forward(
+        5, [6, 4], 3, recurrent=True, readout="spike-count", neuron=LIF(reset="soft", decay_bits=None)
+    )
     tangent = initial_tangent(network, 2)
     for step in network.steps(torch.ones(5, 2, 5)):
         tangent = tangent_step(network, step, (torch.zeros(2, 6), torch.zeros(2, 4)), tangent)

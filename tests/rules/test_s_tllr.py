@@ -36,14 +36,14 @@ def test_the_trace_is_the_sum_over_all_pairs(trace):
         seen = [r.layers[index] for r in records]
         slope = torch.stack([psi(s.after.u - 1.0) for s in seen]).detach()
         carried = {
-            "synapse.weight": torch.stack([s.pre for s in seen]),
-            "synapse.bias": torch.ones(9, 4, 1, dtype=torch.float64),
+            "weight": torch.stack([s.pre for s in seen]),
+            "bias": torch.ones(9, 4, 1, dtype=torch.float64),
             "recurrent.weight": torch.stack([s.before.s for s in seen]),
         }
         for name, pre in carried.items():
             wanted = pairs(signal, slope, pre, trace)
             assert wanted.abs().max() > 1e-4
-            ours = 4 * found[f"layers.{index}.{name}"]
+            ours = 4 * found[f"hidden.{index}.{name}"]
             torch.testing.assert_close(ours.reshape(wanted.shape), wanted, rtol=1e-9, atol=1e-12)
 
 

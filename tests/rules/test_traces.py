@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from neurofdfa.nn.layer import LayerStep, SpikingLayer
+from neurofdfa.nn.layer import LayerStep
 from neurofdfa.nn.lif import LIF, NO_ADAPTATION, LIFState
+from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.nn.surrogate import Triangular
-from neurofdfa.nn.synapse import Dense
 from neurofdfa.rules.traces import PerNeuron, PerSynapse, cascade, cascade_state
+from tests.layers import double_layer
 from tests.oracles.reference import SURROGATE, small_network, spike_train
 
 HALF, QUARTER = 1e-3 / math.log(2), 1e-3 / math.log(4)
@@ -50,7 +51,7 @@ def record(pre, psi, s=0.0, u=0.0):
 
 def test_per_neuron_by_hand():
     """κ = ½, β = ½: spikes at 0 and 2 leave 1, 1, 1.75 behind two filters; ψ of the last step counts."""
-    layer = SpikingLayer(Dense(1, 1, bias=True), LIF(tau_mem=HALF)).double()
+    layer = double_layer(Linear(1, 1, bias=True), LIF(tau_mem=HALF, reset="soft", decay_bits=None))
     records = [record(1, 0.1), record(0, 0.2), record(1, 0.5)]
     state = follow(PerNeuron(), layer, 0.5, records)
     gradient = PerNeuron().gradient(layer, torch.full((1, 1), 2.0, dtype=torch.float64), records[-1], state)
@@ -62,7 +63,7 @@ def test_per_neuron_by_hand():
 
 def test_per_synapse_by_hand():
     """ē = κ ē⁻ + ψ ε with ε = β ε⁻ + s: ψ of every step counts."""
-    layer = SpikingLayer(Dense(1, 1), LIF(tau_mem=HALF)).double()
+    layer = double_layer(Linear(1, 1), LIF(tau_mem=HALF, reset="soft", decay_bits=None))
     records = [record(1, 0.5), record(0, 0.25), record(1, 1.0)]
     state = follow(PerSynapse(), layer, 0.5, records)
     # ε = 1, ½, 1¼;  ψε = ½, ⅛, 1¼;  ē = ½, ⅜, 1 7/16
@@ -75,21 +76,27 @@ def test_per_synapse_by_hand():
 
 
 def test_hard_reset_clears_the_trace():
-    layer = SpikingLayer(Dense(1, 1), LIF(tau_mem=HALF, reset="hard")).double()
+    layer = double_layer(Linear(1, 1), LIF(tau_mem=HALF, reset="hard", decay_bits=None))
     state = follow(PerSynapse(filtered=False), layer, 0.0, [record(1, 1.0), record(0, 1.0, s=1.0)])
     assert float(state.pre.eligibility.membrane[0, 0, 0, 0]) == 0.0
 
 
 def test_attached_reset_by_hand():
     """d = β − θψ⁻ with u⁻ = 1.25 and a triangle of width 1: ½ − ¾ = −¼."""
-    lif = LIF(tau_mem=HALF, reset_gradient="attached", surrogate=Triangular(width=1.0))
-    layer = SpikingLayer(Dense(1, 1), lif).double()
+    lif = LIF(
+        tau_mem=HALF,
+        reset_gradient="attached",
+        surrogate=Triangular(width=1.0),
+        reset="soft",
+        decay_bits=None,
+    )
+    layer = double_layer(Linear(1, 1), lif)
     state = follow(PerSynapse(filtered=False), layer, 0.0, [record(1, 1.0), record(0, 1.0, s=1.0, u=1.25)])
     assert float(state.pre.eligibility.membrane[0, 0, 0, 0]) == pytest.approx(-0.25)
 
 
 def test_synaptic_filter_comes_first():
-    layer = SpikingLayer(Dense(1, 1), LIF(tau_mem=HALF, tau_syn=QUARTER)).double()
+    layer = double_layer(Linear(1, 1), LIF(tau_mem=HALF, tau_syn=QUARTER, reset="soft", decay_bits=None))
     records = [record(1, 1.0), record(0, 1.0)]
     assert float(follow(PerSynapse(filtered=False), layer, 0.0, records).pre.p[0, 0, 0]) == 0.25
     assert (
@@ -102,7 +109,7 @@ def test_synaptic_filter_comes_first():
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_both_forms_agree_where_both_are_exact(recurrent):
     """Soft detached reset, nothing filtered: one value per neuron says all that one per synapse does."""
-    lif = LIF(tau_mem=6e-3, tau_syn=2e-3, surrogate=SURROGATE)
+    lif = LIF(tau_mem=6e-3, tau_syn=2e-3, surrogate=SURROGATE, reset="soft", decay_bits=None)
     network = small_network(lif=lif, bias=True, recurrent=recurrent)
     layer = network.hidden[0]
     steps = [step.layers[0] for step in network.steps(spike_train())]
@@ -121,7 +128,7 @@ def test_both_forms_agree_where_both_are_exact(recurrent):
 @pytest.mark.parametrize(("trace", "size"), [(PerNeuron(), 2 * 40), (PerSynapse(), 40 + 2 * 30 * 40)])
 def test_memory_is_what_the_documentation_says(trace, size):
     """Values per sample: filter stages of 40 inputs, or two per synapse."""
-    network = feed_forward(40, [30], 2)
+    network = feed_forward(40, [30], 2, neuron=LIF(reset="soft", decay_bits=None))
     state = follow(trace, network.hidden[0], 1.0, [next(iter(network.steps(torch.ones(1, 1, 40)))).layers[0]])
     held = [part for part in tree_leaves(state.pre) if part is not NO_ADAPTATION]
     assert sum(part.numel() for part in held) == size

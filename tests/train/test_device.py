@@ -24,7 +24,7 @@ ERRORS = ("fdfa", "dfa", "dkp", "e-prop", "sbd")
 
 
 def net(dtype: torch.dtype = torch.float64, **settings: Any) -> Network:
-    lif = LIF(tau_syn=2e-3, reset="soft")
+    lif = LIF(tau_syn=2e-3, reset="soft", decay_bits=None)
     network = feed_forward(6, [7, 5], K, neuron=lif, readout="leaky", bias=True, **settings)
     network.initialise(torch.Generator().manual_seed(3), gain=2.0, readout_gain=1.0)
     return network.to(dtype)

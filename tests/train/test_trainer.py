@@ -21,7 +21,7 @@ from tests.oracles.reference import (
 )
 
 X, LABELS = spike_train(steps=12), torch.tensor([0, 1, 2, 1])
-LIFS = LIF(tau_mem=6e-3, tau_syn=2e-3, reset="hard", surrogate=SURROGATE)
+LIFS = LIF(tau_mem=6e-3, tau_syn=2e-3, reset="hard", surrogate=SURROGATE, decay_bits=None)
 RULES = [FDFA(), FDFA(fraction=0.5, every=2), DFA(), DKP(), ReadoutOnly()]
 
 
@@ -175,7 +175,9 @@ def test_rate_signal_is_the_derivative_of_the_penalty():
 
 @pytest.mark.parametrize("start", [0.5, 3.0])
 def test_rate_target_pulls_rates_to_it(start):
-    network = small_network(lif=LIF(tau_mem=6e-3, surrogate=SURROGATE), gain=start, bias=True)
+    network = small_network(
+        lif=LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft", decay_bits=None), gain=start, bias=True
+    )
     learner = Trainer(
         network,
         DFA(scale=0.0),

@@ -11,7 +11,7 @@ from torch.autograd.function import FunctionCtx
 
 from neurofdfa.nn.delay import DelayPath
 from neurofdfa.nn.layer import LayerStep
-from neurofdfa.nn.lif import LIFState, psi, surrogate_spike
+from neurofdfa.nn.lif import LIFState, psi
 from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.nn.readout import ReadoutState
 
@@ -80,7 +80,7 @@ def grafted_step(
     way = DelayPath(network.delays, state.lines)
     for layer, history, seen in zip(network.hidden, state.layers, played.layers, strict=True):
         pre, before = _graft(seen.pre, way.arrive(pre)), _graft_state(seen.before, history)
-        live = layer.step(pre, before, surrogate_spike(layer.neuron))
+        live = layer.step(pre, before, differentiable=True)
         after = _graft_state(seen.after, live)
         layers.append(LayerStep(pre, before, after, psi(after, layer.neuron).detach(), seen.mask))
         pre = layers[-1].sent

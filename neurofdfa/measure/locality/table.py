@@ -16,7 +16,7 @@ HEADER = """| rule | local | in space | in time | samples apart | layer 1 of 2 r
 
 def example() -> Network:
     """6-7-6-3, recurrent, with everything that could leak: biases, dropout, attached hard resets."""
-    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached")
+    lif = LIF(tau_syn=2e-3, reset="hard", reset_gradient="attached", decay_bits=None)
     network = feed_forward(6, [7, 6], 3, neuron=lif, readout="leaky", bias=True, recurrent=True, dropout=0.2)
     generator = torch.Generator().manual_seed(3)
     network.initialise(generator, gain=1.6, recurrent_gain=0.8, readout_gain=0.8)
