@@ -12,11 +12,10 @@ from neurofdfa.bench.nets import dense_products, least_work, multiply, net_named
 from neurofdfa.bench.peers import STILL, Peer, peer
 from neurofdfa.bench.rounds import Clock, ratio, time_rounds
 from neurofdfa.events.inference import run
-from neurofdfa.events.trainer import EventTrainer
 from neurofdfa.lab.results import Floor, Timing
 from neurofdfa.nn.network import Network
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 Kind = Literal["train", "infer"]
 OURS, PRODUCTS, SINGLE = "neurofdfa", "dense products of BPTT", "neurofdfa, one thread"
@@ -86,8 +85,14 @@ def _tasks(
         if kind == "infer":
             tasks[key] = lambda count=count: run(network, x, spikes=False, threads=count)
         else:
-            learner = EventTrainer(network, FDFA(fraction=fraction), adam(STILL), threads=count)
-            tasks[key] = lambda learner=learner: learner.train(x, target)
+            learner = Trainer(
+                network,
+                FDFA(fraction=fraction),
+                torch.optim.Adam(network.parameters(), lr=STILL),
+                threads=count,
+                engine="events",
+            )
+            tasks[key] = lambda learner=learner: learner.step(x, target)
     for other in others:
         tasks[other.name] = _inferrer(other, x) if kind == "infer" else partial(other.learner(), x, target)
     return tasks

@@ -19,13 +19,11 @@ from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.encode import poisson
 from neurofdfa.data.idx import idx_images
 from neurofdfa.events.inference import run
-from neurofdfa.events.stream import LearnStream
-from neurofdfa.events.trainer import EventTrainer
 from neurofdfa.lab.results import EpochTime, StepCost
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 BASE = Net(700, (256, 256), 20, 100, 0.05)
 BATCH = 32
@@ -63,8 +61,14 @@ def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], fl
     network, x, target = prepare(net, batch, seed)
     rates = [float(s.mean()) for s in run(network, x).spikes]
     work = least_work(net, rates, FRACTION).fdfa_events * net.steps * batch
-    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
-    return partial(learner.train, x, target), work
+    learner = Trainer(
+        network,
+        FDFA(fraction=FRACTION),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        threads=1,
+        engine="events",
+    )
+    return partial(learner.step, x, target), work
 
 
 def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
@@ -77,8 +81,15 @@ def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     x = (torch.rand(BASE.steps, count, BASE.n_in, generator=generator) < BASE.density).float()
     scale_to_rate(network, x, 0.07, rounds=10)
     rates = [float(s.mean()) for s in run(network, x).spikes]
-    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=1, chunk=1)
-    stream, target = LearnStream(learner, count), torch.randint(0, BASE.n_out, (count,), generator=generator)
+    learner = Trainer(
+        network,
+        FDFA(fraction=FRACTION),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        threads=1,
+        update_every=1,
+        engine="events",
+    )
+    stream, target = learner.stream(count), torch.randint(0, BASE.n_out, (count,), generator=generator)
     steps = cycle(x)
     return lambda: stream.step(next(steps), target), least_work(BASE, rates, FRACTION).fdfa_events * count
 
@@ -123,12 +134,18 @@ def mnist_epoch(
         other.match(rates, first[:, :32])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=threads)
+    learner = Trainer(
+        network,
+        FDFA(fraction=FRACTION),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        threads=threads,
+        engine="events",
+    )
     learners = {other.name: other.learner() for other in others}
     spent: dict[str, list[float]] = {name: [] for name in ("neurofdfa", *against)}
     try:
         for index, (x, target) in enumerate(_epoch(dataset, batch, steps, seed)):
-            spent["neurofdfa"].append(_time(partial(learner.train, x, target)))
+            spent["neurofdfa"].append(_time(partial(learner.step, x, target)))
             if index % max(1, 470 // peer_batches) == 0:
                 for name, learn in learners.items():
                     spent[name].append(_time(partial(learn, x, target)))

@@ -32,7 +32,7 @@ def audit(
 ) -> None:
     """Certify by values what each layer's update is computed from."""
     from neurofdfa.io import write_text
-    from neurofdfa.lab.build import build_learner
+    from neurofdfa.lab.build import build_trainer
     from neurofdfa.lab.load_run import load_run
     from neurofdfa.measure.locality.audit import certify_learner
 
@@ -43,7 +43,7 @@ def audit(
     training = config.training.model_copy(update={"engine": "reference"})
     reference = config.model_copy(update={"training": training})
     certificate = certify_learner(
-        lambda net: build_learner(reference, net, answer_from), network, x[:steps], target
+        lambda net: build_trainer(reference, net, answer_from), network, x[:steps], target
     )
     if out is not None:
         write_text(out, certificate.to_text())

@@ -174,13 +174,13 @@ def train(
     if resume and out is None:
         raise UserError("--resume needs --out: the folder of the run to go on with")
     with ExitStack() as stack:
-        team = stack.enter_context(joined())
-        quiet = quiet or not team.leads
-        chosen = _start(config, out if resume else None, team).with_settings(changed)
+        group = stack.enter_context(joined())
+        quiet = quiet or not group.leads
+        chosen = _start(config, out if resume else None, group).with_settings(changed)
         if out is None:
             source = Path(chosen.data.name).stem or "data"
-            out = Path(team.tell(str(_new_folder(f"{source}-{chosen.rule.name}")).encode()).decode())
-        tell = stack.enter_context(tensorboard(out)) if live and team.leads else None
+            out = Path(group.tell(str(_new_folder(f"{source}-{chosen.rule.name}")).encode()).decode())
+        tell = stack.enter_context(tensorboard(out)) if live and group.leads else None
         show = _epoch_bars(stack.enter_context(progress_bars(quiet)), quiet)
 
         def on_epoch(epoch: "Epoch", total: int) -> None:
@@ -188,30 +188,32 @@ def train(
             if tell is not None:
                 tell(epoch)
 
-        summary = lab.train(chosen, out, command=this_command(), resume=resume, progress=on_epoch, team=team)
+        summary = lab.train(
+            chosen, out, command=this_command(), resume=resume, progress=on_epoch, group=group
+        )
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
         f"{summary.best_epoch}, {summary.seconds:.1f} s of training, "
         f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}\nRun: {out}",
         quiet,
     )
-    emit(summary.tree() | {"run": str(out)}, as_json and team.leads)
+    emit(summary.tree() | {"run": str(out)}, as_json and group.leads)
 
 
 def _new_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _start(config: Path | None, resumed: Path | None, team: "ProcessGroup") -> "RunConfig":
+def _start(config: Path | None, resumed: Path | None, group: "ProcessGroup") -> "RunConfig":
     """The settings to start from, as rank 0 reads them."""
     from neurofdfa.lab.config import RunConfig, load_config
 
     start = RunConfig()
-    if team.leads and config is not None:
+    if group.leads and config is not None:
         start = load_config(config)
-    elif team.leads and resumed is not None:
+    elif group.leads and resumed is not None:
         start = load_config(resumed / "config.toml")
-    return RunConfig.model_validate_json(team.tell(start.model_dump_json().encode()))
+    return RunConfig.model_validate_json(group.tell(start.model_dump_json().encode()))
 
 
 def report(

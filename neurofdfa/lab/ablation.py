@@ -129,7 +129,7 @@ def _check_points(study: Study, file: Path) -> None:
         try:
             config = RunConfig().with_settings(study.settings(point))
             known = canonical(config.rule.model_dump(mode="json"))
-            if config.rule.name != "bptt" and known not in rules:
+            if known not in rules:
                 rule_named(config.rule.name, **config.rule.options)
             rules.add(known)
         except UserError as error:

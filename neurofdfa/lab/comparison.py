@@ -8,7 +8,7 @@ from typing import Any
 
 from neurofdfa.errors import UserError, unknown
 from neurofdfa.io import make_folder
-from neurofdfa.lab.build import build_data, build_learner, build_network
+from neurofdfa.lab.build import build_data, build_network, build_trainer
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.document import versions
 from neurofdfa.lab.record import Summary
@@ -17,7 +17,7 @@ from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run, loc
 from neurofdfa.lab.statistics import Difference, holm, mean, paired
 from neurofdfa.lab.workers import Progress, outcomes
 from neurofdfa.measure.convergence import epochs_until, reached_by_all
-from neurofdfa.rules import RULES
+from neurofdfa.rules import RULES, rule_named
 
 ALIGNMENT_SAMPLES = 16
 """Validation samples on which the angle to BPTT is measured where the config does not say."""
@@ -38,7 +38,7 @@ class Plan:
         """The config of one run; raises `UserError` when a setting does not fit."""
         settings = {"rule.name": rule, "seed": seed} | dict(self.own.get(rule, {}))
         config = self.base.with_settings(settings)
-        if rule == "bptt":
+        if rule_named(rule, **config.rule.options).through_time is not None:
             # What only local rules can follow; the gradient's angle to itself says nothing.
             return config.with_settings({"training.alignment_samples": 0})
         if config.training.alignment_samples == 0:
@@ -51,8 +51,8 @@ def plan(
 ) -> Plan:
     """Check what is asked before anything runs; raises `UserError`."""
     for rule in (*rules, *own):
-        if rule != "bptt" and rule not in RULES:
-            raise unknown("rule", rule, (*RULES, "bptt"))
+        if rule not in RULES:
+            raise unknown("rule", rule, RULES)
     for names, what in ((rules, "rule"), (seeds, "seed")):
         if not names:
             raise UserError(f"a comparison needs at least one {what}")
@@ -67,7 +67,7 @@ def plan(
     data = build_data(configs[0].data, seeds[0])
     for config in configs:
         network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
-        build_learner(config, network, data.answer_from)
+        build_trainer(config, network, data.answer_from)
     return made
 
 

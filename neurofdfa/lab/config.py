@@ -134,7 +134,7 @@ class NetworkConfig(_Table):
 
 
 class RuleConfig(_Table):
-    """Name of a learning rule (`neurofdfa.rules.RULES` or "bptt") and its settings."""
+    """Name of a learning rule (`neurofdfa.rules.RULES`) and its settings."""
 
     name: str = "fdfa"
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -162,7 +162,7 @@ class TrainingConfig(_Table):
     rate_target: float = Field(default=0.05, gt=0, lt=1)
     rate_strength: float = Field(default=0.03, ge=0)
     alignment_samples: int = Field(default=0, ge=0)
-    engine: Literal["reference", "events"] = "reference"
+    engine: Literal["auto", "events", "reference"] = "auto"
     start_from: str | None = None
 
 

@@ -65,7 +65,7 @@ def demo(
     epochs: fewer than the validated number, for a smoke test; `workers` runs train side by side.
     """
     jobs = _jobs(folder, seed, command, epochs)
-    if any(job.config.training.engine == "events" for job in jobs):
+    if any(job.config.training.engine != "reference" for job in jobs):
         from neurofdfa.events.warm import warm
 
         warm()  # once here, rather than in every worker at the same time

@@ -56,10 +56,8 @@ def run_ledger(config: "RunConfig", network: "Network", data: "Dataset", samples
     from neurofdfa.rules import rule_named
 
     x, _ = next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
-    bptt = config.rule.name == "bptt"
-    rule = None if bptt else rule_named(config.rule.name, **config.rule.options)
-    window = config.rule.options.get("window") if bptt else None
-    return ledger(network, x, build_loss(config.training, data.answer_from), rule, window=window)
+    rule = rule_named(config.rule.name, **config.rule.options)
+    return ledger(network, x, build_loss(config.training, data.answer_from), rule)
 
 
 def keep(folder: Path, found: "Ledger") -> Energy:

@@ -96,7 +96,7 @@ seeds = [5, 6]
 [base]
 "training.epochs" = 1
 "training.batch" = 64
-"training.engine" = "events"
+"training.engine" = "auto"
 "network.hidden" = [8]
 [tasks.short]
 "data.steps" = 2
@@ -189,6 +189,20 @@ def test_more_trials_keep_the_first_ones(tmp_path: Path) -> None:
         ('[tasks.a]\n"data.stepps" = 1', "did you mean data.steps"),
         ("[tasks]\na = 1", r"'a' must be a table"),
         ("seeds = = 1", "not valid TOML"),
+        ("seeds = " + "[" * 3000, "nested too deeply|not valid TOML"),
+        ("seeds = " + "9" * 5000, "not valid TOML"),
+        ("seeds = 1000000000", "at most 100000"),
+        ("[random]\ntrials = 1" + "0" * 400, "at most"),
+        ('[random]\ntrials = 2\n"training.lr" = {uniform = [0, inf]}', "finite bounds"),
+        ('[random]\ntrials = 2\n"data.steps" = {integer = [0, 1' + "0" * 400 + "]}", "finite bounds"),
+        (
+            "[grid]\n"
+            + "\n".join(
+                f'"{key}" = {list(range(1, 101))}'
+                for key in ("training.epochs", "training.batch", "data.steps")
+            ),
+            "more than 100000 points",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:

@@ -98,6 +98,30 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
         Ledger(tmp_path / "l")
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("UPDATE trials SET settings = '{'", "trial 0, settings is not valid JSON"),
+        ("UPDATE trials SET settings = '[1]'", "`settings` should be an object"),
+        ("UPDATE trials SET status = 'done', result = '{}', measured = '{}'", "Field required"),
+        ("UPDATE trials SET status = 'done'", "its result says otherwise"),
+        ("UPDATE trials SET number = 'x'", "valid integer"),
+        ("UPDATE trials SET folder = x'00ff'", "bytes where text belongs"),
+        ("ALTER TABLE trials RENAME COLUMN folder TO place", "not a usable ledger"),
+        ("DROP TABLE trials", "not a usable ledger"),
+    ],
+)
+def test_a_damaged_ledger_is_refused_in_one_line(tmp_path: Path, damage: str, says: str) -> None:
+    with Ledger(tmp_path / "l") as ledger:
+        ledger.expect(trials(1))
+        with sqlite3.connect(tmp_path / "l") as connection:
+            connection.execute(damage)
+        connection.close()
+        with pytest.raises(UserError, match=says) as caught:
+            ledger.trials()
+    assert "\n" not in str(caught.value)
+
+
 WRITER = """
 import sys
 from pathlib import Path
