@@ -30,6 +30,7 @@ for module in (training, studying, measuring, describing, bench, deploying, chip
 INTERRUPTED = 130
 COURTESY = 30.0
 """Seconds that the other processes wait for the one that tells of a mistake they all see."""
+CHIP_COMMANDS = ("map", "parity", "evaluate")
 COPIES = (
     "torchrun starts many processes of one training run, so it takes `train`; compare and ablate run "
     "side by side with --workers"
@@ -66,6 +67,10 @@ def run(arguments: list[str]) -> int:
     try:
         if launched() > 1 and arguments[:1] != ["train"]:
             return _fail(COPIES, alike=True)
+        if _names_file(arguments):
+            from neurofdfa_hardware import cli as chip_line
+
+            return chip_line.run(arguments, "neurofdfa")
         command = typer.main.get_command(app)
         result = command(_spread(arguments) or ["--help"], prog_name="neurofdfa", standalone_mode=False)
         status = result if isinstance(result, int) else 0
@@ -88,6 +93,13 @@ def run(arguments: list[str]) -> int:
             "interrupted: `train … --resume` goes on; compare and ablate go on when repeated", file=sys.stderr
         )
     return status
+
+
+def _names_file(arguments: list[str]) -> bool:
+    """Whether a command of the chip names a network file instead of a run: the chip's package reads those."""
+    suffixes = (".nir", *deploying.NETX_SUFFIXES)
+    named = any(argument.endswith(suffixes) for argument in arguments[1:])
+    return named and arguments[0] in CHIP_COMMANDS
 
 
 def _spread(arguments: list[str]) -> list[str]:

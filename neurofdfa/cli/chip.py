@@ -35,7 +35,7 @@ def map_network(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Place a run's network on the cores of a chip, or say which limit it breaks."""
+    """Place the network of a run, or a .nir or .net file, on a chip's cores, or name the limit it breaks."""
     from neurofdfa.lab.chip import keep_placement, keep_refusal
     from neurofdfa.lab.deploy import deploy_run
     from neurofdfa_hardware.chip.mapping import CHIPS, picture, place
@@ -87,12 +87,12 @@ def parity(
     run: Run,
     limit: Annotated[int, typer.Option(min=1, help="Only the first N test samples.")] = 64,
     bits: Bits = 8,
-    lava: Annotated[bool, typer.Option("--lava/--no-lava", help="Include real Lava.")] = True,
+    lava: Annotated[bool, typer.Option("--lava/--no-lava", help="Include real Lava.")] = False,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Follow spikes from float to the integer reference and Lava; show the first that differs."""
+    """Follow spikes of a run, or a file on --data, from float to integers and Lava, to the first."""
     from neurofdfa.lab import deploy as lab
     from neurofdfa.lab.chip import keep_parity
     from neurofdfa_hardware.quantization.parity import parity as compare_stages

@@ -25,14 +25,16 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run: Run,
-    backend: Annotated[str, typer.Option(help="torch, fixed-point or lava.")] = "torch",
+    backend: Annotated[
+        str, typer.Option(help="fixed-point (the chip's integers), lava, torch (floats), or another.")
+    ] = "fixed-point",
     bits: Bits = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N test samples.")] = None,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Test accuracy of a run on PyTorch, on the integer reference, or on real Lava."""
+    """Test accuracy of a run, or a .nir or .net file on --data, on the chip's integers, Lava or PyTorch."""
     from neurofdfa.lab.evaluation import evaluate as evaluate_float
     from neurofdfa.lab.load_run import open_run
     from neurofdfa_hardware.backends import DEFAULT, backend_names

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neurofdfa.cli import run
@@ -49,7 +50,7 @@ def test_train_prints_the_contract_and_fills_the_folder(
 
 
 def test_evaluate_agrees_with_training_on_torch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = result(f"evaluate {folder} --json", capsys)
+    document = result(f"evaluate {folder} --backend torch --json", capsys)
     summary = json.loads((folder / "summary.json").read_text())
     assert document == {
         "accuracy": summary["test_accuracy"], "samples": 360, "spikes_equal": None, "backend": "torch",
@@ -57,8 +58,9 @@ def test_evaluate_agrees_with_training_on_torch(folder: Path, capsys: pytest.Cap
 
 
 def test_evaluate_on_the_integer_reference(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = result(f"evaluate {folder} --json", capsys)["accuracy"]
-    document = result(f"evaluate {folder} --backend fixed-point --bits 8 --json", capsys)
+    whole = result(f"evaluate {folder} --backend torch --json", capsys)["accuracy"]
+    document = result(f"evaluate {folder} --bits 8 --json", capsys)
+    assert document["backend"] == "fixed-point"
     assert document["samples"] == 360
     assert abs(document["accuracy"] - whole) < 0.05
     coarse = result(f"evaluate {folder} --backend fixed-point --bits 2 --limit 100 --json", capsys)
@@ -140,7 +142,7 @@ def test_map_places_the_network(folder: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_parity_shows_where_spikes_first_differ(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = result(f"parity {folder} --limit 20 --bits 3 --no-lava --json", capsys)
+    document = result(f"parity {folder} --limit 20 --bits 3 --json", capsys)
     float_to_quantised, quantised_to_integer = document["stages"]
     assert float_to_quantised["spikes_equal"] < float_to_quantised["spikes"]
     assert quantised_to_integer["before"] == "quantised"
@@ -153,7 +155,7 @@ def test_parity_shows_where_spikes_first_differ(folder: Path, capsys: pytest.Cap
 def test_parity_includes_lava(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if locate() is None:
         pytest.skip("Lava is not set up: run `neurofdfa lava setup`")
-    document = result(f"parity {folder} --limit 12 --json", capsys)
+    document = result(f"parity {folder} --limit 12 --lava --json", capsys)
     last = document["stages"][-1]
     assert (last["before"], last["after"]) == ("integer", "lava")
     assert last["spikes_equal"] == last["spikes"]
@@ -219,3 +221,18 @@ def test_lower_explains_a_rule_on_the_chip(capsys: pytest.CaptureFixture[str]) -
     assert {"term", "fit", "how", "error", "optional"} == document["terms"][0].keys()
     assert run(["lower", "hebb"]) == 2
     assert "choose one of fdfa" in capsys.readouterr().err
+
+
+def test_the_chips_commands_take_a_file_too(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = folder / "network.nir"
+    placed = result(f"map {graph} --json", capsys)
+    assert placed["layers"] == {"layer1.neuron": 1, "layer2.neuron": 1, "readout.neuron": 1}
+    rng = np.random.default_rng(0)
+    spikes = (rng.random((6, 10, 64)) < 0.2).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", spikes=spikes, labels=rng.integers(0, 10, 10))
+    assert result(f"evaluate {graph} --data {tmp_path / 'data.npz'} --json", capsys)["samples"] == 10
+    assert len(result(f"parity {graph} --data {tmp_path / 'data.npz'} --json", capsys)["stages"]) == 2
+    assert run(["evaluate", str(graph)]) == 2
+    assert "neurofdfa: the following arguments are required: --data" in capsys.readouterr().err

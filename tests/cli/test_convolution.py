@@ -35,11 +35,11 @@ def test_it_learns_and_is_read_back(folder: Path, capsys: pytest.CaptureFixture[
     assert summary["test_accuracy"] > 0.5
     assert len(summary["firing_rate"]) == 2
     assert "[[network.layers]]" in (folder / "config.toml").read_text()
-    assert result(f"evaluate {folder} --json", capsys)["accuracy"] == summary["test_accuracy"]
+    assert result(f"evaluate {folder} --backend torch --json", capsys)["accuracy"] == summary["test_accuracy"]
 
 
 def test_it_runs_in_fixed_point(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = result(f"evaluate {folder} --json", capsys)["accuracy"]
+    whole = result(f"evaluate {folder} --backend torch --json", capsys)["accuracy"]
     found = result(f"evaluate {folder} --backend fixed-point --json", capsys)
     assert abs(found["accuracy"] - whole) < 0.05
     found = result(f"export {folder} --out {folder / 'again.nir'} --json", capsys)
@@ -80,4 +80,4 @@ def test_data_without_an_image_is_refused_or_given_one(
     assert "kernel_size = 3 }': it needs an image below it" in capsys.readouterr().err
     given = ["--set", f"network.layers=[{CONV}]", "--set", "network.shape=[1, 6, 6]"]
     assert run([*command.split(), *given]) == 0
-    assert run(["evaluate", str(tmp_path / "r"), "--quiet"]) == 0
+    assert run(["evaluate", str(tmp_path / "r"), "--backend", "torch", "--quiet"]) == 0

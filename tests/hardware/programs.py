@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from neurofdfa_hardware.chip.kernel import Kernel
 from neurofdfa_hardware.chip.program import (
+    ALWAYS_ON,
     Connection,
     IntArray,
     Population,
@@ -27,14 +28,21 @@ def _per_neuron(draw: st.DrawFn, size: int, elements: st.SearchStrategy[int], ar
 
 
 def _population(
-    draw: st.DrawFn, name: str, size: int, per_neuron: bool, wrap: bool, spiking: bool, loudness: int
+    draw: st.DrawFn,
+    name: str,
+    size: int,
+    per_neuron: bool,
+    wrap: bool,
+    spiking: bool,
+    loudness: int,
+    resets: bool = False,
 ) -> Population:
     decay = st.one_of(st.integers(0, 4095), st.sampled_from((0, 1, 4094, 4095)))
     slow = st.integers(0, 40) if wrap and draw(st.booleans()) else decay
     # A threshold near one step's input makes spikes common; the full range makes them rare but must work too.
     vth = st.one_of(st.integers(0, min(131071, loudness)), st.integers(0, 131071), st.just(131071))
     mant = st.one_of(st.just(0), st.integers(-4096, 4095))
-    return Population(
+    population = Population(
         name=name,
         size=size,
         du=_per_neuron(draw, size, slow, per_neuron),
@@ -44,6 +52,29 @@ def _population(
         bias_exp=_per_neuron(draw, size, st.integers(0, 7), per_neuron),
         spiking=spiking,
     )
+    return _with_reset(draw, population, per_neuron) if resets and spiking else population
+
+
+def _with_reset(draw: st.DrawFn, population: Population, per_neuron: bool) -> Population:
+    """Any of the resets that a population may have."""
+    kind = draw(st.sampled_from(("plain", "soft", "none", "value", "refractory")))
+    if kind == "plain":
+        return population
+    if kind == "none":
+        return replace(population, reset="soft")
+    threshold = int(np.min(population.vth)) << 6
+    if kind == "soft":
+        top = 2**23 - 1
+        amount = st.one_of(st.just(threshold), st.integers(0, min(2 * threshold, top)), st.integers(0, top))
+        return replace(
+            population, reset="soft", reset_value=_per_neuron(draw, population.size, amount, per_neuron)
+        )
+    value = st.one_of(
+        st.just(0), st.integers(-(2**16), 0), st.integers(-(2**23) + 1, min(threshold, 2**23 - 1))
+    )
+    pause = draw(st.integers(1, 4)) if kind == "refractory" else 0
+    value = _per_neuron(draw, population.size, value, per_neuron)
+    return replace(population, reset_value=value, refractory=pause)
 
 
 def _geometry(draw: st.DrawFn, image: tuple[int, int, int]) -> Kernel:
@@ -92,6 +123,8 @@ def programs(
     integrator: bool = False,
     convolutional: bool = False,
     payloads: bool = False,
+    resets: bool = False,
+    always_on: bool = False,
 ) -> Program:
     """Feed-forward chains `l1 … ln`, each option adding what its name says to some of them.
 
@@ -165,6 +198,19 @@ def programs(
         connections.append(connect("feedback", last, 1))
     if skip and last > 1 and draw(st.booleans()):
         connections.append(connect("skip", 0, last, least_delay=last - 1))
+    if always_on:
+        for i in range(1, last + 1):
+            if draw(st.booleans()):
+                on = Connection(
+                    f"on{i}",
+                    ALWAYS_ON,
+                    names[i],
+                    draw(hnp.arrays(np.int64, (sizes[i], 1), elements=st.integers(-300, 300))),
+                    draw(st.integers(exponents[0], min(0, highest))),
+                    draw(st.integers(*bits)),
+                    draw(st.sampled_from(tuple(sign_modes))),
+                )
+                connections.append(on)
     populations = tuple(
         graded_population(names[i], sizes[i], draw(st.integers(0, 500)), sends[i])
         if sends[i] != "spikes"
@@ -176,6 +222,7 @@ def programs(
             wrap,
             spiking=not (integrator and i == last),
             loudness=150 << max(0, connections[i - 1].weight_exp),
+            resets=resets,
         )
         for i in range(1, len(sizes))
     )
@@ -190,7 +237,8 @@ def cases(
     """A program and spikes uint8 `[T, B, n_in]` for it; payloads up to 255 when `graded`."""
     program = draw(programs(**options))  # type: ignore[arg-type]
     shape = (draw(st.integers(*steps)), draw(st.integers(*batch)), program.input_size)
-    values = st.integers(0, 255) if options.get("graded") else st.integers(0, 1)
+    numbers = any(c.graded and c.source == "input" for c in program.connections)
+    values = st.integers(0, 255) if numbers else st.integers(0, 1)
     return program, draw(hnp.arrays(np.uint8, shape, elements=values))
 
 

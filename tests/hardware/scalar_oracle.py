@@ -74,20 +74,26 @@ def run_sample(program: Program, spikes: np.ndarray) -> dict[str, tuple[Rows, Ro
     steps = len(spikes)
     depth = oracle_depths(program)
     total = steps + max(depth.values())
-    history: dict[str, list[list[int]]] = {"input": [], **{p.name: [] for p in program.populations}}
+    history: dict[str, list[list[int]]] = {
+        "input": [],
+        "always on": [],
+        **{p.name: [] for p in program.populations},
+    }
+    resting = {p.name: [0] * p.size for p in program.populations}
     state = {p.name: [(0, 0)] * p.size for p in program.populations}
     rows: dict[str, tuple[list, list, list]] = {p.name: ([], [], []) for p in program.populations}
     for now in range(total):
         history["input"].append([int(x) for x in spikes[now]] if now < steps else [0] * program.input_size)
+        history["always on"].append([1])
         for population in program.populations:
             if now < depth[population.name]:
                 history[population.name].append([0] * population.size)
                 continue
-            advance(program, population, now, history, state, rows)
+            advance(program, population, now, history, state, rows, resting[population.name])
     return {name: tuple(part[:steps] for part in parts) for name, parts in rows.items()}
 
 
-def advance(program: Program, population: Population, now: int, history, state, rows) -> None:
+def advance(program: Program, population: Population, now: int, history, state, rows, resting) -> None:
     fired: list[int] = []
     for j in range(population.size):
         a = sum(
@@ -103,7 +109,16 @@ def advance(program: Program, population: Population, now: int, history, state, 
             *state[population.name][j], a, pick(population.du, j), pick(population.dv, j), bias
         )
         spike = population.spiking and v > pick(population.vth, j) * 64
-        state[population.name][j] = (u, 0 if spike else v)
+        value = pick(population.reset_value, j)
+        if resting[j] > 0:
+            spike, v = False, value
+            resting[j] -= 1
+        elif spike and population.reset == "soft":
+            v -= value
+        elif spike:
+            v = value
+            resting[j] = population.refractory
+        state[population.name][j] = (u, v)
         fired.append(int(spike))
     history[population.name].append(fired)
     u_rows, v_rows, s_rows = rows[population.name]

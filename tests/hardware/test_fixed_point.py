@@ -195,9 +195,11 @@ def test_a_skipping_connection_needs_the_delay_of_the_layers_it_skips():
 
 
 def test_payload_multiplies_only_where_the_connection_is_graded():
-    plain, _, _ = run(one_neuron(3 * 2), 200)
+    plain, _, _ = run(one_neuron(3 * 2), 1)
     graded, _, _ = run(one_neuron(3 * 2, {"graded": True}), 200)
     assert (plain, graded) == ([6 * 64], [200 * 6 * 64])
+    with pytest.raises(HardwareError, match=r"numbers up to 200, and the program counts spikes as 0 or 1"):
+        run(one_neuron(3 * 2), 200)
 
 
 def test_samples_start_from_rest_and_do_not_see_each_other():

@@ -49,3 +49,9 @@ def test_convolutions_and_payloads_equal_the_scalar_oracle(case):
 @given(cases(layers=(1, 1), exponents=(6, 7), max_size=8, steps=(5, 20), batch=(1, 1)))
 def test_the_wrap_region_equals_the_scalar_oracle(case):
     assert_equals_oracle(case)
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases(resets=True, always_on=True, recurrent=True, delays=True))
+def test_resets_and_what_is_always_on_equal_the_scalar_oracle(case):
+    assert_equals_oracle(case)

@@ -9,7 +9,6 @@ from spikingjelly.activation_based import neuron as jelly
 from spikingjelly.activation_based.nir_exchange import export_to_nir
 
 from neurofdfa_hardware.chip.fixed_point import simulate
-from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.nir.graph import load, network_from_graph
 from neurofdfa_hardware.nir.network import float_simulate
 from neurofdfa_hardware.quantization.quantize import quantize
@@ -71,7 +70,14 @@ def test_an_export_spikes_as_spikingjelly_does_and_runs_on_the_integers(kind, rn
     assert np.mean(simulate(program, spikes).spikes[network.output] == theirs) > 0.96
 
 
-def test_a_reset_other_than_to_zero_is_refused():
-    net = torch.nn.Sequential(torch.nn.Linear(4, 3), jelly.LIFNode(v_reset=0.2))
-    with pytest.raises(HardwareError, match=r"resets to v_reset = 0\.2: Loihi resets the membrane to 0"):
-        network_from_graph(export_to_nir(net, torch.zeros(1, 4)), writer="spikingjelly")
+def test_a_reset_to_another_value_is_a_shift(rng):
+    """SpikingJelly's membranes start and rest at v_reset, so Loihi's reset to 0 says the same."""
+    net = seeded(torch.nn.Linear(20, 30), jelly.LIFNode(tau=3.0, v_threshold=0.4, v_reset=-0.2))
+    network = network_from_graph(export_to_nir(net, torch.zeros(1, 20)), writer="spikingjelly")
+    assert all(layer.plain for layer in network.layers)
+    spikes = graphs.spikes(rng, 25, 8, 20, 0.3)
+    functional.reset_net(net)
+    with torch.no_grad():
+        theirs = np.stack([net(x).numpy() for x in torch.from_numpy(spikes).float()]).astype(np.uint8)
+    assert 0.02 < theirs.mean() < 0.98
+    assert np.mean(float_simulate(network, spikes).spikes[network.output] != theirs) < 1e-3

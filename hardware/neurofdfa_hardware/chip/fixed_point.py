@@ -4,6 +4,8 @@ One step of a neuron, all integers (a: its summed synaptic input; sgn·(|x| >> 1
     u ← sgn(p)·(|p| >> 12) + (a << 6),  p = u·(4096 − (du + 1))     u wraps once at 24 bits
     v ← sgn(q)·(|q| >> 12) + u + (bias_mant << bias_exp),  q = v·(4096 − dv)     v clips to ±(2^23 − 1)
     s = v > (vth << 6);   v ← 0 where s;   u is not reset
+or, where a population says so (`Population.reset`): v ← reset_value where s; v ← v − reset_value where s;
+v is held at reset_value, and s at 0, for the refractory steps after a spike.
 One connection: a = Σ w over the spikes, w clipped and floored to its grid (`truncate`), then shifted by
 weight_exp; w·payload where spikes are graded. A convolution is its dense matrix. Sums stay within 24 bits, or
 the run is refused. Graded neurons send a where |a| > vth, or a > vth, and keep nothing.
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.program import IntArray, Population, Program, Record
+from neurofdfa_hardware.chip.program import ALWAYS_ON, INPUT, IntArray, Population, Program, Record
 from neurofdfa_hardware.chip.ranges import (
     ACTIVATION_SHIFT,
     CURRENT_LIMIT,
@@ -77,7 +79,7 @@ def simulate(program: Program | Prepared, spikes: SpikeArray, *, states: bool = 
 
 def _simulate(prepared: Prepared, spikes: SpikeArray, states: bool) -> Record:
     program = prepared.program
-    fired: dict[str, NDArray[Any]] = {"input": spikes}
+    fired: dict[str, NDArray[Any]] = {INPUT: spikes, ALWAYS_ON: np.ones((*spikes.shape[:2], 1), np.bool_)}
     keep = {p.name for p in program.populations} if states else {program.output}
     traces: dict[str, _Trace] = {}
     for group in _groups(program):
@@ -93,7 +95,7 @@ def _simulate(prepared: Prepared, spikes: SpikeArray, states: bool) -> Record:
                 lane.step(t, fired)
         traces |= {lane.population.name: lane.trace for lane in lanes if lane.trace is not None}
     return Record(
-        spikes={name: _as_recorded(array) for name, array in fired.items() if name != "input"},
+        spikes={name: _as_recorded(array) for name, array in fired.items() if name not in (INPUT, ALWAYS_ON)},
         output_v=traces[program.output].v.astype(np.int32),
         u={name: trace.u.astype(np.int32) for name, trace in traces.items()} if states else {},
         v={name: trace.v.astype(np.int32) for name, trace in traces.items()} if states else {},
@@ -131,8 +133,20 @@ def _check_spikes(program: Program, spikes: SpikeArray) -> None:
         raise HardwareError(f"spikes must be uint8 [T, B, n]; got {spikes.dtype} with shape {spikes.shape}")
     if spikes.shape[2] != program.input_size:
         raise HardwareError(f"spikes have {spikes.shape[2]} inputs, the program {program.input_size}")
+    check_payloads(program, spikes)
     if 0 in spikes.shape:
         raise HardwareError(f"spikes have shape {spikes.shape}: at least one step and one sample are needed")
+
+
+def check_payloads(program: Program, spikes: SpikeArray) -> None:
+    """Raise `HardwareError` for numbers above 1 that nothing of `program` would multiply its weights by."""
+    heard = [connection.graded for connection in program.connections if connection.source == INPUT]
+    if spikes.size and spikes.max() > 1 and not any(heard):
+        raise HardwareError(
+            f"the input holds numbers up to {spikes.max()}, and the program counts spikes as 0 or 1: "
+            "quantise it with inputs of that kind (they are sent as graded spikes then), or make the inputs "
+            "binary"
+        )
 
 
 def _groups(program: Program) -> Iterator[Sequence[Population]]:
@@ -194,6 +208,9 @@ class _Lane:
     threshold: Float64
     forgets: bool
     biased: bool
+    plain: bool
+    reset_value: Float64
+    resting: NDArray[np.int64]
     may_wrap: bool
     may_clip: bool
     trace: _Trace | None
@@ -222,9 +239,26 @@ class _Lane:
         if self.population.spiking:
             spikes = fired[self.population.name][t]
             np.greater(v, self.threshold, out=spikes)
-            np.copyto(v, 0.0, where=spikes)
+            if self.plain:
+                np.copyto(v, 0.0, where=spikes)
+            else:
+                self._reset(spikes)
         if self.trace is not None:
             self.trace.u[t], self.trace.v[t] = u, v
+
+    def _reset(self, spikes: NDArray[np.bool_]) -> None:
+        """Resets other than to 0; `resting` counts the refractory steps that are left."""
+        v, value = self.v, np.broadcast_to(self.reset_value, self.v.shape)
+        if self.population.reset == "soft":
+            np.subtract(v, value, out=v, where=spikes)
+            return
+        if self.population.refractory:
+            held = self.resting > 0
+            spikes[held] = False
+            self.resting[held] -= 1
+            self.resting[spikes] = self.population.refractory
+            np.copyto(v, value, where=held)
+        np.copyto(v, value, where=spikes)
 
     def _wrap(self, t: int) -> None:
         if max(self.u.max(), -self.u.min()) >= _ACCUMULATOR_LIMIT:
@@ -267,6 +301,7 @@ def _lane(
     v_keep = np.asarray((4096 - population.dv) / 4096, np.float64)
     strongest = float(max(current.max(), -current.min())) + sum(part.bound for part in inner)
     u_bound = _largest(strongest, u_keep, steps)
+    reset_reach = 0.0 if population.plain else float(np.abs(population.reset_value).max())
     return _Lane(
         population=population,
         current=current,
@@ -279,8 +314,11 @@ def _lane(
         threshold=np.asarray(population.vth << THRESHOLD_SHIFT, np.float64),
         forgets=not u_keep.any(),
         biased=bool(bias.any()),
+        plain=population.plain,
+        reset_value=np.asarray(population.reset_value, np.float64),
+        resting=np.zeros(shape[1:], np.int64) if population.refractory else np.zeros(0, np.int64),
         may_wrap=u_bound >= CURRENT_LIMIT,
-        may_clip=_largest(u_bound + float(np.abs(bias).max()), v_keep, steps) > MEMBRANE_MAX,
+        may_clip=_largest(u_bound + float(np.abs(bias).max()) + reset_reach, v_keep, steps) > MEMBRANE_MAX,
         trace=_Trace(np.zeros(shape), np.zeros(shape)) if population.name in keep else None,
     )
 

@@ -87,6 +87,10 @@ class Kernel:
         channel = self.per_channel(factor)
         return None if channel is None else replace(self, values=self.values * channel[:, None, None, None])
 
+    def times(self, factor: float) -> "Kernel":
+        """With all weights times `factor`."""
+        return replace(self, values=self.values * factor)
+
     def behind(self, pool: "Kernel") -> "Kernel | None":
         """This kernel over what `pool` puts out, as one kernel over what `pool` hears.
 

@@ -4,7 +4,7 @@ A `Program` holds exactly the numbers Loihi would hold, so two backends that dis
 disagree about dynamics and not about rounding. Semantics: `neurofdfa_hardware.chip.fixed_point`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -15,11 +15,17 @@ from neurofdfa_hardware.chip.kernel import Kernel
 IntArray = NDArray[np.int64]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 Sends = Literal["spikes", "sums", "positive sums"]
+Reset = Literal["hard", "soft"]
+
+INPUT = "input"
+# A source of one neuron that fires at every step: what drives a current all the time.
+ALWAYS_ON = "always on"
+_ZERO = np.zeros((), np.int64)
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Integer synapses from one population (or the input) to another.
+    """Integer synapses from one population, the input or the source "always on" to a population.
 
     weight: `[n_target, n_source]`, the values handed to Lava's Dense before its own truncation.
     weight_exp: the accumulated sum is shifted by it (left when positive, arithmetic right when negative).
@@ -52,6 +58,10 @@ class Population:
     sends: "spikes" of 0 or 1, or graded spikes of neurons without a state (Lava's GradedVec, GradedReluVec):
         the sum a of this step where |a| > vth ("sums") or a > vth ("positive sums"), else 0. They have one
         threshold and neither decay nor bias (`graded_population`).
+    reset: what a spike does to v: "hard" sets it to reset_value, "soft" subtracts reset_value from it.
+    refractory: steps after a spike in which v is held at reset_value (hard) and cannot fire.
+        A hard reset to 0 is what every Loihi does, and Loihi 1 has refractory steps, too; the others are
+        microcode of Loihi 2, and in Lava a process of this project.
     """
 
     name: str
@@ -63,6 +73,14 @@ class Population:
     bias_exp: IntArray
     spiking: bool = True
     sends: Sends = "spikes"
+    reset: Reset = "hard"
+    reset_value: IntArray = field(default_factory=_ZERO.copy)
+    refractory: int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether it resets to 0 at once, as Lava's own LIF does."""
+        return self.reset == "hard" and not np.any(self.reset_value) and self.refractory == 0
 
     @property
     def graded(self) -> bool:
@@ -72,8 +90,7 @@ class Population:
 
 def graded_population(name: str, size: int, vth: int, sends: Sends = "sums") -> Population:
     """Neurons that pass on the sums they hear as graded spikes."""
-    zero = np.zeros((), np.int64)
-    return Population(name, size, zero, zero, np.asarray(vth, np.int64), zero, zero, True, sends)
+    return Population(name, size, _ZERO, _ZERO, np.asarray(vth, np.int64), _ZERO, _ZERO, True, sends)
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,8 @@ def connection_lag(connection: Connection, depths: dict[str, int]) -> int:
     Every Dense of Lava holds its sum for one step, so target[t] hears source[t − lag − delay] with
     lag = depth(source) − depth(target) + 1: 0 from a layer to the next, 1 for a recurrent layer, 2 for
     feedback over one layer. It is negative for a connection that skips layers: such a one needs at least
-    that much `delay`.
+    that much `delay`. What is always on has no lag.
     """
+    if connection.source == ALWAYS_ON:
+        return 0
     return depths[connection.source] - depths[connection.target] + 1

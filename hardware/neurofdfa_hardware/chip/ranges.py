@@ -7,6 +7,8 @@ Sources: Davies et al., "Loihi: a neuromorphic manycore processor with on-chip l
 import numpy as np
 
 from neurofdfa_hardware.chip.program import (
+    ALWAYS_ON,
+    INPUT,
     Connection,
     IntArray,
     Population,
@@ -26,6 +28,7 @@ BIAS_EXP_MAX = 7
 CURRENT_LIMIT = 2**23
 MEMBRANE_MAX = 2**23 - 1
 DELAY_MAX = 62
+REFRACTORY_MAX = 63
 WEIGHT_EXP_MIN, WEIGHT_EXP_MAX = -8, 7
 PAYLOAD_MAX = 255  # of the input
 # Sums that one connection delivers: 24 bits, which Lava's Conv wraps at (its Dense only at 32).
@@ -34,13 +37,13 @@ SUM_LIMIT = 2**23
 
 def check_program(program: Program) -> None:
     """Raise `HardwareError`, naming the layer and the range, unless every number fits the chip."""
-    sizes = {"input": program.input_size}
+    sizes = {INPUT: program.input_size, ALWAYS_ON: 1}
     for population in program.populations:
         if population.name in sizes:
             raise HardwareError(f"two populations are called {population.name!r}: names must be unique")
         sizes[population.name] = population.size
         _check_population(population)
-    if program.output not in sizes or program.output == "input":
+    if program.output not in sizes or program.output in (INPUT, ALWAYS_ON):
         raise HardwareError(f"the output {program.output!r} is not a population of the program")
     output = next(p for p in program.populations if p.name == program.output)
     if program.decode == "count" and not output.spiking:
@@ -69,12 +72,28 @@ def _check_population(population: Population) -> None:
         ("vth", population.vth, 0, THRESHOLD_MAX),
         ("bias_mant", population.bias_mant, BIAS_MANT_MIN, BIAS_MANT_MAX),
         ("bias_exp", population.bias_exp, 0, BIAS_EXP_MAX),
+        ("reset_value", population.reset_value, -MEMBRANE_MAX, MEMBRANE_MAX),
     )
     for field, values, low, high in ranges:
         where = f"{field} of population {population.name!r}"
         if np.shape(values) not in ((), (population.size,)):
             raise HardwareError(f"{where} has shape {np.shape(values)}: expected () or ({population.size},)")
         _check_range(where, values, low, high)
+    _check_reset(population)
+
+
+def _check_reset(population: Population) -> None:
+    where = f"population {population.name!r}"
+    if not 0 <= population.refractory <= REFRACTORY_MAX:
+        raise HardwareError(f"{where} is refractory for {population.refractory} steps: 0 to {REFRACTORY_MAX}")
+    if population.reset == "soft" and (population.refractory or np.any(population.reset_value < 0)):
+        raise HardwareError(
+            f"{where} resets softly: it takes nothing below 0 off and has no refractory steps"
+        )
+    if not population.plain and (population.graded or not population.spiking):
+        raise HardwareError(f"{where} sends no spikes that could reset it: leave out its reset")
+    if population.reset == "hard" and np.any(population.reset_value > population.vth << THRESHOLD_SHIFT):
+        raise HardwareError(f"{where} resets to a membrane above its threshold")
 
 
 def _check_graded(population: Population) -> None:
@@ -90,6 +109,8 @@ def _check_graded(population: Population) -> None:
 
 def _check_connection(connection: Connection, sizes: dict[str, int]) -> None:
     where = f"connection {connection.name!r}"
+    if connection.target in (INPUT, ALWAYS_ON):
+        raise HardwareError(f"{where} ends in the source {connection.target!r}, which hears nothing")
     for end in (connection.source, connection.target):
         if end not in sizes:
             raise HardwareError(f"{where} joins {end!r}, which does not exist")
@@ -107,6 +128,8 @@ def _check_connection(connection: Connection, sizes: dict[str, int]) -> None:
         )
     if connection.kernel is not None and not connection.kernel.is_form_of(connection.weight):
         raise HardwareError(f"{where}: its kernel and its weights are not the same synapses")
+    if connection.source == ALWAYS_ON and connection.delay is not None:
+        raise HardwareError(f"{where} delays what is always on: leave out its delay")
     if connection.delay is not None:
         if np.shape(connection.delay) not in ((), expected):
             raise HardwareError(f"{where} has delays {np.shape(connection.delay)}: expected () or {expected}")

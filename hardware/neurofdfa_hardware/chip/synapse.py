@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.program import (
+    ALWAYS_ON,
+    INPUT,
     Connection,
     IntArray,
     Program,
@@ -80,7 +82,11 @@ class Synapses:
 def heard_by(program: Program, target: str) -> list[Synapses]:
     """Everything that arrives at one population, by connection and delay."""
     depths = layer_depths(program)
-    payloads = {"input": PAYLOAD_MAX, **{p.name: SUM_LIMIT if p.graded else 1 for p in program.populations}}
+    payloads = {
+        INPUT: PAYLOAD_MAX,
+        ALWAYS_ON: 1,
+        **{p.name: SUM_LIMIT if p.graded else 1 for p in program.populations},
+    }
     return [
         part
         for connection in program.connections

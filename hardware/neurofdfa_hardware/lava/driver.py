@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.fixed_point import check_payloads
 from neurofdfa_hardware.chip.program import Program, Record
 from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.errors import HardwareError
@@ -145,6 +146,7 @@ def _check_spikes(job: LavaJob) -> None:
         raise HardwareError(
             f"spikes must be uint8 [T, B, {job.program.input_size}]; got {spikes.dtype} {spikes.shape}"
         )
+    check_payloads(job.program, spikes)
     if 0 in spikes.shape or job.lanes < 1:
         raise HardwareError("at least one step, one sample and one lane are needed")
 

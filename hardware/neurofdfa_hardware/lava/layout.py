@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.kernel import Kernel
-from neurofdfa_hardware.chip.program import Program, connection_lag, layer_depths
+from neurofdfa_hardware.chip.program import ALWAYS_ON, Program, connection_lag, layer_depths
 from neurofdfa_hardware.chip.ranges import PAYLOAD_MAX, SUM_LIMIT
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.forms import Form, native_kernel
@@ -64,10 +64,18 @@ def plan_layout(program: Program, steps: int, samples: int, mode: Mode, lanes: i
 def clear_phases(program: Program, depths: dict[str, int]) -> set[int]:
     """Steps at which the early, meaningless activity of neurons with a bias has to be wiped away.
 
-    A population at depth d runs d steps before its sample reaches it; without a bias it is silent then.
+    A population at depth d runs d steps before its sample reaches it; without a bias or what is always on
+    it is silent then.
     """
-    biased = [p for p in program.populations if np.any(p.bias_mant)]
+    driven = _driven(program)
+    biased = [p for p in program.populations if driven[p.name]]
     return {phase for p in biased for phase in range(1, depths[p.name] + 1)}
+
+
+def _driven(program: Program) -> dict[str, bool]:
+    """Population → whether it moves without hearing a sample: a bias, or what is always on."""
+    on = {c.target for c in program.connections if c.source == ALWAYS_ON}
+    return {p.name: p.name in on or bool(np.any(p.bias_mant)) for p in program.populations}
 
 
 def describe(
@@ -84,7 +92,7 @@ def describe(
     shape: T, B, n_in; forms: the process behind each connection.
     """
     steps, samples, _ = shape
-    biased = {p.name: bool(np.any(p.bias_mant)) for p in program.populations}
+    biased = _driven(program)
     return {
         "index": index,
         "mode": mode,
@@ -96,6 +104,7 @@ def describe(
         "clearing": layout.clearing,
         "clear_phases": list(layout.clear_phases),
         "input_size": program.input_size,
+        "always_on": any(c.source == ALWAYS_ON for c in program.connections),
         "input": f"{index}.input.npy",
         "arrays": f"{index}.arrays.npz",
         "populations": [
@@ -106,6 +115,9 @@ def describe(
                 "spiking": p.spiking,
                 "sends": p.sends,
                 "biased": biased[p.name],
+                "plain": p.plain,
+                "reset": p.reset,
+                "refractory": p.refractory,
             }
             for p in program.populations
         ],
@@ -121,7 +133,7 @@ def describe(
                 "graded": c.graded,
                 "payload": PAYLOAD_MAX if c.source == "input" else SUM_LIMIT,
                 "convolution": geometry(c.kernel) if forms[c.name] == "conv" else None,
-                "source_depth": layout.depths[c.source],
+                "source_depth": layout.depths.get(c.source, 0),
                 "source_biased": biased.get(c.source, False),
             }
             for c in program.connections
@@ -171,7 +183,7 @@ def numbers(program: Program, forms: Mapping[str, Form]) -> dict[str, NDArray[An
         if c.delay is not None:
             found[f"{c.name}/delay"] = np.ascontiguousarray(np.broadcast_to(c.delay, weight.shape))
     for p in program.populations:
-        for key in ("du", "dv", "vth", "bias_mant", "bias_exp"):
+        for key in ("du", "dv", "vth", "bias_mant", "bias_exp", "reset_value"):
             value = np.asarray(getattr(p, key), np.int64)
             found[f"{p.name}/{key}"] = np.ascontiguousarray(np.broadcast_to(value, (p.size,)))
     return found

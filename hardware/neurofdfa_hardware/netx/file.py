@@ -98,6 +98,10 @@ def _layers(program: Program) -> list[_Layer]:
             raise HardwareError(
                 f"{culprit!r} is not part of a chain of layers: lava-dl's files hold only chains"
             )
+        if not population.plain:
+            raise HardwareError(
+                f"layer {population.name!r} does not reset to 0 at once: lava-dl's files have no other reset"
+            )
         if population.graded or any(c.graded for c in heard):
             raise HardwareError(
                 f"layer {population.name!r} hears or sends graded spikes: only binary ones are written"

@@ -62,6 +62,11 @@ def before_reset(layer: Layer, record: FloatRecord) -> Float64:
     """The membrane that was compared with the threshold, `[T, B, n]`; `record` must hold the states."""
     membrane = record.u[layer.name] + layer.bias
     membrane[1:] += layer.beta * record.v[layer.name][:-1]
+    if layer.refractory:
+        fired = record.spikes[layer.name].astype(np.bool_)
+        for pause in range(1, layer.refractory + 1):
+            held = fired[:-pause]
+            membrane[pause:][held] = record.v[layer.name][pause:][held]
     return membrane
 
 

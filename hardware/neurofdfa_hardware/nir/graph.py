@@ -5,27 +5,27 @@ its metadata, with a golden vector to check the reading (`neurofdfa_hardware.nir
 the caller passes dt and reset. The integrator is forward Euler (`neurofdfa_hardware.nir.dynamics`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Literal
 
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.nir.dynamics import SPIKING_NODES, Writer, read_neurons
+from neurofdfa_hardware.nir.dynamics import Reset, Writer, read_neurons
 from neurofdfa_hardware.nir.metadata import read_golden, read_metadata
 from neurofdfa_hardware.nir.network import Conversion, Decode, Edge, IntArray, Layer, Network
 from neurofdfa_hardware.nir.wiring import Inflow, Wiring, read_wiring
 
 Float64 = NDArray[np.float64]
-Reset = Literal["hard", "soft"]
 # The step that an exporter takes for granted.
-_STEPS = {"norse": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4}
+_STEPS = {"norse": 1e-3, "norse-1.0": 1e-3, "snntorch": 1e-4, "spikingjelly": 1e-4}
 # They write no neurons that reset softly.
-_ALWAYS_HARD = ("norse", "spikingjelly")
+_ALWAYS_HARD = ("norse", "norse-1.0", "spikingjelly")
+# Beyond so many steps a time constant is more likely a step that was misread.
+_MANY_STEPS = 1e4
 
 
 def load(
@@ -58,20 +58,20 @@ def network_from_graph(
 ) -> Network:
     """Read a graph of Input, linear nodes, neurons and Output.
 
-    dt: the step in the unit of the graph's time constants; reset: of the spiking neurons, "hard" or "soft";
+    dt: the step in the unit of the graph's time constants; reset: of the spiking neurons that do not say it
+    themselves: "hard", "soft" (the threshold is taken off; "snntorch": one step later, as it does) or "none";
     decode: how the class is read ("count" for a spiking output, "last" for an integrator when nothing says).
-    Each overrides the metadata; dt and reset must come from one of the two. writer: an exporter with habits
-    of its own: "norse" (1.1; dt is then 1e-3 and the reset hard unless said otherwise), "spikingjelly" (2.0;
-    dt 1e-4, hard) or "snntorch" (1.0; dt 1e-4; train with reset_mechanism="zero", and Synaptic with
-    reset_delay=False).
+    Each overrides the metadata; dt and reset must come from one of the two.
+    writer: an exporter with habits of its own: "norse" (1.1, "norse-1.0" those before; dt is then 1e-3 and
+    the reset hard unless said otherwise), "spikingjelly" (2.0; dt 1e-4, hard) or "snntorch" (1.0; dt 1e-4).
     Raises `HardwareError`, naming the node, the reason and the nearest thing that works.
     """
     said = read_metadata(graph.metadata)
     known = dt if dt is not None else said.dt
     step = _checked_step(_STEPS.get(writer or "") if known is None else known)
     wiring = read_wiring(graph)
-    _check_reset(wiring, reset or said.reset or ("hard" if writer in _ALWAYS_HARD else None))
-    read = {name: _read(wiring, name, step, writer) for name in wiring.neurons}
+    chosen_reset = reset or said.reset or ("hard" if writer in _ALWAYS_HARD else None)
+    read = {name: _read(wiring, name, step, writer, chosen_reset) for name in wiring.neurons}
     names = computing_order(list(read), [(e.source, e.target) for part in read.values() for e in part.edges])
     spiking = read[wiring.output].layer.spiking
     chosen = decode or said.decode or ("count" if spiking else "last")
@@ -80,12 +80,14 @@ def network_from_graph(
     return Network(
         input_size=int(np.prod(wiring.shapes[wiring.input])),
         layers=tuple(read[name].layer for name in names),
-        edges=tuple(edge for name in names for edge in read[name].edges),
+        edges=_uniquely_named([edge for name in names for edge in read[name].edges]),
         output=wiring.output,
         decode=chosen,
         dt=step,
         golden=read_golden(graph.metadata),
         conversions=tuple(row for name in names for row in read[name].conversions),
+        input_shape=wiring.shapes[wiring.input],
+        notes=tuple(_doubts([read[name].layer for name in names], step)),
     )
 
 
@@ -113,20 +115,20 @@ class _Read:
     conversions: tuple[Conversion, ...]
 
 
-def _read(wiring: Wiring, name: str, dt: float, writer: Writer | None) -> _Read:
-    neurons = read_neurons(name, wiring.nodes[name], wiring.shapes[name], dt, writer)
+def _read(wiring: Wiring, name: str, dt: float, writer: Writer | None, reset: Reset | None) -> _Read:
+    neurons = read_neurons(name, wiring.nodes[name], wiring.shapes[name], dt, writer, reset)
     heard = wiring.hear(name)
     layer, rows = neurons.layer, list(neurons.conversions)
     if heard.bias is not None and np.any(heard.bias):
+        added = heard.bias * neurons.gain
         if np.any(layer.alpha > 1e-6):
-            raise HardwareError(
-                f"node {name!r} has a synaptic time constant and hears a bias: Loihi adds biases to the "
-                "membrane only; train with tau_syn = 0 or without bias, or give the bias as an input that "
-                "spikes at every step"
-            )
-        rows.append(Conversion(name, "bias", "+ gain·b", float(np.mean(heard.bias * neurons.gain))))
-        layer = replace(layer, bias=layer.bias + heard.bias * neurons.gain)
-    edges = _uniquely_named(tuple(_edge(inflow, name, neurons.gain, dt) for inflow in heard.inflows))
+            # Loihi adds biases to the membrane; into the current they come from a source that is always on.
+            rows.append(Conversion(name, "drive", "gain·b, always on", float(np.mean(added))))
+            layer = replace(layer, drive=added)
+        else:
+            rows.append(Conversion(name, "bias", "+ gain·b", float(np.mean(added))))
+            layer = replace(layer, bias=layer.bias + added)
+    edges = tuple(_edge(inflow, name, neurons.gain, dt) for inflow in heard.inflows)
     for edge in edges:
         rows.append(Conversion(name, f"weight {edge.name}", "gain·W", float(np.mean(edge.weight))))
         if edge.delay is not None:
@@ -157,10 +159,13 @@ def _edge(inflow: Inflow, target: str, gain: Float64, dt: float) -> Edge:
     return Edge(name, inflow.source, target, weight, steps, kernel)
 
 
-def _uniquely_named(edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
+def _uniquely_named(edges: Sequence[Edge]) -> tuple[Edge, ...]:
+    """One node may stand between several populations: its edges are told apart by their ends."""
     names = [edge.name for edge in edges]
     return tuple(
-        replace(edge, name=f"{edge.name}[{edge.source}]") if names.count(edge.name) > 1 else edge
+        replace(edge, name=f"{edge.name}[{edge.source}→{edge.target}]")
+        if names.count(edge.name) > 1
+        else edge
         for edge in edges
     )
 
@@ -173,19 +178,15 @@ def _checked_step(dt: float | None) -> float:
     return float(dt)
 
 
-def _check_reset(wiring: Wiring, reset: Reset | None) -> None:
-    spiking = [name for name in wiring.neurons if isinstance(wiring.nodes[name], SPIKING_NODES)]
-    if not spiking or reset == "hard":
-        return
-    if reset is None:
-        raise HardwareError(
-            'the graph does not say how its neurons reset: pass reset="hard" if the membrane goes to 0 '
-            "after a spike, which is Loihi's way"
-        )
-    raise HardwareError(
-        f"node {spiking[0]!r} has a {reset} reset (it subtracts the threshold): Loihi and Lava's fixed-point "
-        'LIF set the membrane to 0; train with reset="hard", or pass reset="hard" to accept other spikes'
-    )
+def _doubts(layers: Sequence[Layer], dt: float) -> Iterator[str]:
+    """What looks as if the step was misread."""
+    for layer in layers:
+        leak = 1.0 - layer.beta
+        if layer.spiking and np.any(leak) and np.all(leak[leak > 0] < 1.0 / _MANY_STEPS):
+            yield (
+                f"the membranes of {layer.name!r} decay over {1.0 / leak.max():.3g} steps: is the step of "
+                f"{dt:g} the one that the file was written for?"
+            )
 
 
 def mapping_table(network: Network) -> str:

@@ -1,6 +1,6 @@
 """NIR's linear nodes as dense matrices over flattened (C-order) neurons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nir
@@ -13,7 +13,16 @@ from neurofdfa_hardware.errors import HardwareError
 Float64 = NDArray[np.float64]
 Shape = tuple[int, ...]
 
-LINEAR_NODES = (nir.Linear, nir.Affine, nir.Scale, nir.Conv2d, nir.SumPool2d, nir.AvgPool2d, nir.Flatten)
+LINEAR_NODES = (
+    nir.Linear,
+    nir.Affine,
+    nir.Scale,
+    nir.Conv1d,
+    nir.Conv2d,
+    nir.SumPool2d,
+    nir.AvgPool2d,
+    nir.Flatten,
+)
 # A lowered convolution is a dense matrix: beyond this many synapses it would not fit a chip's memory either.
 _LARGEST_MATRIX = 2**27
 
@@ -44,6 +53,8 @@ def lower(name: str, node: nir.NIRNode, shape: Shape) -> Lowered:
         return Lowered(None, None, _flattened(node, shape))
     if isinstance(node, nir.Conv2d):
         return _lower_conv(name, node, shape)
+    if isinstance(node, nir.Conv1d):
+        return _lower_conv1d(name, node, shape)
     if isinstance(node, nir.SumPool2d | nir.AvgPool2d):
         return _lower_pool(name, node, shape)
     raise HardwareError(f"node {name!r} is not a linear node")
@@ -64,11 +75,13 @@ def _lower_linear(name: str, node: nir.Linear | nir.Affine, shape: Shape) -> Low
     return Lowered(weight, bias, (weight.shape[0],))
 
 
-def _broadcast(name: str, parameter: str, value: Any, shape: Shape) -> Float64:
+def _broadcast(name: str, parameter: str, value: Any, shape: Shape, infinite: bool = False) -> Float64:
     """`value` over `shape`, flattened; a vector of one value per channel is accepted for images."""
-    array = _finite(name, parameter, value)
-    if array.ndim == 1 and len(shape) == 3 and array.shape[0] == shape[0]:
-        array = array[:, None, None]
+    array = _finite(name, parameter, value, infinite)
+    if array.ndim == 1 and len(shape) in (2, 3) and array.shape[0] == shape[0]:
+        array = array.reshape(-1, *(1,) * (len(shape) - 1))
+    if array.size == 1:
+        array = array.reshape(())
     try:
         return np.broadcast_to(array, shape).reshape(-1).copy()
     except ValueError:
@@ -77,9 +90,9 @@ def _broadcast(name: str, parameter: str, value: Any, shape: Shape) -> Float64:
         ) from None
 
 
-def _finite(name: str, parameter: str, value: Any) -> Float64:
+def _finite(name: str, parameter: str, value: Any, infinite: bool = False) -> Float64:
     array = np.asarray(value, np.float64)
-    if not np.all(np.isfinite(array)):
+    if np.any(np.isnan(array)) or not (infinite or np.all(np.isfinite(array))):
         raise HardwareError(f"{parameter} of node {name!r} holds NaN or infinity")
     return array
 
@@ -132,6 +145,24 @@ def _lower_conv(name: str, node: nir.Conv2d, shape: Shape) -> Lowered:
     return Lowered(lowered.matrix, bias if np.any(bias) else None, lowered.shape, kernel)
 
 
+def _lower_conv1d(name: str, node: nir.Conv1d, shape: Shape) -> Lowered:
+    """As a convolution over an image of one row."""
+    if len(shape) != 2 or np.ndim(node.weight) != 3:
+        raise HardwareError(f"node {name!r} works on [channels, places], not on shape {shape}")
+    padding = node.padding if isinstance(node.padding, str) else (0, _pair(node.padding)[0])
+    flat = nir.Conv2d(
+        None,
+        np.asarray(node.weight)[:, :, None],
+        (1, _pair(node.stride)[0]),
+        padding,
+        (1, _pair(node.dilation)[0]),
+        node.groups,
+        node.bias,
+    )
+    lowered = _lower_conv(name, flat, (shape[0], 1, shape[1]))
+    return replace(lowered, shape=(lowered.shape[0], lowered.shape[2]))
+
+
 def _lower_pool(name: str, node: nir.SumPool2d | nir.AvgPool2d, shape: Shape) -> Lowered:
     image, size = _image(name, shape), _pair(node.kernel_size)
     share = 1.0 if isinstance(node, nir.SumPool2d) else 1.0 / (size[0] * size[1])
@@ -154,6 +185,9 @@ def _lower_kernel(name: str, kernel: Kernel) -> Lowered:
     return Lowered(kernel.dense(), None, kernel.out, kernel)
 
 
-def per_neuron(name: str, parameter: str, value: Any, shape: Shape) -> Float64:
-    """A neuron parameter over `shape`, flattened. Raises `HardwareError` when it does not fit."""
-    return _broadcast(name, parameter, value, shape)
+def per_neuron(name: str, parameter: str, value: Any, shape: Shape, infinite: bool = False) -> Float64:
+    """A neuron parameter over `shape`, flattened. Raises `HardwareError` when it does not fit.
+
+    infinite: whether it may be infinite, as the time constant of a neuron that does not leak is.
+    """
+    return _broadcast(name, parameter, value, shape, infinite)

@@ -24,7 +24,7 @@ class Said:
     """The scalars of the metadata, None where it is silent."""
 
     dt: float | None
-    reset: Literal["hard", "soft"] | None
+    reset: Literal["hard", "soft", "none"] | None
     decode: Decode | None
 
 
@@ -40,7 +40,7 @@ def read_metadata(metadata: Mapping[str, Any]) -> Said:
             f"the graph was written for the integrator {integrator!r}: only forward Euler is read; "
             "export time constants as dt/(1 − decay)"
         )
-    reset = _one_of(said, "reset", ("hard", "soft"))
+    reset = _one_of(said, "reset", ("hard", "soft", "none"))
     decode = _one_of(said, "decode", ("count", "last", "mean"))
     dt = said.get("dt")
     try:

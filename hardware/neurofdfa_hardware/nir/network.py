@@ -1,17 +1,18 @@
 """The float network between a NIR graph and the chip: discrete decays, dense weights, no units left.
 
 One step of a layer, in the order Loihi computes it:
-    u ← alpha·u + Σ W s_source;   v ← beta·v + u + bias;   s = v > threshold;   v ← v·(1 − s)
+    u ← alpha·u + Σ W s_source + drive;   v ← beta·v + u + bias;   s = v > threshold;   v is reset where s
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.program import Reset
 from neurofdfa_hardware.chip.schedule import runs
 from neurofdfa_hardware.errors import HardwareError
 
@@ -22,7 +23,11 @@ Decode = Literal["count", "last", "mean"]
 
 @dataclass(frozen=True)
 class Layer:
-    """Neurons; alpha, beta, threshold and bias are `[size]`. spiking False: an integrator, never reset."""
+    """Neurons; every number is `[size]`. spiking False: an integrator, never reset.
+
+    reset: a spike sets v to reset_value ("hard"), or subtracts reset_value from it ("soft"; 0: no reset).
+    refractory: steps after a spike in which v is held at reset_value and cannot fire. drive: a bias of u.
+    """
 
     name: str
     size: int
@@ -31,6 +36,16 @@ class Layer:
     threshold: Float64
     bias: Float64
     spiking: bool = True
+    reset: Reset = "hard"
+    reset_value: Float64 | None = None
+    refractory: int = 0
+    drive: Float64 | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it resets to 0 at once, which every Loihi does."""
+        nowhere = self.reset_value is None or not np.any(self.reset_value)
+        return not self.spiking or (self.reset == "hard" and nowhere and self.refractory == 0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,10 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in computing order; an edge whose source stands at or behind its target is backward."""
+    """Layers in computing order; an edge whose source stands at or behind its target is backward.
+
+    input_shape: the input before it was flattened. notes: what a user should know about how it was read.
+    """
 
     input_size: int
     layers: tuple[Layer, ...]
@@ -80,6 +98,8 @@ class Network:
     dt: float | None = None
     golden: Golden | None = None
     conversions: tuple[Conversion, ...] = field(default=())
+    input_shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def order(self) -> dict[str, int]:
         """Position of every source in computing order; the input is −1."""
@@ -89,6 +109,21 @@ class Network:
         """Whether the edge hears the step before."""
         order = self.order()
         return order[edge.source] >= order[edge.target]
+
+    def with_hard_resets(self) -> "Network":
+        """The same network with every spiking layer reset to 0 at once: other spikes than it was made for."""
+        layers = (replace(layer, reset="hard", reset_value=None, refractory=0) for layer in self.layers)
+        return replace(self, layers=tuple(layers))
+
+    def with_input_unit(self, unit: float) -> "Network":
+        """For inputs that come in levels of `unit`: the weights of the input times it."""
+        edges = tuple(
+            replace(edge, weight=edge.weight * unit, kernel=edge.kernel and edge.kernel.times(unit))
+            if edge.source == "input"
+            else edge
+            for edge in self.edges
+        )
+        return replace(self, edges=edges)
 
 
 @dataclass(frozen=True)
@@ -150,6 +185,7 @@ class _Stepper:
     inner: tuple[tuple[str, int, Float64], ...]
     u: Float64
     v: Float64
+    resting: IntArray
 
     @staticmethod
     def of(network: Network, layer: Layer, run: range, fired: dict[str, NDArray[np.uint8]]) -> "_Stepper":
@@ -159,13 +195,13 @@ class _Stepper:
         ]
         steps, batch = fired["input"].shape[:2]
         shape = (steps, batch, layer.size)
-        current = np.zeros(shape)
+        current = np.zeros(shape) if layer.drive is None else np.broadcast_to(layer.drive, shape).copy()
         for source, lag, weight in heard:
             if order[source] not in run:
                 current[lag:] += fired[source][: max(0, steps - lag)].astype(np.float64) @ weight.T
         fired[layer.name] = np.zeros(shape, np.uint8)
         inner = tuple(part for part in heard if order[part[0]] in run)
-        return _Stepper(layer, inner, current, np.zeros(shape))
+        return _Stepper(layer, inner, current, np.zeros(shape), np.zeros(shape[1:], np.int64))
 
     def step(self, t: int, fired: Mapping[str, NDArray[np.uint8]]) -> None:
         layer = self.layer
@@ -179,5 +215,20 @@ class _Stepper:
         v += u + layer.bias
         if layer.spiking:
             fire = v > layer.threshold
+            if layer.plain:
+                v[fire] = 0.0
+            else:
+                self._reset(fire, v)
             fired[layer.name][t] = fire
-            v[fire] = 0.0
+
+    def _reset(self, fire: NDArray[np.bool_], v: Float64) -> None:
+        layer = self.layer
+        value = np.broadcast_to(0.0 if layer.reset_value is None else layer.reset_value, v.shape)
+        if layer.reset == "soft":
+            v[fire] -= value[fire]
+            return
+        held = self.resting > 0
+        fire[held] = False
+        self.resting[held] -= 1
+        self.resting[fire] = layer.refractory
+        v[held | fire] = value[held | fire]

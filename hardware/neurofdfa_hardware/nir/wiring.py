@@ -86,17 +86,20 @@ def read_wiring(graph: nir.NIRGraph) -> Wiring:
     Raises `HardwareError` for unknown nodes, edges into nowhere, shapes that do not fit, no single input
     or output.
     """
-    nodes, edges = _unfold(graph, "")
+    nodes, edges, _, _ = _unfold(graph, "", set())
     for name, node in nodes.items():
         if not isinstance(node, (*_PASSED_ON, *LINEAR_NODES, *NEURON_NODES)):
             kind = type(node).__name__
+            if kind == "NoneType":
+                raise HardwareError(
+                    f"node {name!r} is empty: the exporter knew no node for that module and left it out; "
+                    "write the graph with neurofdfa.interop.nir_from_torch, which reads the modules"
+                )
             raise HardwareError(
                 f"node {name!r} is a {kind}, which has no counterpart on Loihi; nodes that have: {_KNOWN}"
             )
     before: dict[str, list[str]] = {name: [] for name in nodes}
     for source, target in edges:
-        if source not in nodes or target not in nodes:
-            raise HardwareError(f"edge ({source!r}, {target!r}) names a node that does not exist")
         before[target].append(source)
     entry = _the_only(graph, nir.Input)
     shapes, lowered = _infer_shapes(nodes, before, entry)
@@ -114,26 +117,43 @@ def _the_only(graph: nir.NIRGraph, kind: type[nir.NIRNode], where: str = "the gr
     return found[0]
 
 
-def _unfold(graph: nir.NIRGraph, prefix: str) -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]]]:
-    """Replace sub-graphs by their nodes `parent.child`; their Input and Output pass everything on."""
+def _unfold(
+    graph: nir.NIRGraph, prefix: str, taken: set[str]
+) -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]], str, str]:
+    """Replace sub-graphs by their nodes `parent.child`; their Input and Output pass everything on.
+
+    A name that is taken, by a node of the outer graph, gets a number. Also returns entry and exit.
+    """
     nodes: dict[str, nir.NIRNode] = {}
     edges: list[tuple[str, str]] = []
-    entry: dict[str, str] = {}
-    leave: dict[str, str] = {}
+    names: dict[str, str] = {}
     for key, node in graph.nodes.items():
-        name = prefix + key
+        if not isinstance(node, nir.NIRGraph):
+            names[key] = _fresh(prefix + key, taken)
+            nodes[names[key]] = node
+    entry, leave = dict(names), dict(names)
+    for key, node in graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
-            inner_nodes, inner_edges = _unfold(node, f"{name}.")
+            _the_only(node, nir.Input, f"sub-graph {prefix + key!r}")
+            _the_only(node, nir.Output, f"sub-graph {prefix + key!r}")
+            inner_nodes, inner_edges, entry[key], leave[key] = _unfold(node, f"{prefix}{key}.", taken)
             nodes |= inner_nodes
             edges += inner_edges
-            entry[name] = f"{name}.{_the_only(node, nir.Input, f'sub-graph {name!r}')}"
-            leave[name] = f"{name}.{_the_only(node, nir.Output, f'sub-graph {name!r}')}"
-        else:
-            nodes[name] = node
-    for tail, head in graph.edges:
-        source, target = prefix + tail, prefix + head
-        edges.append((leave.get(source, source), entry.get(target, target)))
-    return nodes, edges
+    for source, target in graph.edges:
+        if source not in leave or target not in entry:
+            raise HardwareError(f"edge ({source!r}, {target!r}) names a node that does not exist")
+        edges.append((leave[source], entry[target]))
+    entries = [names[key] for key, node in graph.nodes.items() if isinstance(node, nir.Input)]
+    exits = [names[key] for key, node in graph.nodes.items() if isinstance(node, nir.Output)]
+    return nodes, edges, "".join(entries[:1]), "".join(exits[:1])
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    fresh, number = name, 2
+    while fresh in taken:
+        fresh, number = f"{name}#{number}", number + 1
+    taken.add(fresh)
+    return fresh
 
 
 def _infer_shapes(

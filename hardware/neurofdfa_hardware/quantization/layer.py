@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.kernel import Kernel
-from neurofdfa_hardware.chip.program import Connection, Population, SignMode
+from neurofdfa_hardware.chip.program import ALWAYS_ON, Connection, Population, SignMode
 from neurofdfa_hardware.chip.ranges import (
     ACTIVATION_SHIFT,
     BIAS_EXP_MAX,
     BIAS_MANT_MAX,
     CURRENT_LIMIT,
     DECAY_MAX,
+    MEMBRANE_MAX,
     THRESHOLD_MAX,
     WEIGHT_EXP_MAX,
     WEIGHT_EXP_MIN,
@@ -76,6 +77,13 @@ def build_layer(
         bias_exp=exp,
         spiking=layer.spiking,
     )
+    if not layer.plain:
+        population = replace(
+            population,
+            reset=layer.reset,
+            reset_value=_reset_value(layer, unit),
+            refractory=layer.refractory,
+        )
     connections: list[Connection] = []
     for edge in edges:
         integers, kernel = _integers(edge, step, bits, grid_bits, recipe)
@@ -91,6 +99,8 @@ def build_layer(
             kernel=kernel,
         )
         connections += split_signs(whole) if bits == 1 else [whole]
+    if layer.drive is not None and np.any(layer.drive):
+        connections += always_on(layer.name, np.rint(layer.drive * unit).astype(np.int64))
     return QuantizedLayer(population, tuple(connections), step, shift)
 
 
@@ -118,6 +128,36 @@ def split_signs(whole: Connection) -> list[Connection]:
     return [half("/+", "excitatory", np.maximum), half("/-", "inhibitory", np.minimum)]
 
 
+def _reset_value(layer: Layer, unit: Float64) -> IntArray:
+    """What a spike does to the membrane, in the unit of v."""
+    value = np.zeros(layer.size) if layer.reset_value is None else layer.reset_value
+    exact = np.rint(value * unit * (1 << ACTIVATION_SHIFT))
+    if np.any(np.abs(exact) > MEMBRANE_MAX):
+        raise HardwareError(
+            f"layer {layer.name!r}: its reset moves the membrane by {np.abs(value).max():.4g}, which leaves "
+            "the chip's 24 bits: use fewer bits or a smaller threshold"
+        )
+    return _collapse(exact.astype(np.int64))
+
+
+def always_on(layer: str, drive: IntArray) -> list[Connection]:
+    """Synapses from what is always on that add exactly `drive` `[n]` to every step's input: up to 14 bits."""
+    exponent = max(0, int(np.abs(drive).max()).bit_length() - 7)
+    if exponent > WEIGHT_EXP_MAX:
+        raise HardwareError(
+            f"layer {layer!r}: the bias into its current is {int(np.abs(drive).max())} weight units, more "
+            "than two synapses hold: use a smaller bias or fewer bits"
+        )
+    high = drive >> exponent
+    parts = [("bias", high, exponent), ("bias, low bits", drive - (high << exponent), 0)]
+    # Twice the weight and half the value: the grid of signed 8 bits has only even numbers.
+    return [
+        Connection(f"{layer}: {what}", ALWAYS_ON, layer, 2 * weight[:, None], exp - 1)
+        for what, weight, exp in parts
+        if np.any(weight)
+    ]
+
+
 def _shift(layer: Layer, step: Float64, largest: float, grid_bits: int, netx: bool) -> int:
     """The finest resolution at which the threshold has 17 bits and u and v stay within 24 with room."""
     if layer.spiking:
@@ -130,6 +170,8 @@ def _shift(layer: Layer, step: Float64, largest: float, grid_bits: int, netx: bo
             )
     else:
         vth = 0.0
+    if layer.reset_value is not None:
+        largest = max(largest, float(np.abs(layer.reset_value).max()))
     reach = largest / float(step.min()) * (1 << ACTIVATION_SHIFT)
     bias = float(np.abs(layer.bias / step).max()) * (1 << ACTIVATION_SHIFT)
     # lava-dl's files hold whole sums of single weights, at most a Dense's range.

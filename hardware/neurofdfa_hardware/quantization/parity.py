@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
-from neurofdfa_hardware.chip.program import Population, Program, Record, connection_lag, layer_depths
+from neurofdfa_hardware.chip.program import (
+    ALWAYS_ON,
+    Population,
+    Program,
+    Record,
+    connection_lag,
+    layer_depths,
+)
 from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, MEMBRANE_MAX
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.nir.golden import before_reset
@@ -136,12 +143,18 @@ def network_from_program(program: Program) -> Network:
             threshold=_spread(population, population.vth),
             bias=_spread(population, _bias(population) / (1 << ACTIVATION_SHIFT)),
             spiking=population.spiking,
+            reset=population.reset,
+            reset_value=_spread(population, population.reset_value / (1 << ACTIVATION_SHIFT)),
+            refractory=population.refractory,
+            drive=_drive(program, population),
         )
         for population in program.populations
     )
     edges: list[Edge] = []
     network = Network(program.input_size, layers, (), program.output, program.decode)
     for connection in program.connections:
+        if connection.source == ALWAYS_ON:
+            continue
         weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
         summed = np.asarray(weight * 2.0**connection.weight_exp, np.float64)
         edge = Edge(connection.name, connection.source, connection.target, summed)
@@ -153,6 +166,16 @@ def network_from_program(program: Program) -> Network:
 
 def _spread(population: Population, value: Any) -> Float64:
     return np.broadcast_to(np.asarray(value, np.float64), (population.size,)).copy()
+
+
+def _drive(program: Program, population: Population) -> Float64 | None:
+    """What is always on adds to the current at every step, None for nothing."""
+    total = np.zeros(population.size)
+    for connection in program.connections:
+        if connection.source == ALWAYS_ON and connection.target == population.name:
+            weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
+            total += np.floor(weight[:, 0] * 2.0**connection.weight_exp)
+    return total if np.any(total) else None
 
 
 def _bias(population: Population) -> Float64:
@@ -167,7 +190,7 @@ def _unit(network: Network, program: Program, layer: Layer) -> Float64:
     wanted = {edge.name: edge.weight for edge in network.edges if edge.target == layer.name}
     found = {name: np.zeros_like(weight) for name, weight in wanted.items()}
     for connection in program.connections:
-        if connection.target == layer.name:
+        if connection.target == layer.name and connection.source != ALWAYS_ON:
             weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
             name = connection.name.removesuffix("/+").removesuffix("/-")
             found[name] += weight * 2.0**connection.weight_exp
@@ -201,6 +224,9 @@ def _integer_stage(name: str, program: Program, record: Record, units: Mapping[s
             u, v = (rows[population.name].astype(np.float64) for rows in (record.u, record.v))
             met = u + _bias(population)
             met[1:] += np.trunc(v[:-1] * ((4096 - population.dv) / 4096))
+            for pause in range(1, population.refractory + 1):
+                held = record.spikes[population.name][:-pause] != 0
+                met[pause:][held] = v[pause:][held]
             membranes[population.name] = np.clip(met, -MEMBRANE_MAX, MEMBRANE_MAX) / scale[population.name]
     return _Stage(
         name,

@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.fixed_point import simulate
-from neurofdfa_hardware.chip.program import Connection, Program, connection_lag, layer_depths
+from neurofdfa_hardware.chip.program import (
+    ALWAYS_ON,
+    INPUT,
+    Connection,
+    Program,
+    connection_lag,
+    layer_depths,
+)
 from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, DELAY_MAX, check_program
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.nir.golden import before_reset
@@ -63,6 +70,7 @@ def quantize(
     threshold makes good; a readout through membranes keeps one step, because its neurons are compared. steps:
     fixes the step of the layers it names. target: "netx" keeps to what lava-dl's files hold
     (`neurofdfa_hardware.netx`): weights within [−256, 254] on the chip and bias exponent 6.
+    Inputs above 1 are counts or numbers: the synapses of the input then multiply by them (graded spikes).
     Raises `HardwareError` for bits outside 1..8, a step that overflows the 17-bit threshold, a membrane that
     cannot be kept in 24 bits, feedback faster than the chip's.
     """
@@ -94,9 +102,16 @@ def quantize(
         network.decode,
     )
     program = _on_chip_time(network, program)
+    if calibration.max() > 1:
+        program = replace(program, connections=tuple(_graded(c) for c in program.connections))
     check_program(program)
     scales = {layer.population.name: (layer.step, layer.shift) for layer in layers}
     return Quantized(program, build_report(network, program, scales, recipe.bits, record, calibration))
+
+
+def _graded(connection: Connection) -> Connection:
+    """Synapses of the input multiply by what it sends."""
+    return replace(connection, graded=True) if connection.source == INPUT else connection
 
 
 def _bits_by_layer(network: Network, bits: int | Mapping[str, int]) -> dict[str, int]:
@@ -158,6 +173,9 @@ def _on_chip_time(network: Network, program: Program) -> Program:
     edges = {edge.name: edge for edge in network.edges}
     timed: list[Connection] = []
     for connection in program.connections:
+        if connection.source == ALWAYS_ON:
+            timed.append(connection)
+            continue
         edge = edges[connection.name.removesuffix("/+").removesuffix("/-")]
         wanted = wanted_lag(network, edge)
         delay = wanted - connection_lag(connection, depths)
@@ -193,12 +211,18 @@ def _layer_error(
     Spikes that differ, for a spiking layer; squared error of the membrane otherwise.
     """
     edges = {edge.name: edge for edge in network.edges}
-    sources = list(dict.fromkeys(c.source for c in built.connections if c.source != layer.name))
-    fed = [calibration if name == "input" else record.spikes[name] for name in sources]
+    sources = list(
+        dict.fromkeys(c.source for c in built.connections if c.source not in (layer.name, ALWAYS_ON))
+    )
+    fed = [calibration if name == INPUT else record.spikes[name] for name in sources]
     offsets = dict(zip(sources, np.cumsum([0, *(part.shape[2] for part in fed)]), strict=False))
     width = sum(part.shape[2] for part in fed)
     connections: list[Connection] = []
+    graded = calibration.max() > 1
     for connection in built.connections:
+        if connection.source == ALWAYS_ON:
+            connections.append(connection)
+            continue
         lag = wanted_lag(network, edges[connection.name.removesuffix("/+").removesuffix("/-")])
         if connection.source == layer.name:
             connections.append(replace(connection, delay=lag - 1))
@@ -208,7 +232,9 @@ def _layer_error(
         weight[:, columns] = connection.weight
         delay = np.zeros(weight.shape, np.int64)
         delay[:, columns] = lag
-        connections.append(replace(connection, source="input", weight=weight, delay=delay, kernel=None))
+        connections.append(
+            replace(connection, source=INPUT, weight=weight, delay=delay, kernel=None, graded=graded)
+        )
     alone = Program(
         width, (built.population,), tuple(connections), layer.name, "count" if layer.spiking else "last"
     )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.fixed_point import predict, simulate
-from neurofdfa_hardware.chip.program import Connection, Population, Program, Record
+from neurofdfa_hardware.chip.program import ALWAYS_ON, INPUT, Connection, Population, Program, Record
 from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, CURRENT_LIMIT, MEMBRANE_MAX
 from neurofdfa_hardware.chip.synapse import feed, heard_by
 from neurofdfa_hardware.nir.graph import align
@@ -105,7 +105,7 @@ def build_report(
 
 def overflows(program: Program, record: Record, spikes: NDArray[np.uint8]) -> dict[str, tuple[int, int]]:
     """Wraps of u and clips of v of each population; `record` is of `spikes` and holds the states."""
-    fired = {"input": spikes, **record.spikes}
+    fired = {INPUT: spikes, ALWAYS_ON: np.ones((*spikes.shape[:2], 1), np.bool_), **record.spikes}
     counts: dict[str, tuple[int, int]] = {}
     for population in program.populations:
         parts = heard_by(program, population.name)
@@ -165,6 +165,8 @@ def _on_chip(
     """The weights of each edge as the chip has them, in float units."""
     total = {name: np.zeros_like(weight) for name, weight in wanted.items()}
     for connection in connections:
+        if connection.source == ALWAYS_ON:
+            continue
         name = connection.name.removesuffix("/+").removesuffix("/-")
         total[name] += connection.weight * 2.0 ** (connection.weight_exp - shift) * step[:, None]
     return total
@@ -187,6 +189,10 @@ def _roundings(layer: Layer, population: Population, step: Float64, shift: int) 
     ]
     if layer.spiking:
         rows.append(("threshold", "vth·step/2^shift", layer.threshold, population.vth / unit))
+    if not layer.plain:
+        what = "v − value·step/2^(shift + 6)" if layer.reset == "soft" else "value·step/2^(shift + 6)"
+        value = np.zeros(layer.size) if layer.reset_value is None else layer.reset_value
+        rows.append((f"{layer.reset} reset", what, value, population.reset_value / (unit * 64)))
     return tuple(_worst(layer.name, *row) for row in rows)
 
 

@@ -28,7 +28,10 @@ KINDS = {
     "graded": {"graded": True, "integrator": True},
     "convolutional": {"convolutional": True, "steps": (6, 12)},
     "payloads": {"payloads": True, "layers": (2, 4), "steps": (6, 12)},
+    "resets": {"resets": True, "always_on": True, "steps": (6, 12)},
     "everything": {
+        "resets": True,
+        "always_on": True,
         "delays": True,
         "recurrent": True,
         "feedback": True,

@@ -9,6 +9,7 @@ from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from processes.host import host_class
 from processes.lanes import LaneDense, OpenLIF
+from processes.resets import OpenResetLIF, ResetLIF
 from scipy.sparse import csr_matrix
 
 NEVER = 2**30  # longer than any run
@@ -40,7 +41,13 @@ class Network:
         if not population["spiking"]:
             value["vth"] = np.full_like(value["vth"], SILENT)
         streamed = self.job["clearing"] != "set"
-        return self._neuron_class(population["name"])(
+        if not population["plain"]:
+            value |= {
+                "reset": population["reset"],
+                "refractory": population["refractory"],
+                "reset_value": arrays[f"{population['name']}/reset_value"],
+            }
+        return self._neuron_class(population)(
             shape=self._shape(population["size"]),
             **value,
             reset_interval=self.job["period"] if streamed else NEVER,
@@ -48,10 +55,13 @@ class Network:
             name=population["name"],
         )
 
-    def _neuron_class(self, name):
+    def _neuron_class(self, population):
         """In lanes, a population whose state is recorded sends it by itself."""
-        tapped = any(t["population"] == name and t["variable"] != "s_out" for t in self.job["taps"])
-        return OpenLIF if tapped and self.lanes is not None else LIFReset
+        states = [t["variable"] for t in self.job["taps"] if t["population"] == population["name"]]
+        tapped = self.lanes is not None and states not in ([], ["s_out"])
+        if population["plain"]:
+            return OpenLIF if tapped else LIFReset
+        return OpenResetLIF if tapped else ResetLIF
 
     def _port(self, tap):
         """The port that a tap listens to, or None for one that reads a variable."""
@@ -96,21 +106,22 @@ class Network:
             shape = self._shape(sizes[tap["population"]])
             taps.append({**tap, "kind": kind, "port": f"tap{i}_{kind}", "shape": shape})
         plan = {key: self.job[key] for key in ("steps", "period", "samples", "input")}
-        plan.update(lanes=self.lanes or 1, taps=taps)
-        return host_class(taps)(shape=self._shape(self.job["input_size"]), plan=plan, name="host")
+        plan.update(lanes=self.lanes or 1, taps=taps, on=self.job["always_on"], on_shape=self._shape(1))
+        return host_class(taps, plan["on"])(shape=self._shape(self.job["input_size"]), plan=plan, name="host")
 
     def _connect(self):
         for connection in self.job["connections"]:
             synapse = self.synapses[connection["name"]]
-            source = self.host if connection["source"] == "input" else self.neurons[connection["source"]]
+            source = self.neurons.get(connection["source"], self.host)
+            port = self.host.on_out if connection["source"] == "always on" else source.s_out
             target = self.neurons[connection["target"]]
             if connection["form"] == "conv":
                 # Ours are flat images of channels, rows, columns; Lava's are of columns, rows, channels.
-                flipped = source.s_out.reshape(tuple(connection["convolution"]["image"])).transpose((2, 1, 0))
+                flipped = port.reshape(tuple(connection["convolution"]["image"])).transpose((2, 1, 0))
                 flipped.connect(synapse.s_in)
                 synapse.a_out.transpose((2, 1, 0)).reshape(target.a_in.shape).connect(target.a_in)
             else:
-                source.s_out.connect(synapse.s_in)
+                port.connect(synapse.s_in)
                 synapse.a_out.connect(target.a_in)
         for tap in self.host.proc_params["plan"]["taps"]:
             source, sink = self._port(tap), getattr(self.host, tap["port"])
@@ -133,6 +144,9 @@ class Network:
             if phase == 0 or (phase == population["depth"] and population["biased"]):
                 for variable in (self.neurons[population["name"]].u, self.neurons[population["name"]].v):
                     variable.set(np.zeros(variable.shape, np.int64))
+        for population in self.neurons.values():
+            if isinstance(population, ResetLIF) and phase == 0:
+                population.resting.set(np.zeros(population.resting.shape, np.int64))
         for connection in self.job["connections"]:
             if phase == 0 or (phase <= connection["source_depth"] and connection["source_biased"]):
                 synapse = self.synapses[connection["name"]]

@@ -38,6 +38,7 @@ class HostModel(PyLoihiProcessModel):
         self.frame = np.zeros(
             self.s_out.shape if hasattr(self.s_out, "shape") else self.s_out._shape, np.uint8
         )
+        self.ones = np.ones((self.plan["lanes"], 1), np.uint8).reshape(self.plan["on_shape"])
         self.reads_states = any(tap[1] == "variable" for tap in self.taps)
         self.files = True
 
@@ -58,6 +59,8 @@ class HostModel(PyLoihiProcessModel):
             row, first, last = place
             self.frame.reshape(self.plan["lanes"], -1)[: last - first] = self.input[row, first:last]
         self.s_out.send(self.frame)
+        if self.plan["on"]:
+            self.on_out.send(self.ones)
         for port, kind, depth, file in self.taps:
             if kind == "port":
                 self._write(file, depth, port.recv())
@@ -85,21 +88,25 @@ class HostProcess(AbstractProcess):
     def __init__(self, *, shape, plan, name):
         super().__init__(shape=shape, plan=plan, name=name)
         self.s_out = OutPort(shape=shape)
+        if plan["on"]:
+            self.on_out = OutPort(shape=plan["on_shape"])
         for tap in plan["taps"]:
             port = InPort if tap["kind"] == "port" else RefPort
             setattr(self, tap["port"], port(shape=tuple(tap["shape"])))
 
 
-_made: dict[tuple[str, ...], type[HostProcess]] = {}
+_made: dict[tuple[bool | str, ...], type[HostProcess]] = {}
 
 
-def host_class(taps) -> type[HostProcess]:
-    """A process class with exactly the ports that `taps` name: Lava wants a model to declare each port."""
-    key = tuple(tap["port"] for tap in taps)
+def host_class(taps, on) -> type[HostProcess]:
+    """A process class with exactly the ports that `taps` and `on` name: Lava wants each one declared."""
+    key = (on, *(tap["port"] for tap in taps))
     if key not in _made:
         number = len(_made)
         process = type(f"Host{number}", (HostProcess,), {"__module__": __name__})
         ports = {"s_out": LavaPyType(PyOutPort.VEC_DENSE, np.uint8, precision=8)}
+        if on:
+            ports["on_out"] = LavaPyType(PyOutPort.VEC_DENSE, np.uint8, precision=8)
         for tap in taps:
             cls = PyInPort.VEC_DENSE if tap["kind"] == "port" else PyRefPort.VEC_DENSE
             ports[tap["port"]] = LavaPyType(cls, np.int32, precision=24)
