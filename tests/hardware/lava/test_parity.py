@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.kernel import entries
 from neurofdfa_hardware.chip.program import Program, Record
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava import Environment, LavaBackend, LavaJob
@@ -81,7 +82,8 @@ class EnoughError(Exception):
 def lively(program: Program, spikes: np.ndarray, record: Record) -> bool:
     """Whether there is something to get wrong: input, different weights, moving membranes and spikes."""
     moving = all(len(np.unique(v)) > 2 for v in record.v.values())
-    weights = all(len(np.unique(c.weight)) > 1 or c.weight.size == 1 for c in program.connections)
+    numbers = [entries(c.weight) for c in program.connections]
+    weights = all(len(np.unique(w)) > 1 or w.size == 1 for w in numbers)
     can_fire = any(p.spiking for p in program.populations)
     fires = any(fired.any() for fired in record.spikes.values())
     return bool(spikes.any()) and moving and weights and fires == can_fire
