@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.lab.build import build_data, build_learner, build_network, learning_rate, settle_rates
+from neurofdfa.lab.build import build_data, build_network, build_schedule, build_trainer, settle_rates
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.study_file import read_study
 from neurofdfa.nn.network import Network
@@ -40,13 +40,14 @@ def trained(root: str, epochs: int) -> tuple[Network, tuple[Tensor, ...], Tensor
     data = build_data(config.data, 0)
     network = build_network(config.network, data.n_in, data.n_out, 0, data.shape)
     settle_rates(network, data, config.network.rate)
-    learner: Any = build_learner(config, network)
+    learner: Any = build_trainer(config, network)
     generator = torch.Generator().manual_seed(2)
     every = -(-len(data.train) // BATCH)
-    for epoch in range(epochs):
-        for k, (x, target) in enumerate(batches(data.train, BATCH, data.encode, data.steps, generator)):
-            learner.scale_learning_rate(learning_rate(config.training, epoch * every + k, epochs * every))
-            learner.train(x, target)
+    schedule = build_schedule(learner, config.training, epochs * every)
+    for _ in range(epochs):
+        for x, target in batches(data.train, BATCH, data.encode, data.steps, generator):
+            learner.step(x, target)
+            schedule.step()
     x, target = next(evaluation_batches(data, data.validation.select(slice(0, SAMPLES)), SAMPLES))
     return network, learner.rule_state.matrices, x, target
 

@@ -21,7 +21,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.nn.synapse import Convolution, Synapse
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 
 
 class Net(NamedTuple):
@@ -106,14 +106,18 @@ def measure(name: str, net: Net, rounds: int) -> None:
     run, bptt = snntorch_bptt(network)
     torch.testing.assert_close(run(x[:, :2]), network.run(x[:, :2]).y, rtol=1e-3, atol=1e-3)
     rule = FDFA(fraction=1 / 8)
-    on_events = events.EventTrainer(network, rule, adam(STILL), generator=g, threads=1)
-    reference = Trainer(network, rule, adam(STILL), generator=g)
+    on_events = Trainer(
+        network, rule, torch.optim.Adam(network.parameters(), lr=STILL), generator=g, engine="events"
+    )
+    reference = Trainer(
+        network, rule, torch.optim.Adam(network.parameters(), lr=STILL), generator=g, engine="reference"
+    )
     tasks = {
         "infer events": lambda: events.run(network, spikes, spikes=False, threads=1),
         "infer reference": lambda: network.run(x),
         "infer snntorch": lambda: run(x),
-        "train events": lambda: on_events.train(spikes, target),
-        "train reference": lambda: reference.train(x, target),
+        "train events": lambda: on_events.step(spikes, target),
+        "train reference": lambda: reference.step(x, target),
         "train snntorch": lambda: bptt(x, target),
     }
     seconds = time_rounds(tasks, rounds)

@@ -30,8 +30,18 @@ data = { encoder = "poisson", steps = 3 }
 "training.epochs" = 3
 "training.batch" = 256
 "training.warmup" = 2
+[[cases]]
+"rule.name" = "fdfa"
+[[cases]]
+"rule.name" = "dfa"
+[[cases]]
+"rule.name" = "dkp"
+[[cases]]
+"rule.name" = "bptt"
+[[cases]]
+"rule.name" = "dfa"
+"training.start_from" = "nowhere"
 [grid]
-"rule.name" = ["fdfa", "dfa", "dkp", "bptt", "nope"]
 "training.lr" = [0.003, 0.03]
 "network.reset" = ["hard", "soft"]
 """

@@ -16,11 +16,10 @@ import torch
 from neurofdfa.bench.nets import NETS, prepare
 from neurofdfa.bench.peers import STILL
 from neurofdfa.bench.rounds import ratio, time_rounds
-from neurofdfa.events.select import Engine, learner
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.rules import rule_named
 from neurofdfa.rules.traces import PerNeuron
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Engine, Trainer
 
 PROBED = {"fraction": 1 / 8}
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -56,11 +55,15 @@ def trainer(name: str, engine: Engine, batch: int) -> Callable[[], Any]:
     rule, options, more = CASES[name]
     network, x, target = prepare(NETS["A"], batch)
     network = with_spiking_readout(network) if more.get("spiking") else network
-    made = learner(
-        network, rule_named(rule, **options), adam(STILL), update_every=more.get("every"), engine=engine,
+    made = Trainer(
+        network,
+        rule_named(rule, **options),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        update_every=more.get("every"),
+        engine=engine,
         threads=1,
-    )  # fmt: skip
-    return partial(made.train, x, target)
+    )
+    return partial(made.step, x, target)
 
 
 def main() -> None:

@@ -22,13 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.distributed.torchrun import Processes, joined
-from neurofdfa.events.select import learner
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import rule_named
-from neurofdfa.rules.bptt import BPTT
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Engine, Trainer
 
 K, CHANNELS = 20, 700
 PROBED = {"fdfa": {"fraction": 0.125}}
@@ -47,11 +45,11 @@ def batch_of(steps: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(0, K, (batch,), generator=generator)
 
 
-def trainer(rule: str, network: Network, team: ProcessGroup, engine: str) -> Any:
-    if rule == "bptt":
-        return BPTT(network, adam(1e-3), team=team)
+def trainer(rule: str, network: Network, group: ProcessGroup, engine: Engine) -> Trainer:
     made = rule_named(rule, **PROBED.get(rule, {}))
-    return learner(network, made, adam(1e-3), team=team, engine=engine, threads=1)  # type: ignore[arg-type]
+    return Trainer(
+        network, made, torch.optim.Adam(network.parameters(), lr=1e-3), group=group, engine=engine, threads=1
+    )
 
 
 # ---- BPTT in torch's DDP ---------------------------------------------------------------------------------
@@ -66,7 +64,7 @@ class Unrolled(torch.nn.Module):
 
 
 def ddp_step(
-    network: Network, team: ProcessGroup, x: torch.Tensor, target: torch.Tensor
+    network: Network, group: ProcessGroup, x: torch.Tensor, target: torch.Tensor
 ) -> tuple[Any, list[int]]:
     model, sent = DistributedDataParallel(Unrolled(network)), [0]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -76,7 +74,7 @@ def ddp_step(
         return allreduce_hook(group, bucket)
 
     model.register_comm_hook(None, counted)
-    mine, wanted = x[:, team.rank :: team.size].contiguous(), target[team.rank :: team.size]
+    mine, wanted = x[:, group.rank :: group.size].contiguous(), target[group.rank :: group.size]
 
     def step() -> None:
         optimizer.zero_grad()
@@ -87,25 +85,25 @@ def ddp_step(
 
 
 # ---- what is measured ------------------------------------------------------------------------------------
-def traffic(team: Processes, rule: str, width: int) -> dict[str, Any]:
+def traffic(group: Processes, rule: str, width: int) -> dict[str, Any]:
     x, target = batch_of(2, 8)
-    made = trainer(rule, network_of(width), team, "reference")
-    made.train(x, target)  # a feedback gradient exists from the first batch on
-    before = (team.traffic.messages, team.traffic.bytes)
-    made.train(x, target)
+    made = trainer(rule, network_of(width), group, "reference")
+    made.step(x, target)  # a feedback gradient exists from the first batch on
+    before = (group.traffic.messages, group.traffic.bytes)
+    made.step(x, target)
     network = made.network
     weights = 4 * sum(p.numel() for p in network.parameters())
     return {
         "rule": rule,
         "width": width,
-        "messages": team.traffic.messages - before[0],
-        "bytes": team.traffic.bytes - before[1],
+        "messages": group.traffic.messages - before[0],
+        "bytes": group.traffic.bytes - before[1],
         "weights_bytes": weights,
     }
 
 
-def ddp_traffic(team: Processes, width: int) -> dict[str, Any]:
-    step, sent = ddp_step(network_of(width), team, *batch_of(2, 8))
+def ddp_traffic(group: Processes, width: int) -> dict[str, Any]:
+    step, sent = ddp_step(network_of(width), group, *batch_of(2, 8))
     step()
     sent[0] = 0
     step()
@@ -120,7 +118,7 @@ def seconds(step: Callable[[], object], repeats: int = 3) -> tuple[float, float]
     return (time.perf_counter() - started) / repeats, (time.process_time() - busy) / repeats
 
 
-def throughput(team: Processes, rule: str, engine: str, width: int, rounds: int) -> dict[str, Any]:
+def throughput(group: Processes, rule: str, engine: str, width: int, rounds: int) -> dict[str, Any]:
     """One process while the others wait, then all of them, in every round."""
     x, target = batch_of(50, 128)
     network = network_of(width)
@@ -135,14 +133,14 @@ def throughput(team: Processes, rule: str, engine: str, width: int, rounds: int)
     one = trainer("bptt" if engine == "ddp" else rule, fresh(), SINGLE, engine)
     many: Callable[[], object]
     if engine == "ddp":
-        many = ddp_step(fresh(), team, x, target)[0]
+        many = ddp_step(fresh(), group, x, target)[0]
     else:
-        shared = trainer(rule, fresh(), team, engine)
-        many = lambda: shared.train(x, target)  # noqa: E731
+        shared = trainer(rule, fresh(), group, engine)
+        many = lambda: shared.step(x, target)  # noqa: E731
     alone, together = [], []
     for number in range(rounds + 1):
         dist.barrier()
-        t_one = seconds(lambda: one.train(x, target)) if team.leads else (1.0, 1.0)
+        t_one = seconds(lambda: one.step(x, target)) if group.leads else (1.0, 1.0)
         dist.barrier()
         t_many = seconds(many)
         if number:  # the first round warms up
@@ -160,11 +158,11 @@ def throughput(team: Processes, rule: str, engine: str, width: int, rounds: int)
     return found
 
 
-def bandwidth(team: Processes, numbers: int) -> float:
+def bandwidth(group: Processes, numbers: int) -> float:
     """Bytes per second of one all-reduce of so many float32."""
     tensor = torch.zeros(numbers)
     dist.barrier()
-    return 4 * numbers / seconds(lambda: team.sum_([tensor]), 10)[0]
+    return 4 * numbers / seconds(lambda: group.sum_([tensor]), 10)[0]
 
 
 def main() -> None:
@@ -175,22 +173,22 @@ def main() -> None:
     parser.add_argument("--engines", default="events,reference,ddp")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    with joined() as team:
-        if not isinstance(team, Processes):
+    with joined() as group:
+        if not isinstance(group, Processes):
             raise SystemExit("start it with torchrun: see the top of this file")
         rules = ("bptt", "dfa", "fdfa", "dkp", "e-prop", "readout-only")
         found: dict[str, Any] = {
-            "processes": team.size,
-            "traffic": [traffic(team, r, w) for w in (64, 256, 1024) for r in rules],
+            "processes": group.size,
+            "traffic": [traffic(group, r, w) for w in (64, 256, 1024) for r in rules],
         }
-        found["traffic"] += [ddp_traffic(team, w) for w in (64, 256, 1024)]
+        found["traffic"] += [ddp_traffic(group, w) for w in (64, 256, 1024)]
         if not given.no_times:
-            found["bytes_per_second"] = {n: bandwidth(team, n) for n in (100, 10_000, 1_000_000)}
+            found["bytes_per_second"] = {n: bandwidth(group, n) for n in (100, 10_000, 1_000_000)}
             wanted = (("fdfa", "events"), ("fdfa", "reference"), ("bptt", "reference"), ("bptt", "ddp"))
             found["throughput"] = [
-                throughput(team, r, e, 256, given.rounds) for r, e in wanted if e in given.engines.split(",")
+                throughput(group, r, e, 256, given.rounds) for r, e in wanted if e in given.engines.split(",")
             ]
-        if team.leads:
+        if group.leads:
             given.out.parent.mkdir(parents=True, exist_ok=True)
             given.out.write_text(json.dumps(found, indent=1))
             print(json.dumps(found))

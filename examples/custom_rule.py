@@ -16,7 +16,7 @@ from neurofdfa.data.encode import direct
 from neurofdfa.nn.network import Network, NetworkStep, feed_forward, scale_to_rate
 from neurofdfa.rules import DFA, Broadcast, ReadoutOnly, Rule, Signals
 from neurofdfa.rules.bptt import BPTT
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 
 STEPS, EPOCHS, BATCH = 8, 3, 48
 
@@ -49,15 +49,18 @@ def main() -> None:
         generator = torch.Generator().manual_seed(0)
         network = feed_forward(data.n_in, [32], data.n_out, generator=generator)
         scale_to_rate(network, direct(data.train.inputs[:128], STEPS), 0.06)
-        learner = Trainer(network, rule, adam(5e-3), generator=generator)
+        learner = Trainer(network, rule, torch.optim.Adam(network.parameters(), lr=5e-3), generator=generator)
         for _ in range(EPOCHS):
             shuffled = data.train.select(torch.randperm(len(data.train), generator=generator))
             for first in range(0, len(shuffled), BATCH):
                 batch = shuffled.select(slice(first, first + BATCH))
-                learner.train(direct(batch.inputs, STEPS), batch.targets)
+                learner.step(direct(batch.inputs, STEPS), batch.targets)
         accuracy = 100 * (learner.predict(x_val).argmax(1) == y_val).float().mean()
         # the first parameter is the hidden layer's weight
-        update, exact = learner.gradients(x_val, y_val)[0], BPTT(network).gradients(x_val, y_val)[0]
+        update, exact = (
+            learner.gradients(x_val, y_val)[0],
+            Trainer(network, BPTT()).gradients(x_val, y_val)[0],
+        )
         cosine = torch.cosine_similarity(update.flatten(), exact.flatten(), 0)
         print(f"{rule.name:14} {accuracy:12.1f} {cosine:17.2f}")
 

@@ -21,7 +21,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 from neurofdfa_hardware.chip.fixed_point import predict
 from neurofdfa_hardware.chip.mapping import place
 from neurofdfa_hardware.lava import LavaMissing, require
@@ -36,10 +36,16 @@ def train() -> tuple[Network, Dataset]:
     network = feed_forward(data.n_in, [128, 64], data.n_out, neuron=neuron, generator=generator)
     first, _ = next(batches(data.train, 128, data.encode, data.steps, generator))
     scale_to_rate(network, first, 0.06)
-    learner = Trainer(network, FDFA(), adam(4e-3), rate_target=RateRegulariser(), generator=generator)
+    learner = Trainer(
+        network,
+        FDFA(),
+        torch.optim.Adam(network.parameters(), lr=4e-3),
+        rate_regulariser=RateRegulariser(),
+        generator=generator,
+    )
     for _ in range(6):
         for x, target in batches(data.train, 64, data.encode, data.steps, generator):
-            learner.train(x, target)
+            learner.step(x, target)
     return network, data
 
 

@@ -18,7 +18,7 @@ from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.network import Network, scale_to_rate
 from neurofdfa.nn.pooling import Flatten, SumPool2d
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 
 def main(epochs: int = 8) -> None:
@@ -40,10 +40,12 @@ def main(epochs: int = 8) -> None:
     scale_to_rate(network, first, 0.06)
 
     # Every position has a row of feedback; with FDFA(feedback_per="channel") those of a channel share one.
-    learner = events.learner(network, FDFA(fraction=0.5), adam(1e-2), generator=generator)
+    learner = Trainer(
+        network, FDFA(fraction=0.5), torch.optim.Adam(network.parameters(), lr=1e-2), generator=generator
+    )
     for epoch in range(1, epochs + 1):
         for x, target in batches(data.train, 64, data.encode, data.steps, generator):
-            learner.train(x, target)
+            learner.step(x, target)
         share = accuracy(network, evaluation_batches(data, data.validation, 256))
         print(f"epoch {epoch:2}  validation {share:.1%}")
 

@@ -12,7 +12,7 @@ from neurofdfa.data.load import load
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 
 
 def main(epochs: int = 10) -> None:
@@ -27,11 +27,15 @@ def main(epochs: int = 10) -> None:
 
     # FDFA: the error reaches each layer through a feedback matrix that is learnt by forward-mode probes.
     learner = Trainer(
-        network, FDFA(fraction=0.25), adam(4e-3), rate_target=RateRegulariser(), generator=generator
+        network,
+        FDFA(fraction=0.25),
+        torch.optim.Adam(network.parameters(), lr=4e-3),
+        rate_regulariser=RateRegulariser(),
+        generator=generator,
     )
     for epoch in range(1, epochs + 1):
         for x, target in batches(data.train, 64, data.encode, data.steps, generator):
-            stats = learner.train(x, target)
+            stats = learner.step(x, target)
         rates = ", ".join(f"{rate:.1%}" for rate in stats.rates)
         share = accuracy(network, evaluation_batches(data, data.validation, 256))
         print(f"epoch {epoch:2}  validation {share:.1%}  firing rates {rates}")

@@ -20,7 +20,7 @@ from neurofdfa.data.load import load
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 
 BETA, HIDDEN, LR, BATCH = 0.8, 128, 4e-3, 64
 
@@ -62,7 +62,7 @@ def main(epochs: int = 10) -> None:
     print(f"before training, outputs differ by {(theirs(first) - ours.run(first).y).abs().max():.1e}")
 
     optimizer = torch.optim.Adam(theirs.parameters(), lr=LR)
-    learner = Trainer(ours, FDFA(fraction=0.25), adam(LR))
+    learner = Trainer(ours, FDFA(fraction=0.25), torch.optim.Adam(ours.parameters(), lr=LR))
 
     def train_snntorch(x: torch.Tensor, target: torch.Tensor) -> None:
         optimizer.zero_grad()
@@ -74,7 +74,7 @@ def main(epochs: int = 10) -> None:
     test = data.open_test()
     for name, step, outputs in (
         ("snnTorch, BPTT", train_snntorch, theirs),
-        ("neurofdfa, FDFA", learner.train, lambda x: ours.run(x).y),
+        ("neurofdfa, FDFA", learner.step, lambda x: ours.run(x).y),
     ):
         generator, started = torch.Generator().manual_seed(1), time.process_time()
         for _ in range(epochs):

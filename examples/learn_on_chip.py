@@ -22,7 +22,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 from neurofdfa_hardware.chip.fixed_point import predict, simulate
 from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.lava import LavaMissing
@@ -78,10 +78,16 @@ def train(data: Dataset, seed: int, epochs: int) -> tuple[Network, np.ndarray]:
     )
     first, _ = next(batches(data.train, 128, data.encode, data.steps, generator))
     scale_to_rate(network, first, 0.15)
-    learner = Trainer(network, FDFA(), adam(3e-3), rate_target=RateRegulariser(0.12), generator=generator)
+    learner = Trainer(
+        network,
+        FDFA(),
+        torch.optim.Adam(network.parameters(), lr=3e-3),
+        rate_regulariser=RateRegulariser(0.12),
+        generator=generator,
+    )
     for _ in range(epochs):
         for x, target in batches(data.train, 32, data.encode, data.steps, generator):
-            learner.train(x, target)
+            learner.step(x, target)
     return network, learner.rule_state.matrices[-1].double().numpy().copy()
 
 

@@ -14,18 +14,19 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.idx import SOURCES
 from neurofdfa.data.load import load
 from neurofdfa.errors import UserError
-from neurofdfa.events import learner, run
+from neurofdfa.events import run
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 BATCH, STEPS, WARMUP = 128, 4, 100
 
@@ -42,22 +43,23 @@ def main(folder: Path, epochs: int, seed: int, download: bool) -> None:
 
     # The answer is the integrator's last value. An eighth of a batch carries what teaches the feedback.
     rule = FDFA(fraction=0.125, momentum=0.005)
-    ours = learner(
+    ours = Trainer(
         network,
         rule,
-        adam(2e-3),
+        torch.optim.Adam(network.parameters(), lr=2e-3),
         loss=CrossEntropy("last"),
-        rate_target=RateRegulariser(),
+        rate_regulariser=RateRegulariser(),
         generator=generator,
     )
     updates = epochs * math.ceil(len(data.train) / BATCH)
-    done = 0
+    schedule = LambdaLR(
+        ours.optimizer,
+        lambda done: min(1.0, (done + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * done / updates)),
+    )
     for epoch in range(1, epochs + 1):
         for x, target in batches(data.train, BATCH, data.encode_training, STEPS, generator):
-            warm, decay = min(1.0, (done + 1) / WARMUP), 0.5 + 0.5 * math.cos(math.pi * done / updates)
-            ours.scale_learning_rate(warm * decay)
-            stats = ours.train(x, target)
-            done += 1
+            stats = ours.step(x, target)
+            schedule.step()
         share = accuracy(network, evaluation_batches(data, data.validation, 256))
         print(f"epoch {epoch:2}  validation {share:.2%}  firing rate {stats.rates[0]:.1%}", flush=True)
     print(f"test accuracy {accuracy(network, evaluation_batches(data, data.open_test(), 256)):.2%}")

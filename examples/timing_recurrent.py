@@ -16,17 +16,17 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.load import load
-from neurofdfa.events.select import learner
 from neurofdfa.interop import to_norse, to_snntorch
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.nn.surrogate import FastSigmoid, Triangular
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import scale_rates
+from neurofdfa.train.trainer import Trainer
 
 BATCH, STEPS, SIZES = 64, 25, {"train": 1500, "validation": 500, "test": 500}
 RATES, SLOW, WARMUP = (0.01, 0.02, 0.04, 0.08, 0.16), 0.1, 20  # of Adam; its factor for V, which is small
@@ -38,9 +38,13 @@ def adam(parameters: Iterable[Tensor], slow: Iterable[Tensor], lr: float) -> tor
     return torch.optim.Adam(groups)
 
 
+def rate(updates: int, done: int) -> float:
+    return min(1.0, (done + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * done / updates))
+
+
 def fdfa(network: Network, lr: float) -> Method:
-    ours = learner(network, FDFA(), lambda given: adam(given, [network.hidden[0].recurrent.weight], lr))
-    return ours.train, ours.optimizer, lambda x: network.run(x).y
+    ours = Trainer(network, FDFA(), adam(network.parameters(), [network.hidden[0].recurrent.weight], lr))
+    return ours.step, ours.optimizer, lambda x: network.run(x).y
 
 
 def bptt(chain: nn.Module, outputs: Callable[[Tensor], Tensor], lr: float) -> Method:
@@ -105,11 +109,11 @@ def main(argument: str = "8") -> None:
             order = [b for _ in range(epochs) for b in batches(data.train, BATCH, None, STEPS, generator)]
             peak = peak_mib(partial(method(fresh(reset, order[0][0]), lr)[0], *order[0]))
             step, optimizer, outputs = method(fresh(reset, order[0][0]), lr)
+            schedule = LambdaLR(optimizer, partial(rate, len(order)))
             started = time.process_time()
-            for done, batch in enumerate(order):
-                decay = 0.5 + 0.5 * math.cos(math.pi * done / len(order))
-                scale_rates(optimizer, decay * min(1.0, (done + 1) / WARMUP))
+            for batch in order:
                 step(*batch)
+                schedule.step()
             seconds = time.process_time() - started
             share = (torch.no_grad()(outputs)(seen).mean(0).argmax(1) == labels).float().mean()
             print(f"{label:<21} {name} accuracy {share:.2%}  {seconds:.1f} s CPU  {peak:.1f} MiB  lr {lr}")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from neurofdfa.nn.leaky_integrator import LI as LI
     from neurofdfa.nn.lif import LIF as LIF
     from neurofdfa.nn.linear import Linear as Linear
+    from neurofdfa.nn.loss import CrossEntropy as CrossEntropy
+    from neurofdfa.nn.loss import MeanSquaredError as MeanSquaredError
+    from neurofdfa.nn.loss import SpikeCountError as SpikeCountError
     from neurofdfa.nn.network import Network as Network
     from neurofdfa.nn.network import feed_forward as feed_forward
     from neurofdfa.nn.network import scale_to_rate as scale_to_rate
@@ -34,6 +37,34 @@ if TYPE_CHECKING:
     from neurofdfa.nn.surrogate import Sigmoid as Sigmoid
     from neurofdfa.nn.surrogate import Surrogate as Surrogate
     from neurofdfa.nn.surrogate import Triangular as Triangular
+    from neurofdfa.rules.activity_forward_gradient import ActivityForwardGradient as ActivityForwardGradient
+    from neurofdfa.rules.base import Rule as Rule
+    from neurofdfa.rules.bptt import BPTT as BPTT
+    from neurofdfa.rules.dfa import DFA as DFA
+    from neurofdfa.rules.dkp import DKP as DKP
+    from neurofdfa.rules.drtp import DRTP as DRTP
+    from neurofdfa.rules.e_prop import EProp as EProp
+    from neurofdfa.rules.fa import FA as FA
+    from neurofdfa.rules.fdfa import FDFA as FDFA
+    from neurofdfa.rules.forward_forward import ForwardForward as ForwardForward
+    from neurofdfa.rules.guided_forward_gradient import GuidedForwardGradient as GuidedForwardGradient
+    from neurofdfa.rules.local_loss import LocalLoss as LocalLoss
+    from neurofdfa.rules.mono_forward import MonoForward as MonoForward
+    from neurofdfa.rules.ottt import OTTT as OTTT
+    from neurofdfa.rules.readout_only import ReadoutOnly as ReadoutOnly
+    from neurofdfa.rules.s_tllr import STLLR as STLLR
+    from neurofdfa.rules.s_tllr import SpikeTiming as SpikeTiming
+    from neurofdfa.rules.sbd import SBD as SBD
+    from neurofdfa.rules.sltt import SLTT as SLTT
+    from neurofdfa.rules.sltt import Instant as Instant
+    from neurofdfa.rules.traces import PerNeuron as PerNeuron
+    from neurofdfa.rules.traces import PerSynapse as PerSynapse
+    from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient as WeightForwardGradient
+    from neurofdfa.train.device import Device as Device
+    from neurofdfa.train.fit import CSVLog as CSVLog
+    from neurofdfa.train.fit import TensorBoardLog as TensorBoardLog
+    from neurofdfa.train.rate_regulariser import RateRegulariser as RateRegulariser
+    from neurofdfa.train.trainer import Trainer as Trainer
 
 _HOMES = {
     "errors": ("UserError",),
@@ -51,6 +82,47 @@ _HOMES = {
     "nn.neuron": ("Neuron",),
     "nn.pooling": ("AvgPool2d", "Flatten", "SumPool2d"),
     "nn.surrogate": ("ArcTan", "FastSigmoid", "Sigmoid", "Surrogate", "Triangular"),
+    "nn.loss": (
+        "CrossEntropy",
+        "MeanSquaredError",
+        "SpikeCountError",
+    ),
+    "rules.activity_forward_gradient": ("ActivityForwardGradient",),
+    "rules.base": ("Rule",),
+    "rules.bptt": ("BPTT",),
+    "rules.dfa": ("DFA",),
+    "rules.dkp": ("DKP",),
+    "rules.drtp": ("DRTP",),
+    "rules.e_prop": ("EProp",),
+    "rules.fa": ("FA",),
+    "rules.fdfa": ("FDFA",),
+    "rules.forward_forward": ("ForwardForward",),
+    "rules.guided_forward_gradient": ("GuidedForwardGradient",),
+    "rules.local_loss": ("LocalLoss",),
+    "rules.mono_forward": ("MonoForward",),
+    "rules.ottt": ("OTTT",),
+    "rules.readout_only": ("ReadoutOnly",),
+    "rules.s_tllr": (
+        "STLLR",
+        "SpikeTiming",
+    ),
+    "rules.sbd": ("SBD",),
+    "rules.sltt": (
+        "SLTT",
+        "Instant",
+    ),
+    "rules.traces": (
+        "PerNeuron",
+        "PerSynapse",
+    ),
+    "rules.weight_forward_gradient": ("WeightForwardGradient",),
+    "train.device": ("Device",),
+    "train.fit": (
+        "CSVLog",
+        "TensorBoardLog",
+    ),
+    "train.rate_regulariser": ("RateRegulariser",),
+    "train.trainer": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("data",)

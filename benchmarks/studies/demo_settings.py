@@ -27,12 +27,11 @@ import torch
 from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.io import read_json, write_json
-from neurofdfa.lab.build import build_data, build_learner, build_network, learning_rate, settle_rates
+from neurofdfa.lab.build import build_data, build_network, build_schedule, build_trainer, settle_rates
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.run import train
 from neurofdfa.lab.settings import DIGITS, TIMING
 from neurofdfa.nn.network import Network
-from neurofdfa.train.trainer import Trainer
 
 Settings = dict[str, Any]
 SEEDS = (0, 1, 2)
@@ -66,18 +65,16 @@ def validate(config: RunConfig) -> dict[str, Any]:
     data = build_data(config.data, config.seed)
     network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
     settle_rates(network, data, config.network.rate)
-    learner = build_learner(config, network)
+    learner = build_trainer(config, network)
     generator = torch.Generator().manual_seed(config.seed + 2)
     training = config.training
     per_epoch = -(-len(data.train) // training.batch)
     started = time.process_time()
-    for epoch in range(training.epochs):
-        for number, (x, target) in enumerate(
-            batches(data.train, training.batch, data.encode, data.steps, generator)
-        ):
-            update = epoch * per_epoch + number
-            learner.scale_learning_rate(learning_rate(training, update, training.epochs * per_epoch))
-            learner.train(x, target)
+    schedule = build_schedule(learner, training, training.epochs * per_epoch)
+    for _ in range(training.epochs):
+        for x, target in batches(data.train, training.batch, data.encode, data.steps, generator):
+            learner.step(x, target)
+            schedule.step()
     seconds = time.process_time() - started
     return measure(network, data) | {
         "cpu_seconds": seconds,
@@ -103,7 +100,7 @@ def measure(network: Network, data: Dataset) -> dict[str, Any]:
 
 def cosine(learner: Any) -> float | None:
     """Between the last layer's feedback B and W_oᵀ."""
-    matrices = getattr(learner.rule_state, "matrices", ()) if isinstance(learner, Trainer) else ()
+    matrices = getattr(learner.rule_state, "matrices", ())
     if not matrices:
         return None
     weight = learner.network.readout.synapse.weight.detach()

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,50 +12,13 @@ from neurofdfa.bench.nets import dense_products, least_work, multiply, net_named
 from neurofdfa.bench.peers import STILL, Peer, peer
 from neurofdfa.bench.rounds import Clock, ratio, time_rounds
 from neurofdfa.events.inference import run
-from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.lab.results import Floor, Timing
 from neurofdfa.nn.network import Network
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 Kind = Literal["train", "infer"]
 OURS, PRODUCTS, SINGLE = "neurofdfa", "dense products of BPTT", "neurofdfa, one thread"
-
-
-class Row(NamedTuple):
-    """One network, batch size and peer. ratio: peer's time ÷ ours, `spread` its quartiles over rounds.
-
-    Seconds are medians; rates: spikes per step and neuron of each hidden layer.
-    """
-
-    net: str
-    batch: int
-    peer: str
-    version: str
-    ratio: float
-    spread: tuple[float, float]
-    seconds: float
-    peer_seconds: float
-    rates: tuple[float, ...]
-    peer_rates: tuple[float, ...]
-
-
-class Floor(NamedTuple):
-    """Our time ÷ what the machine would need at best, medians and quartiles.
-
-    bptt_products: the dense products of a BPTT step, measured beside ours. events: the fewest multiply-adds
-    of an event-driven FDFA step at the rate of those products. threads: our time on one thread ÷ ours on all.
-    algorithm: multiply-adds of event-driven BPTT ÷ those of event-driven FDFA, a count.
-    """
-
-    net: str
-    batch: int
-    bptt_products: float
-    bptt_products_spread: tuple[float, float]
-    events: float
-    events_spread: tuple[float, float]
-    algorithm: float
-    threads: float | None
-    threads_spread: tuple[float, float] | None
 
 
 def compare(
@@ -68,7 +31,7 @@ def compare(
     threads: int = 1,
     fraction: float = 1 / 8,
     seed: int = 0,
-) -> Iterator[tuple[list[Row], Floor | None]]:
+) -> Iterator[tuple[list[Timing], Floor | None]]:
     """Rows of one network and batch size after the other, and training's floor.
 
     One thread is timed by CPU time, several by the wall clock. against: installed peers (`peers.sort_out`).
@@ -99,10 +62,16 @@ def compare(
                 more = work.bptt_dense / work.fdfa_events
                 alone = ratio(seconds[SINGLE], seconds[OURS]) if SINGLE in seconds else None
                 floor = Floor(
-                    name, batch, *share, share.median * more,
-                    (share.spread[0] * more, share.spread[1] * more),
-                    work.bptt_events / work.fdfa_events, *(alone or (None, None)),
-                )  # fmt: skip
+                    net=name,
+                    batch=batch,
+                    bptt_products=share.median,
+                    bptt_products_spread=share.spread,
+                    events=share.median * more,
+                    events_spread=(share.spread[0] * more, share.spread[1] * more),
+                    algorithm=work.bptt_events / work.fdfa_events,
+                    threads=None if alone is None else alone.median,
+                    threads_spread=None if alone is None else alone.spread,
+                )
             yield rows, floor
     finally:
         torch.set_num_threads(before)
@@ -116,8 +85,14 @@ def _tasks(
         if kind == "infer":
             tasks[key] = lambda count=count: run(network, x, spikes=False, threads=count)
         else:
-            learner = EventTrainer(network, FDFA(fraction=fraction), adam(STILL), threads=count)
-            tasks[key] = lambda learner=learner: learner.train(x, target)
+            learner = Trainer(
+                network,
+                FDFA(fraction=fraction),
+                torch.optim.Adam(network.parameters(), lr=STILL),
+                threads=count,
+                engine="events",
+            )
+            tasks[key] = lambda learner=learner: learner.step(x, target)
     for other in others:
         tasks[other.name] = _inferrer(other, x) if kind == "infer" else partial(other.learner(), x, target)
     return tasks
@@ -138,7 +113,18 @@ def _row(
     seconds: dict[str, list[float]],
     rates: tuple[float, ...],
     peer_rates: tuple[float, ...],
-) -> Row:
+) -> Timing:
     found = ratio(seconds[other.name], seconds[OURS])
     ours, theirs = (statistics.median(seconds[key]) for key in (OURS, other.name))
-    return Row(name, batch, other.name, other.version, *found, ours, theirs, rates, peer_rates)
+    return Timing(
+        net=name,
+        batch=batch,
+        peer=other.name,
+        version=other.version,
+        ratio=found.median,
+        spread=found.spread,
+        seconds=ours,
+        peer_seconds=theirs,
+        rates=rates,
+        peer_rates=peer_rates,
+    )

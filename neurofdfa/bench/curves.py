@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,12 +19,11 @@ from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.encode import poisson
 from neurofdfa.data.idx import idx_images
 from neurofdfa.events.inference import run
-from neurofdfa.events.stream import LearnStream
-from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.lab.results import EpochTime, StepCost
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 BASE = Net(700, (256, 256), 20, 100, 0.05)
 BATCH = 32
@@ -39,20 +38,7 @@ AXES: dict[str, tuple[float, ...]] = {
 FRACTION = 1 / 8
 
 
-class Point(NamedTuple):
-    """One training step with one number changed. seconds: median and quartiles; work: thousand multiply-adds
-    on events that it takes at least. On the axis "stream" it is one time step of a stream that learns after
-    each, by samples side by side.
-    """
-
-    axis: str
-    value: float
-    seconds: float
-    spread: tuple[float, float]
-    work: float
-
-
-def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) -> Iterator[Point]:
+def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) -> Iterator[StepCost]:
     """Net A at batch 32 and its variations, CPU time at one thread; all points of an axis in every round."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -63,8 +49,8 @@ def curves(rounds: int = 5, axes: Sequence[str] = tuple(AXES), seed: int = 0) ->
             tasks = {str(value): task for value, (task, _) in zip(AXES[axis], made, strict=True)}
             seconds = time_rounds(tasks, rounds, "cpu", seed)
             for value, (_, work) in zip(AXES[axis], made, strict=True):
-                found = seconds[str(value)]
-                yield Point(axis, value, *ratio(found, [1.0] * len(found)), work)
+                found = ratio(seconds[str(value)], [1.0] * rounds)
+                yield StepCost(axis=axis, value=value, seconds=found.median, spread=found.spread, work=work)
     finally:
         torch.set_num_threads(before)
 
@@ -75,8 +61,14 @@ def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], fl
     network, x, target = prepare(net, batch, seed)
     rates = [float(s.mean()) for s in run(network, x).spikes]
     work = least_work(net, rates, FRACTION).fdfa_events * net.steps * batch
-    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=1)
-    return partial(learner.train, x, target), work
+    learner = Trainer(
+        network,
+        FDFA(fraction=FRACTION),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        threads=1,
+        engine="events",
+    )
+    return partial(learner.step, x, target), work
 
 
 def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
@@ -89,8 +81,15 @@ def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     x = (torch.rand(BASE.steps, count, BASE.n_in, generator=generator) < BASE.density).float()
     scale_to_rate(network, x, 0.07, rounds=10)
     rates = [float(s.mean()) for s in run(network, x).spikes]
-    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=1, chunk=1)
-    stream, target = LearnStream(learner, count), torch.randint(0, BASE.n_out, (count,), generator=generator)
+    learner = Trainer(
+        network,
+        FDFA(fraction=FRACTION),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        threads=1,
+        update_every=1,
+        engine="events",
+    )
+    stream, target = learner.stream(count), torch.randint(0, BASE.n_out, (count,), generator=generator)
     steps = cycle(x)
     return lambda: stream.step(next(steps), target), least_work(BASE, rates, FRACTION).fdfa_events * count
 
@@ -107,19 +106,6 @@ def _varied(axis: str, value: float) -> tuple[Net, int]:
     return BASE._replace(hidden=hidden), BATCH
 
 
-class Epoch(NamedTuple):
-    """Seconds of one epoch of 784-800-10 on MNIST's 60 000 images, wall time on all threads.
-
-    batches: how many were timed of an epoch's 391 of the training and 79 of the validation split; seconds: of
-    them, scaled to an epoch.
-    """
-
-    peer: str
-    version: str
-    batches: int
-    seconds: float
-
-
 def mnist_epoch(
     data_root: Path,
     against: Sequence[str],
@@ -129,7 +115,7 @@ def mnist_epoch(
     steps: int = 16,
     batch: int = 128,
     seed: int = 0,
-) -> Iterator[Epoch]:
+) -> Iterator[EpochTime]:
     """Ours (FDFA, tangents on 1/8) for a whole epoch, peers (BPTT) for some batches of it, taking turns.
 
     Spikes are drawn (Poisson, at most 0.5 per step) outside the measured time. Raises `UserError` for missing
@@ -148,12 +134,18 @@ def mnist_epoch(
         other.match(rates, first[:, :32])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    learner = EventTrainer(network, FDFA(fraction=FRACTION), adam(STILL), threads=threads)
+    learner = Trainer(
+        network,
+        FDFA(fraction=FRACTION),
+        torch.optim.Adam(network.parameters(), lr=STILL),
+        threads=threads,
+        engine="events",
+    )
     learners = {other.name: other.learner() for other in others}
     spent: dict[str, list[float]] = {name: [] for name in ("neurofdfa", *against)}
     try:
         for index, (x, target) in enumerate(_epoch(dataset, batch, steps, seed)):
-            spent["neurofdfa"].append(_time(partial(learner.train, x, target)))
+            spent["neurofdfa"].append(_time(partial(learner.step, x, target)))
             if index % max(1, 470 // peer_batches) == 0:
                 for name, learn in learners.items():
                     spent[name].append(_time(partial(learn, x, target)))
@@ -163,7 +155,7 @@ def mnist_epoch(
     whole = len(spent["neurofdfa"])
     for name, seconds in spent.items():
         total = sum(seconds) if len(seconds) == whole else statistics.median(seconds) * whole
-        yield Epoch(name, versions.get(name, ""), len(seconds), total)
+        yield EpochTime(peer=name, version=versions.get(name, ""), batches=len(seconds), seconds=total)
 
 
 def _epoch(dataset: Dataset, batch: int, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

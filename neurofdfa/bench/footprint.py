@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,12 +21,11 @@ from neurofdfa.bench.compare import OURS
 from neurofdfa.bench.nets import net_named, prepare
 from neurofdfa.bench.peers import STILL, peer, sort_out
 from neurofdfa.errors import UserError
-from neurofdfa.events.select import learner
+from neurofdfa.lab.results import Footprint
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward
-from neurofdfa.rules import rule_named
-from neurofdfa.rules.bptt import BPTT
-from neurofdfa.train.trainer import adam
+from neurofdfa.rules import EXACT, rule_named
+from neurofdfa.train.trainer import Trainer
 
 PER_KIB = 1024
 PROCESSES = 3
@@ -36,18 +35,6 @@ GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "
 """glibc hands freed memory back at once: what counts is what lives, not what the allocator keeps."""
 LOCK = 1 | 2 | 4
 """MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT"""
-
-
-class Footprint(NamedTuple):
-    """bytes: growth of the peak resident memory by a learner and its steps on T time steps (parameters,
-    optimizer and buffers in it, the input not); median over processes.
-    """
-
-    peer: str
-    rule: str
-    T: int
-    batch: int
-    bytes: int
 
 
 def footprints(
@@ -62,11 +49,11 @@ def footprints(
     """Ours with each rule, then every peer with BPTT. Raises `UserError` for what is unknown or fails."""
     net_named(net)
     sort_out(against)
-    tasks = [(OURS, rule) for rule in rules] + [(name, "bptt") for name in against]
+    tasks = [(OURS, rule) for rule in rules] + [(name, EXACT.name) for name in against]
     for name, rule in tasks:
         for count in steps:
             measured = [_measure(name, rule, net, count, batch, seed) for _ in range(PROCESSES)]
-            yield Footprint(name, rule, count, batch, int(median(measured)))
+            yield Footprint(peer=name, rule=rule, T=count, batch=batch, bytes=int(median(measured)))
 
 
 def _measure(name: str, rule: str, net: str, steps: int, batch: int, seed: int) -> int:
@@ -135,9 +122,7 @@ def _kib(field: str) -> int:
 def _trainer(name: str, rule: str, network: Network, x: Tensor, target: Tensor) -> Callable[[], Any]:
     if name != OURS:
         return partial(peer(name, network).learner(), x, target)
-    if rule == "bptt":
-        exact = BPTT(network, adam(STILL))
-        return lambda: exact.train(x, target)
     options = {"fraction": 1 / 8} if rule == "fdfa" else {}
-    ours = learner(network, rule_named(rule, **options), adam(STILL))
-    return lambda: ours.train(x, target)
+    optimizer = torch.optim.Adam(network.parameters(), lr=STILL)
+    ours = Trainer(network, rule_named(rule, **options), optimizer)
+    return lambda: ours.step(x, target)

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 import typer.main
@@ -9,14 +11,17 @@ import typer.main
 from neurofdfa.cli import bench, chip, deploying, doctor, measuring, studying, training
 from neurofdfa.distributed.launch import first_here, launched
 from neurofdfa.errors import UserError
+from neurofdfa.lab.table import printable
 from neurofdfa_hardware.errors import HardwareError
+
+HELP = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="neurofdfa",
     help="Train spiking networks online with FDFA and other local rules; run them on Loihi's fixed point.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=HELP,
 )
 for module in (training, studying, measuring, bench, deploying, chip, doctor):
     module.register(app)
@@ -30,6 +35,26 @@ COPIES = (
     "torchrun starts many processes of one training run, so it takes `train`; compare and ablate run "
     "side by side with --workers"
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"neurofdfa {version('neurofdfa')}")
+        except PackageNotFoundError:
+            from neurofdfa import __version__
+
+            print(f"neurofdfa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
 
 
 def main() -> None:
@@ -54,6 +79,13 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:
         hint = f"(`neurofdfa {arguments[0]} --help` lists what it takes)"
         return _fail(f"{error.format_message()} {hint}", alike=True)
+    except OSError as error:  # the disk is full, a folder is gone, a name is too long
+        named = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{named}{error.strerror or error}")
+    except MemoryError as error:
+        return _fail(
+            f"there is not enough memory for this ({error}): take a smaller network, batch or data set"
+        )
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:  # typer turns Ctrl-C into this status itself
@@ -87,7 +119,7 @@ def _spread(arguments: list[str]) -> list[str]:
 def _fail(message: str, *, alike: bool = False) -> int:
     """alike: every process that torchrun started sees the same, and one of them says so."""
     if not alike or first_here():
-        print("neurofdfa: " + " ".join(message.split()), file=sys.stderr)
+        print("neurofdfa: " + printable(" ".join(message.split())), file=sys.stderr)
     else:
         time.sleep(COURTESY)  # torchrun ends everybody with the first who exits, the speaker too
     return 2

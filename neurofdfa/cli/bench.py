@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from neurofdfa.cli.options import AsJson, Quiet, Seed, emit, say, this_command
+from neurofdfa.cli.options import (
+    AsJson,
+    Quiet,
+    Seed,
+    emit,
+    listed,
+    numbers_from_one,
+    say,
+    this_command,
+)
+from neurofdfa.errors import UserError
+from neurofdfa.lab.table import Column, table
 
 if TYPE_CHECKING:
-    from neurofdfa.bench.compare import Floor, Kind, Row
+    from neurofdfa.bench.compare import Kind
+    from neurofdfa.lab.results import Bench, Floor, StepCost, Timing
 
 Against = Annotated[str, typer.Option(help="Simulators to compare with; those not installed are named.")]
 Nets = Annotated[str, typer.Option(help="A: 700-256-256-20, B: 784-512-512-10, C: 700-1024-1024-20.")]
@@ -76,17 +87,26 @@ def memory(
     """Measure the memory that a training step adds, against the number of time steps."""
     from neurofdfa.bench.footprint import footprints
     from neurofdfa.bench.peers import sort_out
+    from neurofdfa.lab.document import versions
+    from neurofdfa.lab.results import MemoryBench
 
-    found, missing = sort_out(_words(against))
+    installed, missing = sort_out(listed(against))
     _name_missing(missing, quiet)
-    rows = list(footprints(found, _words(rules), _numbers(steps, "--steps"), net=net, batch=batch, seed=seed))
-    table = Table("peer", "rule", "T", "MiB")
-    for row in rows:
-        table.add_row(row.peer, row.rule, str(row.T), f"{row.bytes / 2**20:.1f}")
-    say(table, quiet)
-    document = _document("memory", missing, [row._asdict() for row in rows])
-    _save(out, "memory", document, quiet)
-    emit(document, as_json)
+    rows = list(
+        footprints(
+            installed, listed(rules), numbers_from_one(steps, "--steps"), net=net, batch=batch, seed=seed
+        )
+    )
+    cells = [[row.peer, row.rule, str(row.T), f"{row.bytes / 2**20:.1f}"] for row in rows]
+    say(table(["peer", "rule", Column("T"), Column("MiB")], cells), quiet)
+    found = MemoryBench(
+        kind="memory",
+        command=this_command(),
+        versions=versions(),
+        missing=tuple(missing),
+        rows=tuple(rows),
+    )
+    _save(out, found, as_json, quiet)
 
 
 def curves(
@@ -98,19 +118,19 @@ def curves(
     quiet: Quiet = False,
 ) -> None:
     """Time our training step against length, batch, width, depth and density, and a stream's step."""
-    from neurofdfa.bench.curves import AXES, Point
+    from neurofdfa.bench.curves import AXES
     from neurofdfa.bench.curves import curves as measure
-    from neurofdfa.errors import UserError
+    from neurofdfa.lab.document import versions
+    from neurofdfa.lab.results import CurveBench
 
-    if not _words(axes) or not set(_words(axes)) <= AXES.keys():
+    if not listed(axes) or not set(listed(axes)) <= AXES.keys():
         raise UserError(f"--axes takes some of {', '.join(AXES)}, got '{axes}'")
-    points: list[Point] = []
-    for point in measure(rounds, _words(axes), seed):
+    points: list[StepCost] = []
+    for point in measure(rounds, listed(axes), seed):
         points.append(point)
         say(f"{point.axis} {point.value:g}: {1e3 * point.seconds:.2f} ms", quiet)
-    document = _document("curves", [], [point._asdict() for point in points])
-    _save(out, "curves", document, quiet)
-    emit(document, as_json)
+    found = CurveBench(kind="curves", command=this_command(), versions=versions(), rows=tuple(points))
+    _save(out, found, as_json, quiet)
 
 
 def epoch(
@@ -126,16 +146,23 @@ def epoch(
     """Time one epoch of MNIST, 784-800-10, 16 steps, batch 128."""
     from neurofdfa.bench.curves import mnist_epoch
     from neurofdfa.bench.peers import sort_out
+    from neurofdfa.lab.document import versions
+    from neurofdfa.lab.results import EpochBench
 
-    found, missing = sort_out(_words(against))
+    installed, missing = sort_out(listed(against))
     _name_missing(missing, quiet)
-    rows = list(mnist_epoch(data_root, found, peer_batches=peer_batches, threads=threads, seed=seed))
+    rows = list(mnist_epoch(data_root, installed, peer_batches=peer_batches, threads=threads, seed=seed))
     for row in rows:
         times = f"{row.seconds / rows[0].seconds:.1f}x, " if row.peer != rows[0].peer else ""
         say(f"{row.peer} {row.version}: {row.seconds:.1f} s ({times}{row.batches} batches timed)", quiet)
-    document = _document("epoch", missing, [row._asdict() for row in rows])
-    _save(out, "epoch", document, quiet)
-    emit(document, as_json)
+    found = EpochBench(
+        kind="epoch",
+        command=this_command(),
+        versions=versions(),
+        missing=tuple(missing),
+        rows=tuple(rows),
+    )
+    _save(out, found, as_json, quiet)
 
 
 def _times(
@@ -152,14 +179,16 @@ def _times(
 ) -> None:
     from neurofdfa.bench.compare import compare
     from neurofdfa.bench.peers import sort_out
+    from neurofdfa.lab.document import versions
+    from neurofdfa.lab.results import TimingBench
 
-    found, missing = sort_out(_words(against))
+    installed, missing = sort_out(listed(against))
     _name_missing(missing, quiet)
-    rows: list[Row] = []
+    rows: list[Timing] = []
     floors: list[Floor] = []
-    sizes = _numbers(batches, "--batches")
+    sizes = numbers_from_one(batches, "--batches")
     for part, floor in compare(
-        kind, found, nets=_words(nets), batches=sizes, rounds=rounds, threads=threads, seed=seed
+        kind, installed, nets=listed(nets), batches=sizes, rounds=rounds, threads=threads, seed=seed
     ):
         rows += part
         floors += [] if floor is None else [floor]
@@ -167,19 +196,22 @@ def _times(
             say(_sentence(row), quiet)
         if floor is not None:
             say(_floor_sentence(floor), quiet)
-    document = _document(kind, missing, [row._asdict() for row in rows])
-    document |= {
-        "threads": threads,
-        "clock": "cpu" if threads == 1 else "wall",
-        "rounds": rounds,
-        "seed": seed,
-        "floor_ratio": [floor._asdict() for floor in floors],
-    }
-    _save(out, kind, document, quiet)
-    emit(document, as_json)
+    found = TimingBench(
+        kind=kind,
+        command=this_command(),
+        versions=versions(),
+        missing=tuple(missing),
+        rows=tuple(rows),
+        floor_ratio=tuple(floors),
+        threads=threads,
+        clock="cpu" if threads == 1 else "wall",
+        rounds=rounds,
+        seed=seed,
+    )
+    _save(out, found, as_json, quiet)
 
 
-def _sentence(row: "Row") -> str:
+def _sentence(row: "Timing") -> str:
     low, high = row.spread
     return (
         f"net {row.net}, batch {row.batch}, {row.peer} {row.version}: {row.ratio:.1f}x "
@@ -204,12 +236,6 @@ def _floor_sentence(floor: "Floor") -> str:
     return text
 
 
-def _document(kind: str, missing: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from neurofdfa.lab.load_run import versions
-
-    return {"kind": kind, "command": this_command(), "rows": rows, "missing": missing, "versions": versions()}
-
-
 def _name_missing(missing: list[str], quiet: bool) -> None:
     for name in missing:
         say(
@@ -218,31 +244,13 @@ def _name_missing(missing: list[str], quiet: bool) -> None:
         )
 
 
-def _save(out: Path, name: str, document: dict[str, Any], quiet: bool) -> None:
+def _save(out: Path, found: "Bench", as_json: bool, quiet: bool) -> None:
     """Write the figures, and the report of what the folder holds."""
-    from neurofdfa.errors import UserError
-    from neurofdfa.io import write_json
+    from neurofdfa.io import make_folder
     from neurofdfa.report import write
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {out}: {error.strerror}") from error
-    write_json(out / f"{name}.json", document)
-    say(f"Figures: {out / name}.json\nReport: {write(out)}", quiet)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    from neurofdfa.errors import UserError
-
-    try:
-        numbers = [int(word) for word in _words(text)]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise UserError(f"{option} takes whole numbers from 1, separated by commas, got '{text}'")
-    return numbers
+    make_folder(out)
+    file = out / f"{found.kind}.json"
+    found.write(file)
+    say(f"Figures: {file}\nReport: {write(out)}", quiet)
+    emit(found.tree(), as_json)

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from neurofdfa.cli.deploying import NETX_SUFFIXES, backend_record
 from neurofdfa.cli.options import AsJson, Bits, Quiet, Run, UnusedSeed, emit, say, this_command
 from neurofdfa.errors import UserError
+from neurofdfa.lab.table import table
 
 if TYPE_CHECKING:  # commands import what they need: --help must not wait for torch
     from neurofdfa_hardware.nir.network import Network
@@ -74,10 +73,10 @@ def _explain(network: "Network", report: "QuantizeReport | None", quiet: bool) -
     from neurofdfa_hardware.nir.graph import mapping_table
     from neurofdfa_hardware.quantization.report import rounding_table
 
-    say(escape(mapping_table(network)), quiet)
+    say(mapping_table(network), quiet)
     if report is not None:
         say("", quiet)
-        say(escape(rounding_table(report)), quiet)
+        say(rounding_table(report), quiet)
 
 
 def _parameters(report: "QuantizeReport") -> list[dict[str, Any]]:
@@ -103,7 +102,7 @@ def parity(
     spikes = lab.binary_inputs(data, test)
     record = backend_record("lava", deployment, spikes, quiet, states=True) if lava else None
     report = compare_stages(deployment.network, deployment.program, spikes, record)
-    table = Table("stages", "equal spikes", "equal samples", "same class")
+    rows: list[list[str]] = []
     lines: list[str] = []
     for row in report.comparisons:
         if (first := row.divergence) is None:
@@ -114,16 +113,18 @@ def parity(
                 f"{row.before} → {row.after}: the first at sample {first.sample}, step {first.step}, "
                 f"{first.layer}[{first.neuron}], which fired in {fired} only"
             )
-        table.add_row(
-            f"{row.before} → {row.after}",
-            f"{row.spikes_equal / row.spikes:.4%}",
-            f"{row.samples_equal} of {row.samples}",
-            f"{row.same_prediction:.1%}",
+        rows.append(
+            [
+                f"{row.before} → {row.after}",
+                f"{row.spikes_equal / row.spikes:.4%}",
+                f"{row.samples_equal} of {row.samples}",
+                f"{row.same_prediction:.1%}",
+            ]
         )
-    say(table, quiet)
+    say(table(["stages", "equal spikes", "equal samples", "same class"], rows), quiet)
     say("\n".join(lines), quiet)
     labels = test.targets.numpy() if data.task == "classification" else None
-    stages = keep_parity(run, report, labels, bits, this_command())["comparisons"]
+    stages = keep_parity(run, report, labels, bits, this_command()).tree()["comparisons"]
     emit(
         {
             "stages": stages,
@@ -198,25 +199,26 @@ def _import_netx(file: Path, as_json: bool, quiet: bool) -> None:
     from neurofdfa_hardware.netx import load
 
     program = load(file)
-    table = Table(
-        "layer", "neurons", "du", "dv", "vth", "hears", "largest weight", "exponent", title=str(file)
-    )
+    titles = ["layer", "neurons", "du", "dv", "vth", "hears", "largest weight", "exponent"]
+    rows: list[list[str]] = []
     layers: list[dict[str, Any]] = []
     for population in program.populations:
         heard = [c for c in program.connections if c.target == population.name]
         weights = [abs(truncate(c.weight, c.num_weight_bits, c.sign_mode)).max() for c in heard]
         # a number, or a list of one per neuron
         numbers = {field: getattr(population, field).tolist() for field in ("du", "dv", "vth")}
-        table.add_row(
-            population.name,
-            str(population.size),
-            *(str(number) for number in numbers.values()),
-            ", ".join(c.source for c in heard),
-            ", ".join(str(weight) for weight in weights),
-            ", ".join(str(c.weight_exp) for c in heard),
+        rows.append(
+            [
+                population.name,
+                str(population.size),
+                *(str(number) for number in numbers.values()),
+                ", ".join(c.source for c in heard),
+                ", ".join(str(weight) for weight in weights),
+                ", ".join(str(c.weight_exp) for c in heard),
+            ]
         )
         layers.append({"name": population.name, "neurons": population.size, **numbers})
-    say(table, quiet)
+    say(table(titles, rows, str(file)), quiet)
     emit({"file": str(file), "golden_ok": None, "layers": layers}, as_json)
 
 
@@ -235,10 +237,8 @@ def lower(
     from neurofdfa_hardware.learning import lower as lower_rule
 
     lowering = lower_rule(rule, Neurons(alpha, beta, kappa, steps))
-    table = Table("term", "fit", "on the chip", "how far off", show_lines=True)
-    for term in lowering.terms:
-        table.add_row(*map(escape, (term.term, term.fit, term.how, term.error or "")))
-    say(table, quiet)
+    rows = [[term.term, term.fit, term.how, term.error or ""] for term in lowering.terms]
+    say(table(["term", "fit", "on the chip", "how far off"], rows).rich(lines=True), quiet)
     for name in ("dw", "dt", "feedback_dw"):
         if getattr(lowering, name):
             say(f"{name} = {getattr(lowering, name)}", quiet)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurofdfa.cli.options import AsJson, Quiet, UnusedSeed, console, emit, say
+from neurofdfa.cli.options import AsJson, Quiet, UnusedSeed, emit, say
 
 
 def register(app: typer.Typer) -> None:
@@ -20,11 +20,7 @@ def setup(seed: UnusedSeed = None, as_json: AsJson = False, quiet: Quiet = False
     """Build the environment that Intel Lava runs in (about 300 MB), unless it is there."""
     from neurofdfa_hardware.lava import setup as build
 
-    def heard(line: str) -> None:
-        if not quiet:
-            console.print(line)
-
-    environment = build(heard)
+    environment = build(lambda line: say(line, quiet))
     emit({"python": str(environment.python), "version": environment.version, "ok": True}, as_json)
 
 
@@ -53,7 +49,7 @@ def doctor(
 
     import torch
 
-    from neurofdfa.lab.load_run import versions
+    from neurofdfa.lab.document import versions
     from neurofdfa_hardware.errors import HardwareError
     from neurofdfa_hardware.lava import locate
 

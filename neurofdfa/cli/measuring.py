@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from neurofdfa.cli.options import AsJson, Quiet, Run, UnusedSeed, emit, say
+from neurofdfa.lab.table import Column, Table, table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from neurofdfa.lab.config import RunConfig
-    from neurofdfa.measure.energy.ledger import Entry, Ledger
+    from neurofdfa.lab.energy import Cost, Energy
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def audit(
 ) -> None:
     """Certify by values what each layer's update is computed from."""
     from neurofdfa.io import write_text
-    from neurofdfa.lab.build import build_learner
+    from neurofdfa.lab.build import build_trainer
     from neurofdfa.lab.load_run import load_run
     from neurofdfa.measure.locality.audit import certify_learner
 
@@ -43,12 +43,11 @@ def audit(
     training = config.training.model_copy(update={"engine": "reference"})
     reference = config.model_copy(update={"training": training})
     certificate = certify_learner(
-        lambda net: build_learner(reference, net, answer_from), network, x[:steps], target
+        lambda net: build_trainer(reference, net, answer_from), network, x[:steps], target
     )
     if out is not None:
         write_text(out, certificate.to_text())
-    if not quiet:
-        print(certificate.to_text(), end="")
+    say(certificate.to_text().rstrip(), quiet)
     emit(certificate.to_json(), as_json)
 
 
@@ -63,12 +62,12 @@ def energy(
     from neurofdfa.lab.energy import keep, run_ledger
     from neurofdfa.lab.load_run import open_run
 
-    found = run_ledger(*open_run(run), samples)
-    say(_table(found), quiet)
+    found = keep(run, run_ledger(*open_run(run), samples))
+    say(_counts(found), quiet)
     say(_joules(found), quiet)
     say("Constants: Davies et al. 2018 (simulated lower bound); Horowitz 2014 (45 nm CMOS).", quiet)
     say("No energy per operation is published for Loihi 2: none is printed.", quiet)
-    emit(keep(run, found), as_json)
+    emit(found.tree(), as_json)
 
 
 def _validation(config: "RunConfig", samples: int) -> tuple["Tensor", "Tensor", int]:
@@ -81,32 +80,30 @@ def _validation(config: "RunConfig", samples: int) -> tuple["Tensor", "Tensor", 
     return x, target, data.answer_from
 
 
-def _columns(found: "Ledger") -> "dict[str, Entry]":
-    return {"inference": found.inference} | {f"learn, {n}": e for n, e in found.learning.items()}
+def _columns(found: "Energy") -> "dict[str, Cost]":
+    return {"inference": found.inference} | {f"learn, {name}": cost for name, cost in found.learning.items()}
 
 
-def _table(found: "Ledger") -> Table:
+def _counts(found: "Energy") -> Table:
     columns = _columns(found)
-    documents = [entry.to_json() for entry in columns.values()]
-    table = Table("per sample", *columns)
-    for name in documents[0]["counts"]:
-        row = [document["counts"][name] for document in documents]
+    rows: list[list[str]] = []
+    for name in found.inference.counts:
+        row = [cost.counts.get(name, 0.0) for cost in columns.values()]
         if any(row):
-            table.add_row(name.replace("_", " "), *(f"{value:,.0f}" for value in row))
-    kinds = dict.fromkeys(kind for document in documents for kind in document["memory_words"])
+            rows.append([name.replace("_", " "), *(f"{value:,.0f}" for value in row)])
+    kinds = dict.fromkeys(kind for cost in columns.values() for kind in cost.memory_words)
     for kind in sorted(kinds, key="total".__eq__):
-        row = [document["memory_words"].get(kind, 0) for document in documents]
-        table.add_row(f"words: {kind.replace('_', ' ')}", *(f"{value:,.0f}" for value in row))
-    return table
+        row = [cost.memory_words.get(kind, 0.0) for cost in columns.values()]
+        rows.append([f"words: {kind.replace('_', ' ')}", *(f"{value:,.0f}" for value in row)])
+    return table(["per sample", *map(Column, columns)], rows)
 
 
-def _joules(found: "Ledger") -> Table:
+def _joules(found: "Energy") -> Table:
     columns = _columns(found)
-    table = Table("microjoules per sample", *columns)
-    loihi = [entry.loihi1 for entry in columns.values()]
-    words = ("not possible" if value is None else f"{value * 1e6:.4g}" for value in loihi)
-    table.add_row("Loihi 1, simulated lower bound", *words)
+    loihi = [cost.joules.loihi1 for cost in columns.values()]
+    words = ["not possible" if value is None else f"{value * 1e6:.4g}" for value in loihi]
+    rows = [["Loihi 1, simulated lower bound", *words]]
     for key, label in (("arithmetic", "arithmetic"), ("sram", "words, 8 KB SRAM"), ("dram", "words, DRAM")):
-        row = (f"{entry.cmos[key] * 1e6:.4g}" for entry in columns.values())
-        table.add_row(f"45 nm CMOS: {label}", *row)
-    return table
+        micro = [f"{cost.joules.cmos_45nm.get(key, 0.0) * 1e6:.4g}" for cost in columns.values()]
+        rows.append([f"45 nm CMOS: {label}", *micro])
+    return table(["microjoules per sample", *map(Column, columns)], rows)

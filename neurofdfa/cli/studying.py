@@ -1,19 +1,46 @@
 """`neurofdfa compare | ablate`: many runs that answer a question."""
 
 import time
-import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from neurofdfa.cli.options import AsJson, Quiet, emit, progress_bars, say, this_command
+from neurofdfa.cli.options import (
+    AsJson,
+    Batch,
+    Config,
+    Data,
+    DataRoot,
+    Encoder,
+    Epochs,
+    Hidden,
+    LearningRate,
+    Quiet,
+    Steps,
+    assignment,
+    emit,
+    listed,
+    progress_bars,
+    rule_names,
+    run_settings,
+    say,
+    this_command,
+)
 from neurofdfa.errors import UserError
+from neurofdfa.lab.table import with_interval
+
+if TYPE_CHECKING:
+    from neurofdfa.lab.ablation import State
+    from neurofdfa.lab.ledger import Trial
+    from neurofdfa.lab.record import Epoch
+    from neurofdfa.lab.results import Sweep
+
+FAILED = 1
+"""Exit status where some of the runs have no result."""
 
 
 def register(app: typer.Typer) -> None:
@@ -25,21 +52,22 @@ def register(app: typer.Typer) -> None:
 def compare(
     out: Annotated[Path, typer.Option(help="Folder of the comparison; the same command goes on with it.")],
     rules: Annotated[
-        str, typer.Option(help="Learning rules, e.g. fdfa,dfa,bptt; the first is the reference.")
+        str,
+        typer.Option(
+            help="Learning rules, e.g. fdfa,dfa,bptt; the first is the reference. "
+            f"There are {', '.join(rule_names())}.",
+        ),
     ],
     seeds: Annotated[str, typer.Option(help="How many seeds, or a list, e.g. 3,7,11.")] = "5",
-    config: Annotated[Path | None, typer.Option(help="A config.toml to start from.")] = None,
-    data: Annotated[str | None, typer.Option(help="Name of a data set, or an .npz file.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Sizes of the hidden layers, bottom up: 128 64; others by --set network.layers=…."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Time steps T of static images.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="direct, poisson or latency.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per batch.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    config: Config = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    hidden: Hidden = None,
+    steps: Steps = None,
+    encoder: Encoder = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: LearningRate = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,29 +84,30 @@ def compare(
     """Train rules side by side, each with the same seeds, and test their differences."""
     from neurofdfa.lab import comparison
     from neurofdfa.lab.config import RunConfig, load_config
+    from neurofdfa.lab.tables import comparison_table
     from neurofdfa.report import write
 
-    given: dict[str, Any] = {
-        "data.name": data,
-        "data.root": None if data_root is None else str(data_root),
-        "data.steps": steps,
-        "data.encoder": encoder,
-        "network.hidden": tuple(hidden) if hidden else None,
-        "training.epochs": epochs,
-        "training.batch": batch,
-        "training.lr": lr,
-    }
-    shared = {key: value for key, value in given.items() if value is not None}
+    shared = run_settings(
+        data=data,
+        data_root=data_root,
+        hidden=hidden,
+        steps=steps,
+        encoder=encoder,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+    )
     own: dict[str, dict[str, Any]] = {}
-    for rule, key, value in (_assignment(text) for text in settings or []):
+    for rule, key, value in map(assignment, settings or []):
+        if key in ("seed", "rule.name"):
+            raise UserError(f"--set {key}: a comparison takes --seeds and --rules")
         (shared if rule is None else own.setdefault(rule, {}))[key] = value
     start = RunConfig() if config is None else load_config(config)
-    listed = [name.strip() for name in rules.split(",") if name.strip()]
-    made = comparison.plan(start.with_settings(shared), listed, _seeds(seeds, seed), own)
+    made = comparison.plan(start.with_settings(shared), listed(rules), _seeds(seeds, seed), own)
     with progress_bars(quiet) as bars:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
-        def show(name: str, epoch: Any, total: int) -> None:
+        def show(name: str, epoch: "Epoch", total: int) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total, detail="")
             detail = f"val {epoch.validation_accuracy:.1%}"
@@ -87,13 +116,15 @@ def compare(
                 say(f"{name}: {total} epochs, {detail}", quiet)
 
         document = comparison.compare(made, out, command=this_command(), workers=workers, progress=show)
-    say(_comparison_table(document), quiet)
-    for row in document["rows"]:
-        for failure in row["failed"]:
-            say(f"{row['rule']} seed {failure['seed']} failed: {failure['reason']}", quiet)
+    say(comparison_table(document), quiet)
+    for row in document.rows:
+        for failure in row.failed:
+            say(f"{row.rule} seed {failure.seed} failed: {failure.reason}", quiet)
     report = write(out)
     say(f"Report: {report}", quiet)
-    emit(document | {"report": str(report)}, as_json)
+    emit(document.tree() | {"report": str(report)}, as_json)
+    if any(row.failed for row in document.rows):
+        raise typer.Exit(FAILED)
 
 
 def ablate(
@@ -112,7 +143,7 @@ def ablate(
     """Run every setting that a TOML file spans; resumable whatever stops it."""
     from neurofdfa.io import write_text
     from neurofdfa.lab import ablation
-    from neurofdfa.lab.markdown import sweep_tables
+    from neurofdfa.lab.tables import ranking, settings_in_words, sweep_markdown
     from neurofdfa.report import write
 
     with _SweepProgress(quiet) as progress:
@@ -126,46 +157,50 @@ def ablate(
             on_state=progress.show,
             data_root=data_root,
         )
-    if result.done:
-        say(_sweep_table(result.document), quiet)
-    for reason, runs in _reasons(result.document).items():
+    found = result.document
+    if found.done:
+        say(ranking(found), quiet)
+    for reason, runs in _reasons(found).items():
         say(f"{runs} failed: {reason}", quiet)
-    best = ablation.best_row(result.document)
-    say(
-        f"{result.done} done, {result.failed} failed"
-        + ("" if best is None else f"; best on validation data: {_words(best['settings'])}")
-        + f"\nLedger: {result.ledger}",
-        quiet,
-    )
+    best = found.best_row
+    alike = found.not_distinguishable()
+    ended = f"{found.done} done, {found.failed} failed"
+    if best is not None:
+        ended += f"; best on validation data: {settings_in_words(best.settings)}"
+        seeds = "one seed" if len(found.seeds) == 1 else f"{len(found.seeds)} seeds"
+        ended += f", not distinguishable from {len(alike)} other point(s) by {seeds}" if alike else ""
+    say(f"{ended}\nLedger: {result.ledger}", quiet)
     report, table = write(out), out / "table.md"
-    write_text(table, sweep_tables(result.document)[1] + "\n")
+    write_text(table, sweep_markdown(found) + "\n")
     say(f"Report: {report}, as Markdown: {table}", quiet)
+    keys = {"settings", "validation_mean", "mean", "n"}
     emit(
         {
-            "done": result.done,
-            "failed": result.failed,
+            "done": found.done,
+            "failed": found.failed,
             "ledger": str(result.ledger),
             "fingerprint": result.fingerprint,
-            "best": None
-            if best is None
-            else {key: best[key] for key in ("settings", "validation_mean", "mean", "n")},
+            "best": None if best is None else {key: best.tree()[key] for key in sorted(keys)},
+            "not_distinguishable": [row.tree()["settings"] for row in alike],
             "report": str(report),
         },
         as_json,
     )
+    if found.failed:
+        raise typer.Exit(FAILED)
 
 
 class _SweepProgress:
     """One bar with the time that is left on a terminal; elsewhere a line per trial that ends."""
 
     def __init__(self, quiet: bool) -> None:
-        screen = Console(stderr=True)
+        screen = Console(stderr=True, markup=False, emoji=False)
         self._quiet = quiet
         self._bar = Progress(
             TextColumn("trials"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=screen,
             disable=quiet or not screen.is_terminal,
         )
@@ -179,8 +214,10 @@ class _SweepProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, state: Any, trial: Any) -> None:
+    def show(self, state: "State", trial: "Trial | None") -> None:
         """Hear of a trial that ended, or that runs are about to start."""
+        from neurofdfa.lab.tables import settings_in_words
+
         ended, now = state.done + state.failed, time.monotonic()
         if trial is None and self._before is None:
             self._before = ended, now
@@ -192,74 +229,17 @@ class _SweepProgress:
         self._bar.update(self._task, completed=ended, total=state.total, detail=detail.lstrip(", "))
         if self._bar.disable and trial is not None:
             outcome = (
-                f"validation {trial.result['validation_accuracy']:.2%}"
+                f"validation {with_interval(trial.result.validation_accuracy, None)}"
                 if trial.result is not None
                 else f"failed: {trial.reason}"
             )
-            say(
-                f"{ended} of {state.total}: {_words(trial.settings)} seed {trial.seed}: {outcome}{left}",
-                self._quiet,
-            )
+            which = f"{settings_in_words(trial.settings)} seed {trial.seed}"
+            say(f"{ended} of {state.total}: {which}: {outcome}{left}", self._quiet)
 
 
-def _comparison_table(document: dict[str, Any]) -> Table:
-    seeds = len(document["seeds"])
-    title = f"{document['data']}, {seeds} seed(s); ± is the 95 % interval of the mean; p after Holm"
-    table = Table(
-        "rule", "test %", "valid.", f"− {document['reference']}", "p", "training", "peak", "energy",
-        "epochs to " + _number(document["level"], "{:.1%}"),
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False,
-    )  # fmt: skip
-    for row in document["rows"]:
-        difference = row["difference"] or {"mean": None, "ci95": None, "p_holm": None}
-        table.add_row(
-            row["rule"],
-            _interval(row["mean"], row["ci95"]),
-            _interval(row["validation_mean"], None),
-            _interval(difference["mean"], difference["ci95"], signed=True),
-            _number(difference["p_holm"], "{:.3f}"),
-            _number(row["seconds"], "{:.1f} s"),
-            _number(row["peak_mib"], "{:.1f} MiB"),
-            _number(None if row["energy"] is None else 1e6 * row["energy"], "{:.2g} µJ"),
-            _number(row["epochs_to_level"], "{:.1f}"),
-        )
-    return table
-
-
-def _sweep_table(document: dict[str, Any], most: int = 20) -> Table:
-    rows = [row for row in document["rows"] if row["validation_mean"] is not None]
-    ranked = sorted(rows, key=lambda row: (-row["validation_mean"], row["point"]))[:most]
-    title = "best on validation data first" + (f", {most} of {len(rows)}" if len(rows) > most else "")
-    table = Table(*document["varied"], "validation", "test", "seeds", title=title, title_justify="left")
-    for row in ranked:
-        values = [str(row["settings"].get(key, "")) for key in document["varied"]]
-        table.add_row(
-            *values,
-            _interval(row["validation_mean"], row["validation_ci95"]),
-            _interval(row["mean"], row["ci95"]),
-            str(row["n"]),
-        )
-    return table
-
-
-def _reasons(document: dict[str, Any]) -> dict[str, int]:
+def _reasons(found: "Sweep") -> dict[str, int]:
     """Why runs failed, and how many for each reason."""
-    return dict(Counter(failure["reason"] for row in document["rows"] for failure in row["failed"]))
-
-
-def _interval(mean: float | None, ends: list[float] | None, signed: bool = False) -> str:
-    if mean is None:
-        return "–"
-    text = f"{100 * mean:+.2f}" if signed else f"{100 * mean:.2f}"
-    return text if ends is None else f"{text} ± {50 * (ends[1] - ends[0]):.2f}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
-
-
-def _words(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "no varied setting"
+    return dict(Counter(failure.reason for row in found.rows for failure in row.failed))
 
 
 def _duration(seconds: float) -> str:
@@ -278,21 +258,3 @@ def _seeds(text: str, first: int) -> list[int]:
     if len(numbers) == 1 and "," not in text:
         return list(range(first, first + numbers[0]))
     return numbers
-
-
-def _assignment(text: str) -> tuple[str | None, str, Any]:
-    """One `[rule:]key=value`, the value as TOML, or as a plain string where it is none."""
-    from neurofdfa.lab.study_file import check_key
-
-    left, equals, value = text.partition("=")
-    rule, colon, key = left.strip().rpartition(":")
-    if not equals or not key:
-        raise UserError(f"--set takes key=value, e.g. training.lr=0.002, got '{text}'")
-    if key in ("seed", "rule.name"):
-        raise UserError(f"--set {key}: a comparison takes --seeds and --rules")
-    check_key(key, "--set")
-    try:
-        found: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        found = value
-    return (rule if colon else None), key, found

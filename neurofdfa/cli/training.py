@@ -1,21 +1,43 @@
 """`neurofdfa demo | train | report`: making runs."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress, TaskID
-from rich.table import Table
 
-from neurofdfa.cli.options import AsJson, Quiet, Seed, UnusedSeed, emit, progress_bars, say, this_command
+from neurofdfa.cli.options import (
+    AsJson,
+    Batch,
+    Config,
+    Data,
+    DataRoot,
+    Encoder,
+    Epochs,
+    Hidden,
+    LearningRate,
+    Quiet,
+    Seed,
+    Steps,
+    UnusedSeed,
+    assignment,
+    emit,
+    progress_bars,
+    rule_names,
+    run_settings,
+    say,
+    this_command,
+)
 from neurofdfa.errors import UserError
+from neurofdfa.lab.table import Column, table, with_interval
 
 if TYPE_CHECKING:
     from neurofdfa.distributed.group import ProcessGroup
     from neurofdfa.lab.config import RunConfig
+    from neurofdfa.lab.record import Epoch
 
 
 def register(app: typer.Typer) -> None:
@@ -35,17 +57,11 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Learn digits online with FDFA, compare with BPTT, quantise, run on Lava, write a report."""
-    from neurofdfa.lab.demo import DemoResult
     from neurofdfa.lab.demo import demo as run_demo
-    from neurofdfa.lab.record import Epoch
+    from neurofdfa.report import write
 
-    folder = out if out is not None else Path("runs") / f"demo-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = out if out is not None else _new_folder("demo")
     with progress_bars(quiet) as bars:
-        show = _epoch_bars(bars, quiet)
-
-        def on_epoch(name: str, epoch: Epoch, epochs: int) -> None:
-            show(name, epoch, epochs)
-
         lava: list[TaskID] = []
 
         def on_lava(fraction: float) -> None:
@@ -53,56 +69,69 @@ def demo(
                 lava.append(bars.add_task("real Lava", total=100, detail=""))
             bars.update(lava[0], completed=int(100 * fraction))
 
-        result: DemoResult = run_demo(
-            folder, seed=seed, command=this_command(), epochs=epochs, on_epoch=on_epoch, on_lava=on_lava
+        result = run_demo(
+            folder,
+            seed=seed,
+            command=this_command(),
+            epochs=epochs,
+            on_epoch=_epoch_bars(bars, quiet),
+            on_lava=on_lava,
         )
+    written = write(folder)
     fdfa, bptt = result.digits["fdfa"], result.digits["bptt"]
     for title, rows in (("digits", result.digits), ("spike timing", result.timing)):
-        table = Table("rule", "test accuracy", "training", "peak memory", title=title, title_justify="left")
-        for rule, row in rows.items():
-            table.add_row(rule, f"{row.test_accuracy:.2%}", f"{row.seconds:.1f} s", f"{row.peak_mib:.1f} MiB")
-        say(table, quiet)
-    table = Table("the FDFA network on test digits", "accuracy", "samples")
-    for stage in result.stages:
-        table.add_row(stage.stage, f"{stage.accuracy:.2%}", str(stage.samples))
-    say(table, quiet)
+        cells = [
+            [rule, f"{row.test_accuracy:.2%}", f"{row.seconds:.1f} s", f"{row.peak_mib:.1f} MiB"]
+            for rule, row in rows.items()
+        ]
+        columns = ["rule", Column("test accuracy"), Column("training"), Column("peak memory")]
+        say(table(columns, cells, title), quiet)
+    cells = [[f.stage, with_interval(f.accuracy, None), str(f.samples)] for f in result.stages]
+    say(table(["the FDFA network on test digits", Column("accuracy, %"), Column("samples")], cells), quiet)
     lava_row = result.lava
-    spikes = sum(row.spikes_lava for row in lava_row.parity)
+    spikes = sum(row.spikes_lava or 0 for row in lava_row.parity)
     say(f"Lava: {lava_row.message}" + (f" ({spikes} spikes compared)" if lava_row.ok else ""), quiet)
-    say(f"Report: {result.report}", quiet)
+    say(f"Report: {written}", quiet)
     emit(
         {
             "fdfa_accuracy": fdfa.test_accuracy,
             "bptt_accuracy": bptt.test_accuracy,
             "fixed_point_accuracy": result.stages[1].accuracy,
             "lava_spikes_equal": lava_row.spikes_equal,
-            "report": str(result.report),
+            "report": str(written),
         },
         as_json,
     )
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run; must not exist, or be empty.")],
-    config: Annotated[
-        Path | None, typer.Option(help="A config.toml to start from, e.g. of another run.")
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the run; must not exist, or be empty.", show_default="runs/<data>-<rule>-<time>"
+        ),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Name of a data set, or an .npz file.")] = None,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Learning rule.")] = None,
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Sizes of the hidden layers, bottom up: 128 64; others by --set network.layers=…."),
+    config: Config = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Learning rule: {', '.join(rule_names())}.", show_default="fdfa", autocompletion=rule_names
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Time steps T of static images.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="direct, poisson or latency.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per batch.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    hidden: Hidden = None,
+    steps: Steps = None,
+    encoder: Encoder = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    lr: LearningRate = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting, e.g. --set network.tau_mem=0.01.")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="reference or events.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What computes the training: reference or events.")
+    ] = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="A run whose weights to start from, e.g. to fine-tune.")
     ] = None,
@@ -110,7 +139,9 @@ def train(
     live: Annotated[
         bool, typer.Option("--tensorboard", help="Write events for TensorBoard into --out/tensorboard.")
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of everything random.", show_default="0")
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -118,56 +149,71 @@ def train(
     from neurofdfa.distributed.torchrun import joined
     from neurofdfa.lab import run as lab
     from neurofdfa.lab.live import tensorboard
-    from neurofdfa.lab.record import Epoch
 
-    given: dict[str, Any] = {
-        "data.name": data,
-        "data.root": None if data_root is None else str(data_root),
-        "data.steps": steps,
-        "data.encoder": encoder,
-        "network.hidden": tuple(hidden) if hidden else None,
+    changed = run_settings(
+        data=data,
+        data_root=data_root,
+        hidden=hidden,
+        steps=steps,
+        encoder=encoder,
+        epochs=epochs,
+        batch=batch,
+        lr=lr,
+    )
+    own = {
         "rule.name": rule,
-        "training.epochs": epochs,
-        "training.batch": batch,
-        "training.lr": lr,
         "training.engine": engine,
         "training.start_from": None if start_from is None else str(start_from),
         "seed": seed,
     }
-    changed = {key: value for key, value in given.items() if value is not None}
-    changed |= dict(_setting(text) for text in settings or [])
+    changed |= {key: value for key, value in own.items() if value is not None}
+    for of_rule, key, value in map(assignment, settings or []):
+        if of_rule is not None:
+            raise UserError(f"--set {of_rule}:{key}: one run has one rule: leave out '{of_rule}:'")
+        changed[key] = value
+    if resume and out is None:
+        raise UserError("--resume needs --out: the folder of the run to go on with")
     with ExitStack() as stack:
-        team = stack.enter_context(joined())
-        quiet = quiet or not team.leads
-        chosen = _start(config, out if resume else None, team).with_settings(changed)
-        tell = stack.enter_context(tensorboard(out)) if live and team.leads else None
+        group = stack.enter_context(joined())
+        quiet = quiet or not group.leads
+        chosen = _start(config, out if resume else None, group).with_settings(changed)
+        if out is None:
+            source = Path(chosen.data.name).stem or "data"
+            out = Path(group.tell(str(_new_folder(f"{source}-{chosen.rule.name}")).encode()).decode())
+        tell = stack.enter_context(tensorboard(out)) if live and group.leads else None
         show = _epoch_bars(stack.enter_context(progress_bars(quiet)), quiet)
 
-        def on_epoch(epoch: Epoch, total: int) -> None:
+        def on_epoch(epoch: "Epoch", total: int) -> None:
             show(chosen.rule.name, epoch, total)
             if tell is not None:
                 tell(epoch)
 
-        summary = lab.train(chosen, out, command=this_command(), resume=resume, progress=on_epoch, team=team)
+        summary = lab.train(
+            chosen, out, command=this_command(), resume=resume, progress=on_epoch, group=group
+        )
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
         f"{summary.best_epoch}, {summary.seconds:.1f} s of training, "
         f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}\nRun: {out}",
         quiet,
     )
-    emit(asdict(summary) | {"run": str(out)}, as_json and team.leads)
+    emit(summary.tree() | {"run": str(out)}, as_json and group.leads)
 
 
-def _start(config: Path | None, resumed: Path | None, team: "ProcessGroup") -> "RunConfig":
+def _new_folder(name: str) -> Path:
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _start(config: Path | None, resumed: Path | None, group: "ProcessGroup") -> "RunConfig":
     """The settings to start from, as rank 0 reads them."""
     from neurofdfa.lab.config import RunConfig, load_config
 
     start = RunConfig()
-    if team.leads and config is not None:
+    if group.leads and config is not None:
         start = load_config(config)
-    elif team.leads and resumed is not None:
+    elif group.leads and resumed is not None:
         start = load_config(resumed / "config.toml")
-    return RunConfig.model_validate_json(team.tell(start.model_dump_json().encode()))
+    return RunConfig.model_validate_json(group.tell(start.model_dump_json().encode()))
 
 
 def report(
@@ -191,11 +237,11 @@ def report(
     emit({"report": str(path), "picture": None if picture is None else str(picture)}, as_json)
 
 
-def _epoch_bars(bars: Progress, quiet: bool) -> Any:
+def _epoch_bars(bars: Progress, quiet: bool) -> "Callable[[str, Epoch, int], None]":
     """A function (name, epoch, epochs) that keeps one bar per name."""
     tasks: dict[str, TaskID] = {}
 
-    def show(name: str, epoch: Any, epochs: int) -> None:
+    def show(name: str, epoch: "Epoch", epochs: int) -> None:
         if name not in tasks:
             tasks[name] = bars.add_task(name, total=epochs, detail="", completed=epoch.epoch - 1)
         rates = " ".join(f"{100 * rate:.1f}" for rate in epoch.rates)
@@ -210,17 +256,4 @@ def _epoch_bars(bars: Progress, quiet: bool) -> Any:
 
 def _score(accuracy: float) -> str:
     """An accuracy, or the loss that regression keeps with a minus."""
-    return f"{accuracy:.2%}" if accuracy >= 0 else f"loss {-accuracy:.4g}"
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """One `key=value`, the value as TOML, or as a plain string where it is none."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"--set takes key=value, e.g. training.lr=0.002, got '{text}'")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value
+    return with_interval(accuracy, None) + (" %" if accuracy >= 0 else "")

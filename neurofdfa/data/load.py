@@ -15,7 +15,7 @@ from neurofdfa.data.idx import SOURCES, idx_images
 from neurofdfa.data.randman import randman
 from neurofdfa.data.series import Timing, csv_file, japanese_vowels, pendigits
 from neurofdfa.data.timing import cue_accumulation, delayed_xor, pattern
-from neurofdfa.errors import UserError
+from neurofdfa.errors import UserError, unknown
 
 STATIC_STEPS, SERIES_STEPS = 16, 100
 LEVEL_DELTA = 0.25
@@ -81,7 +81,7 @@ def load(
         return digits(steps or STATIC_STEPS, encode_images)
     if Path(name).suffix == ".npz":
         return npz_file(Path(name), steps, encode_images, default_steps=STATIC_STEPS)
-    raise UserError(f"unknown data set '{name}'; choose one of {', '.join(names())}, or a .npz or .csv file")
+    raise unknown("data set", name, names(), ", or a .npz or .csv file")
 
 
 def checked_options(

@@ -44,12 +44,12 @@ class Shard:
     """
 
     total: int
-    team: ProcessGroup = SINGLE
+    group: ProcessGroup = SINGLE
 
     @property
     def mine(self) -> slice:
         """Their places in the batch."""
-        rank, size = self.team.rank, self.team.size
+        rank, size = self.group.rank, self.group.size
         return slice(rank, None, size) if rank < self.total else slice(0, 1)
 
     @property
@@ -60,23 +60,23 @@ class Shard:
     @property
     def weight(self) -> float:
         """What part of the batch they are; the parts of all processes add up to 1."""
-        return self.count / self.total if self.team.rank < self.total else 0.0
+        return self.count / self.total if self.group.rank < self.total else 0.0
 
     @property
     def per_sample(self) -> float:
         """The weight of each of them in a mean over the batch."""
-        return 1.0 / self.total if self.team.rank < self.total else 0.0
+        return 1.0 / self.total if self.group.rank < self.total else 0.0
 
     def first(self, samples: int) -> "Shard":
         """Those among the batch's first `samples` samples: the first ones here, too."""
-        return Shard(samples, self.team)
+        return Shard(samples, self.group)
 
     def rows(self, whole: Tensor, dim: int = 0, *, passes: int = 1) -> Tensor:
         """What is here of a tensor for the whole batch, a view where possible.
 
         passes: copies of the batch that lie one after the other in dimension 0.
         """
-        if self.team.size == 1:
+        if self.group.size == 1:
             return whole
         if passes > 1:
             copies = whole.view(passes, self.total, *whole.shape[1:])[:, self.mine]
@@ -85,7 +85,7 @@ class Shard:
 
     def whole(self, rows: Tensor) -> Tensor:
         """A tensor for the whole batch with what is here in its place and zeros elsewhere: to be summed."""
-        if self.team.size == 1:
+        if self.group.size == 1:
             return rows
         tensor = rows.new_zeros(self.total, *rows.shape[1:])
         if self.weight:
@@ -97,10 +97,10 @@ class Shard:
 
         A derivative of the result is the part of it that the samples here have.
         """
-        if self.team.size == 1:
+        if self.group.size == 1:
             return tuple(means)
         sums = [self.weight * mean.detach() for mean in means]
-        self.team.sum_(sums)
+        self.group.sum_(sums)
         if not torch.is_grad_enabled():
             return tuple(sums)
         return tuple(

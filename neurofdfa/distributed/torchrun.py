@@ -1,4 +1,4 @@
-"""The processes that `torchrun` starts, as a team (torch.distributed: gloo on CPUs, NCCL where CUDA is).
+"""The processes that `torchrun` starts, as a group (torch.distributed: gloo on CPUs, NCCL where CUDA is).
 
     torchrun --nproc-per-node 2 -m neurofdfa train --data mnist --out runs/mnist
 
@@ -31,7 +31,7 @@ COURTESY = 0.5
 
 
 class LostProcess(UserError):
-    """Another process of the team is gone."""
+    """Another process of the group is gone."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Processes(ProcessGroup):
-    """A team over torch.distributed, whose process group has to be there. traffic: of this process."""
+    """A group over torch.distributed, whose process group has to be there. traffic: of this process."""
 
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -90,7 +90,7 @@ def _dense(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def joined() -> Generator[ProcessGroup]:
-    """The team of the processes that torchrun started, or `SINGLE`.
+    """The group of the processes that torchrun started, or `SINGLE`.
 
     Of an error that several processes have one tells, the others exit in silence.
     """
@@ -101,7 +101,7 @@ def joined() -> Generator[ProcessGroup]:
         store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
-            backend, store=dist.PrefixStore("team", store), rank=rank, world_size=size, timeout=PATIENCE
+            backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size, timeout=PATIENCE
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes cannot reach each other: {error}") from error

@@ -2,8 +2,6 @@
 
 from neurofdfa.events.inference import run
 from neurofdfa.events.native import Events
-from neurofdfa.events.select import Engine, learner
-from neurofdfa.events.stream import LearnStream, RunStream
-from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.events.stream import RunStream
 
-__all__ = ["Engine", "EventTrainer", "Events", "LearnStream", "RunStream", "learner", "run"]
+__all__ = ["Events", "RunStream", "run"]

@@ -40,7 +40,7 @@ def point_at_probes(work: PreparedBatch, share: Shard, seed: int, given: Sequenc
     """Point the records at every layer's probes, `[T, probed, n]`, or tell the seed to draw them from."""
     for frame in work.frames:
         frame.head.seed, frame.head.total = seed, share.total
-        frame.head.first, frame.head.every = share.mine.start or 0, share.team.size
+        frame.head.first, frame.head.every = share.mine.start or 0, share.group.size
         for k in range(len(frame.layers) - 2):
             frame.layers[k + 1].given = given[k].data_ptr() if given else 0
 

@@ -1,6 +1,6 @@
 """What the engine knows of rules: what layers are told, and how the feedback that tells them learns.
 
-`EventTrainer` runs batches through the kernels and asks this for everything that differs between rules.
+`EventEngine` runs batches through the kernels and asks this for everything that differs between rules.
 """
 
 from collections.abc import Sequence

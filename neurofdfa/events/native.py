@@ -15,7 +15,7 @@ MOST = 2**31 - 1
 
 
 class Events:
-    """A batch of event lists: who spiked when. `EventTrainer.train` and `engine.run` take it like a tensor.
+    """A batch of event lists: who spiked when. `Trainer.step` and `events.run` take it like a tensor.
 
     samples: per sample the times (in steps) and the neurons of its events, two arrays of whole numbers of the
     same length, in any order; they may be empty. A neuron spikes once per step: twice the same event is an
@@ -23,7 +23,7 @@ class Events:
     2^31 − 1 of them.
 
     >>> events = Events([(times, neurons), ...], steps=100, n=700)
-    >>> learner.train(events, target)
+    >>> trainer.step(events, target)
     """
 
     def __init__(

@@ -1,7 +1,9 @@
 """One step after the other, for streams that never end."""
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,13 +11,17 @@ from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
 from neurofdfa.events.batch_shape import Shape
 from neurofdfa.events.bound_batch import give_target
+from neurofdfa.events.feedback_binding import Probes
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.session import KernelSession, PreparedBatch
-from neurofdfa.events.support import why_not_network
+from neurofdfa.events.support import whole_sequences, why_not_network
 from neurofdfa.events.tables import Frame
-from neurofdfa.events.trainer import EventTrainer
+from neurofdfa.events.trainer import EventEngine
 from neurofdfa.nn.network import Network
+from neurofdfa.train.batch import BatchStats, prepare_target
+from neurofdfa.train.learning import Learning
+from neurofdfa.train.stream import check_open, check_step
 
 LONGEST = 200_000
 
@@ -52,48 +58,19 @@ class RunStream:
 
 
 class LearnStream:
-    """Learning step by step, the same numbers as `Trainer(update_every=…)` in one endless sequence.
-
-    learner: made with chunk=1. horizon: the loss of a step weighs 1/horizon, as in a sequence of that length.
-    update_every: steps between updates of the weights. values: as for `RunStream`. Raises `UserError` for
-    dropout, losses of the last step, and a readout that never forgets (its traces would grow for ever).
-
-    >>> stream = LearnStream(EventTrainer(network, FDFA(), chunk=1), batch=1)
-    >>> for x_t, target in events:         # x_t [B, n_in], target [B] or [B, k]
-    ...     y = stream.step(x_t, target)
+    """Learning step by step on the event engine, see `neurofdfa.train.trainer.Trainer.stream`: the numbers of
+    a sequence without end, of which every step's loss weighs 1/horizon. `why_not_stream` says what it
+    refuses.
     """
 
-    def __init__(
-        self,
-        learner: EventTrainer,
-        batch: int = 1,
-        *,
-        horizon: int = 100,
-        update_every: int = 1,
-        values: bool = False,
-    ) -> None:
-        network = learner.network
-        if horizon < 1 or update_every < 1:
-            raise UserError("a stream needs horizon and update_every of at least 1")
-        _check_batch(batch)
-        if learner.execution.chunk != 1:
-            raise UserError("a stream goes step by step: make its EventTrainer with chunk=1")
-        if network.readout.kappa >= 1.0:
-            raise UserError('a stream needs a readout that forgets: readout="leaky" with a tau_out')
-        if network.input_dropout or any(layer.dropout for layer in network.hidden):
-            raise UserError("a stream has no sequences to draw dropout for: set dropout to 0")
-        if learner.loss.when != "every-step":
-            raise UserError("a stream has no last step and no window: take a loss at every step")
-        if learner.teaching.per_synapse or getattr(learner.rule, "weighting", "uniform") != "uniform":
-            raise UserError("a stream has traces per neuron and a feedback that all steps count alike for")
-        if learner.update_every is not None:
-            raise UserError("a stream has an update_every of its own: make its EventTrainer without")
-        if learner.team.size > 1:
-            raise UserError("a stream is learnt by one process")
-        self.learner, self.batch, self.update_every = learner, batch, update_every
-        self.t, self.last, self.pending = 0, _settled(network) - 2, 0
+    def __init__(self, learning: Learning, batch: int, *, horizon: int, values: bool, probes: Probes) -> None:
+        network = learning.network
+        self.learning, self.batch, self.update_every = learning, batch, learning.update_every
+        self.ended, self.t, self.last, self.pending = False, 0, _settled(network) - 2, 0
+        self.engine = learner = EventEngine(learning, 1, 1, probes)
+        learner.update_every = None
         self.share = Shard(batch)
-        learner.rule_state, self.observed = learner.teaching.begin(learner.rule_state, self.share)
+        learning.rule_state, self.observed = learner.teaching.begin(learning.rule_state, self.share)
         probed = 0 if self.observed is None else self.observed.count
         self.work = learner.frames_for(self.last + 2, batch, probed)
         learner.execution.dense = values
@@ -104,12 +81,15 @@ class LearnStream:
         learner.execution.call(self.work, sequence.CLEAR, 0, 0)
 
     @torch.no_grad()
-    def step(self, x_t: Tensor, target: Tensor) -> Tensor:
+    def step(self, x_t: Any, target_t: Any) -> Tensor:
         """Learn from one step; returns y before the update, `[B, k]`."""
-        learner, work, execution = self.learner, self.work, self.learner.execution
+        check_open(self.ended)
+        learner, work, execution = self.engine, self.work, self.engine.execution
         start = min(self.t, self.last)  # from there on, traces of a constant and of the probes are settled
+        x_t = check_step(self.learning, x_t, self.batch)
         y = _room(execution, work, x_t)
-        target = give_target(work, learner.loss, learner.network.n_out, target)
+        target = prepare_target(self.learning.network, self.learning.loss, target_t, self.batch, None)
+        target = give_target(work, self.learning.loss, self.learning.network.n_out, target)
         alive = [target, learner.give_probes(work, 1, self.share, self.observed)]
         learner.bind(work)
         alive.append(execution.give_input(work, x_t.unsqueeze(0), None))
@@ -123,14 +103,59 @@ class LearnStream:
         _refuse_values(execution, work.frames)
         self.t, self.pending = self.t + 1, self.pending + 1
         if self.pending == self.update_every:
-            learner.collect(work)
-            learner.finish(
-                learner.teaching.touched(work.shape.probed > 0),
-                self.pending,
-                self.pending * learner.step_weight,
-            )
-            self.pending = 0
+            self._update()
         return y
+
+    @torch.no_grad()
+    def end(self) -> BatchStats:
+        """Apply what is left to apply, close the stream and report means over its steps."""
+        check_open(self.ended)
+        self.ended = True
+        if self.pending:
+            self._update()
+        learner, steps = self.engine, max(1, self.t)
+        measures = learner.execution.measures(self.work)
+        network, dtype = self.learning.network, learner.execution.dtype
+        cells = np.array([steps * self.batch * layer.n for layer in network.hidden])
+        filling = self.work.filling * steps / self.work.shape.steps
+        mean = network.readout.decode == "mean"
+        scores = self.work.scores[:, : network.n_out] / (steps if mean else 1)
+        return BatchStats(
+            torch.tensor(measures.loss, dtype=dtype),
+            scores.clone(),
+            torch.as_tensor(measures.spikes / cells, dtype=dtype),
+            torch.as_tensor((measures.zeros - filling) / cells, dtype=dtype),
+        )
+
+    def _update(self) -> None:
+        learner = self.engine
+        learner.collect(self.work)
+        learner.finish(
+            learner.teaching.touched(self.work.shape.probed > 0),
+            self.pending,
+            self.pending * learner.step_weight,
+        )
+        self.pending = 0
+
+
+def why_not_stream(learning: Learning, batch: int) -> str | None:
+    """Why the engine cannot learn step by step for ever as this learner does, or None if it can."""
+    network = learning.network
+    if batch > CAPACITY:
+        return f"a stream takes 1 to {CAPACITY} samples side by side on the event engine, got {batch}"
+    if network.readout.kappa >= 1.0:
+        return 'a stream on the event engine needs a readout that forgets: readout="leaky" with a tau_out'
+    if network.input_dropout or any(layer.dropout for layer in network.hidden):
+        return "a stream on the event engine has no sequences to draw dropout for: set dropout to 0"
+    if learning.loss.when != "every-step":
+        return "a stream on the event engine has no last step and no window: take a loss at every step"
+    if whole_sequences(learning.rule):
+        return (
+            "a stream on the event engine has traces per neuron and a feedback that all steps count alike for"
+        )
+    if learning.group.size > 1:
+        return "a stream on the event engine is learnt by one process"
+    return None
 
 
 def _check_batch(batch: int) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.lif import LIF
-from neurofdfa.nn.loss import CrossEntropy, Loss, MeanSquaredError, SpikeCountError
+from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError, SpikeCountError
 from neurofdfa.nn.network import Network
 from neurofdfa.nn.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
 from neurofdfa.nn.synapse import Convolution, Dense
@@ -19,8 +19,7 @@ from neurofdfa.rules.fdfa import FDFA
 from neurofdfa.rules.readout_only import ReadoutOnly
 from neurofdfa.rules.sbd import SBD
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
-from neurofdfa.train.device import Device
-from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.learning import Learning
 
 SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
 LOSS_KINDS: dict[type[Any], int] = {CrossEntropy: 0, MeanSquaredError: 1, SpikeCountError: 2}
@@ -83,15 +82,14 @@ def why_not_network(network: Network) -> str | None:
     return None
 
 
-def why_not_rule(
-    network: Network,
-    rule: Rule[Any],
-    loss: Loss,
-    update_every: int | None,
-    rate_target: RateRegulariser | None = None,
-    impairments: Device | None = None,
-) -> str | None:
-    """Why the engine cannot train this network with these options, or None if it can."""
+def why_not(learning: Learning) -> str | None:
+    """Why the engine cannot train this learner, or None if it can."""
+    network, rule, loss, update_every = (
+        learning.network,
+        learning.rule,
+        learning.loss,
+        learning.update_every,
+    )
     rule = executed(rule)
     if type(rule) not in RULE_KINDS:
         return f"the event engine does not execute the rule '{rule.name}'"
@@ -99,13 +97,13 @@ def why_not_rule(
         return "the event engine has no regularisers for sbd (power, decorrelation)"
     if type(rule) is EProp and any(layer.dropout for layer in network.hidden[1:]):
         return "the event engine has no symmetric feedback through layers with dropout"
-    if impairments is not None and impairments.active:
-        return f"the event engine impairs nothing and {impairments.active[0]} is set"
+    if learning.device.active:
+        return f"the event engine impairs nothing and {learning.device.active[0]} is set"
     if reason := _why_not_trace(network, rule.trace):
         return reason
     if type(loss) not in LOSS_KINDS:
         return f"the event engine does not know the loss {type(loss).__name__}"
-    if update_every is not None and (isinstance(rule.trace, PerSynapse) or _weighted(rule)):
+    if update_every is not None and whole_sequences(rule):
         return (
             "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
         )
@@ -116,13 +114,15 @@ def why_not_rule(
         return "the event engine has no tangents through recurrent layers with dropout"
     if type(rule) is FDFA and len(network.hidden) > DEEPEST:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
-    if type(rule) is ReadoutOnly and rate_target is not None and rate_target.strength > 0:
+    if type(rule) is ReadoutOnly and learning.rate_regulariser.strength > 0:
         return "the event engine has no rate target without a learning signal"
     return why_not_network(network)
 
 
-def _weighted(rule: Rule[Any]) -> bool:
-    return isinstance(rule, FDFA) and rule.weighting != "uniform"
+def whole_sequences(rule: Rule[Any]) -> bool:
+    """Whether the engine learns from sequences as wholes alone with this rule."""
+    rule = executed(rule)
+    return isinstance(rule.trace, PerSynapse) or (isinstance(rule, FDFA) and rule.weighting != "uniform")
 
 
 def _why_not_trace(network: Network, trace: Any) -> str | None:

@@ -1,85 +1,81 @@
-"""The event-driven execution of `neurofdfa.train.trainer`: same calls, same numbers, far less work."""
+"""The event-driven execution of `neurofdfa.train.online`: same calls, same numbers, far less work."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
+from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
 from neurofdfa.events.batch_shape import Shape
-from neurofdfa.events.bound_batch import give_target, has_values, outline
+from neurofdfa.events.bound_batch import give_target, has_values
 from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
+from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
 from neurofdfa.events.native import Events
+from neurofdfa.events.notice import fall_back
 from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients
 from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
-from neurofdfa.events.support import LOSS_KINDS, why_not_rule
+from neurofdfa.events.support import LOSS_KINDS, why_not
 from neurofdfa.events.weight_layout import learnt_by
-from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError, answer_step, first_step
-from neurofdfa.nn.network import Masks, Network
-from neurofdfa.rules.base import OptimizerFactory, Rule
-from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import BatchStats, Trainer, check_batch
+from neurofdfa.nn.loss import SpikeCountError, answer_step, first_step
+from neurofdfa.nn.network import Masks, Trajectory
+from neurofdfa.train.batch import BatchStats, densely
+from neurofdfa.train.learning import Learning
+from neurofdfa.train.online import OnlineLoop
 
 
-class EventTrainer(Trainer):
-    """Trains like `Trainer`, event by event. `begin`, `step` and `end` are the reference's own. Raises
-    `UserError` for what it does not execute (`engine.learner` falls back instead).
+class EventEngine:
+    """Executes a learner event by event: the numbers of `neurofdfa.train.online.OnlineLoop`, far sooner.
 
-    threads: how many to use (None: as many as torch). chunk: steps between which errors are filtered back
-    (None: as many as fit, at most 128). probes: "counter" draws FDFA's signs from a counter-based generator
-    seeded by `generator`; "reference" draws the very numbers that the reference draws, which is slower.
+    threads: how many to use. chunk: steps between which errors are filtered back (None: as many as fit, at
+    most 128). probes: "counter" draws a rule's probes from a counter-based generator seeded by the learner's;
+    "reference" draws the very numbers that the reference draws, which is slower. update_every: steps between
+    updates, None for one at the end of a sequence. Raises `UserError` for what it does not execute.
     """
+
+    takes_events: ClassVar[bool] = True
 
     def __init__(
         self,
-        network: Network,
-        rule: Rule[Any],
-        optimizer: OptimizerFactory | None = None,
-        *,
-        loss: Loss | None = None,
-        update_every: int | None = None,
-        rate_target: RateRegulariser | None = None,
-        generator: torch.Generator | None = None,
-        threads: int | None = None,
+        learning: Learning,
+        threads: int = 1,
         chunk: int | None = None,
         probes: Probes = "counter",
-        team: ProcessGroup = SINGLE,
     ) -> None:
-        reason = why_not_rule(network, rule, loss or CrossEntropy(), update_every, rate_target)
+        reason = why_not(learning)
         if reason is not None:
             raise UserError(reason)
-        super().__init__(
-            network, rule, optimizer, loss=loss, update_every=update_every, rate_target=rate_target,
-            generator=generator, team=team,
-        )  # fmt: skip
-        if chunk is not None and chunk < 1:
-            raise UserError(f"chunk must be at least 1 step, got {chunk}")
-        self.execution = KernelSession(network, threads or torch.get_num_threads(), chunk)
-        self.teaching = FeedbackBinding(network, rule, self.rule_state, probes)
+        self.learning = learning
+        self.network, self.rule, self.group = learning.network, learning.rule, learning.group
+        self.loss, self.rate_regulariser = learning.loss, learning.rate_regulariser
+        self.update_every = learning.update_every
+        self.execution = KernelSession(self.network, threads, chunk)
+        self.teaching = FeedbackBinding(self.network, self.rule, learning.rule_state, probes)
         matrices, averaged = self.teaching.matrices, self.teaching.averaged
-        self.gradient = Gradients(learnt_by(self.teaching.kind, network, matrices), self.execution.threads)
-        learnt = [p for p in network.parameters() if id(p) in self.gradient.of]
+        self.gradient = Gradients(learnt_by(self.teaching.kind, self.network, matrices), threads)
+        learnt = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
         self._longest = min(chunk or CAPACITY, CAPACITY)
+        self._reference = OnlineLoop(learning)
+        self._paths = [x.path for x in self._reference.traces] if self.teaching.per_synapse else []
+        """Decays of the layers above each hidden layer, where a trace is filtered by them."""
 
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Trainer`."""
-        check_batch(self.network, outline(x), target)
-        if self.teaching.per_synapse and x.shape[0] > self._longest:
-            return super().train(self._dense(x), target)
-        share = Shard(x.shape[1], self.team)
-        masks = self.network.draw_masks(share.total, self.generator)
+        if self._too_long(x):
+            return self._reference.train(densely(self.network, x), target)
+        share = Shard(x.shape[1], self.group)
+        masks = self.network.draw_masks(share.total, self.learning.generator)
         if masks is not None:
             masks = masks.select(share.rows)
         wanted = share.rows(target, 1 if target.dim() == 3 else 0)
@@ -91,16 +87,15 @@ class EventTrainer(Trainer):
         if left:
             self._update_from(work, steps - left, left, share, stats)
         else:
-            self.team.sum_(stats)
+            self.group.sum_(stats)
         return stats
 
     @torch.no_grad()
     def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
-        check_batch(self.network, outline(x), target)
-        if self.teaching.per_synapse and x.shape[0] > self._longest:
-            return super().gradients(self._dense(x), target)
-        kept = (self.rule_state, self.rates, self.generator.get_state())
+        if self._too_long(x):
+            return self._reference.gradients(densely(self.network, x), target)
+        kept = (self.learning.state, self.learning.generator.get_state())
         self._pass(x, target, None, Shard(x.shape[1]))
         known = self.gradient.of
         result = tuple(
@@ -108,9 +103,23 @@ class EventTrainer(Trainer):
             for p in self.network.parameters()
         )
         self.gradient.clear()
-        self.rule_state, self.rates = kept[:2]
-        self.generator.set_state(kept[2])
+        self.learning.state = kept[0]
+        self.learning.generator.set_state(kept[1])
         return result
+
+    def run(self, x: Tensor | Events) -> Trajectory:
+        """Inference."""
+        return run(self.network, x, threads=self.execution.threads)
+
+    def _too_long(self, x: Tensor | Events) -> bool:
+        """Whether traces per synapse would have to go on from one chunk to the next, which they do not."""
+        if not self.teaching.per_synapse or x.shape[0] <= self._longest:
+            return False
+        fall_back(
+            f"the event engine follows traces per synapse over {self._longest} steps and these sequences "
+            f"have {x.shape[0]}"
+        )
+        return True
 
     def _pass(
         self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Shard, *, updating: bool = False
@@ -121,22 +130,22 @@ class EventTrainer(Trainer):
         """
         execution = self.execution
         steps, batch = x.shape[:2]
-        self.rule_state, observed = self.teaching.begin(self.rule_state, share)
+        self.learning.rule_state, observed = self.teaching.begin(self.learning.rule_state, share)
         work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
         alive = [execution.give_masks(work, masks), give_target(work, self.loss, self.network.n_out, target)]
         alive.append(self.give_probes(work, steps, share, observed))
         self.bind(work)
         self.step_weight = 1.0 / steps
-        rates = self.rates
+        rates = self.learning.rates
         if updating and self._agreed(share, not execution.dense and has_values(x)):
             execution.dense = True  # what has been learnt cannot be undone: look before
         alive.append(self._run(work, x, masks, share, updating))
         if not updating and self._agreed(share, execution.saw_values(work)):
-            execution.dense, self.rates = True, rates
+            execution.dense, self.learning.rates = True, rates
             self.gradient.clear()
             alive.append(self._run(work, x, masks, share, updating))
         self.collect(work)
-        self.rule_state = self.teaching.take_seen(work, self.rule_state)
+        self.learning.rule_state = self.teaching.take_seen(work, self.learning.rule_state)
         answers = steps - answer_step(self.loss.when, steps)
         stats = batch_stats(self.network, work, execution.measures(work), share, answers)
         execution.settle(work)
@@ -149,16 +158,13 @@ class EventTrainer(Trainer):
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
         self.gradient.settle()
 
-    def _dense(self, x: Tensor | Events) -> Tensor:
-        return x.dense(self.execution.dtype) if isinstance(x, Events) else x
-
     def frames_for(self, steps: int, batch: int, probed: int) -> PreparedBatch:
         """What the kernels need for batches of one shape."""
         execution = self.execution
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
-            self.rate_target.strength > 0, self._every(steps), execution.workers(steps, batch),
+            self.rate_regulariser.strength > 0, self._every(steps), execution.workers(steps, batch),
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -177,7 +183,9 @@ class EventTrainer(Trainer):
         self, work: PreparedBatch, steps: int, share: Shard, observed: Shard | None
     ) -> list[Tensor]:
         """Probes of the next `steps` steps; returns what must stay alive."""
-        return self.teaching.give_probes(work, self.rule_state, steps, share, observed, self.generator)
+        return self.teaching.give_probes(
+            work, self.learning.rule_state, steps, share, observed, self.learning.generator
+        )
 
     def bind(self, work: PreparedBatch) -> None:
         """Bring all copies up to date, and tell the records of a shape once where everything lies."""
@@ -188,10 +196,10 @@ class EventTrainer(Trainer):
     def _agreed(self, share: Shard, values: bool) -> bool:
         """Whether spike lists do not describe the input. Who exchanges rates decides together."""
         saw = values and not self.execution.dense
-        if self.rate_target.strength == 0:
+        if self.rate_regulariser.strength == 0:
             return saw
         seen = torch.tensor(float(saw))
-        share.team.sum_([seen])
+        share.group.sum_([seen])
         return bool(seen)
 
     def _run(
@@ -199,7 +207,7 @@ class EventTrainer(Trainer):
     ) -> Any:
         execution = self.execution
         alive = execution.give_input(work, x, masks)
-        if self.rate_target.strength > 0 or updating:
+        if self.rate_regulariser.strength > 0 or updating:
             self._run_chunks(work, share, updating)
         else:
             execution.run(work)
@@ -236,9 +244,9 @@ class EventTrainer(Trainer):
 
     def run_chunk(self, work: PreparedBatch, start: int, length: int, share: Shard) -> None:
         """Forward and gradients of one chunk for the whole batch, going on from the last one's state."""
-        execution, target = self.execution, self.rate_target
+        execution, target = self.execution, self.rate_regulariser
         regulated = target.strength > 0
-        rates = [rate.to(torch.float64).numpy().copy() for rate in self.rates] if regulated else []
+        rates = [rate.to(torch.float64).numpy().copy() for rate in self.learning.rates] if regulated else []
         for frame in work.frames:
             for index in range(1, len(rates) + 1):
                 frame.step_counts(index).fill(0)
@@ -255,11 +263,12 @@ class EventTrainer(Trainer):
             if self.teaching.per_synapse:
                 kappa = self.network.readout.kappa
                 for frame in work.frames:
-                    filter_back(frame.extra(index)[:length], kappa, self.traces[index - 1].path)
+                    filter_back(frame.extra(index)[:length], kappa, self._paths[index - 1])
         execution.call(work, sequence.LEARN_FROM, start, length)
         if regulated:
-            self.rates = tuple(
-                torch.as_tensor(rate, dtype=old.dtype) for rate, old in zip(rates, self.rates, strict=True)
+            self.learning.rates = tuple(
+                torch.as_tensor(rate, dtype=old.dtype)
+                for rate, old in zip(rates, self.learning.rates, strict=True)
             )
 
     def _fired(self, work: PreparedBatch, index: int, length: int) -> Tensor:
@@ -269,39 +278,38 @@ class EventTrainer(Trainer):
 
     def _combine(self, touched: bool, stats: Sequence[Tensor], share: Shard) -> None:
         """From means over the samples here to means over the batch, in one message with the stats."""
-        if self.team.size == 1:
+        if self.group.size == 1:
             return
         weights = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         parts = [self.gradient.flat(p).mul_(share.weight) for p in weights]
         if touched:
             parts += self.teaching.parts(self.gradient, share)
-        self.team.sum_([*parts, *stats])
+        self.group.sum_([*parts, *stats])
 
     def finish(self, touched: bool, count: int, told: float) -> None:
-        """Optimizer steps, as `Trainer._update` makes them.
+        """Optimizer steps, as `Learning.update` makes them.
 
         touched: whether the feedback has gradients; count: time steps since the last update; told: Σ of the
         loss's weights over them.
         """
-        plain, average = plain_adam(self.optimizer), None
+        plain, average = plain_adam(self.learning.optimizer), None
         if not plain:
             for p in self._one_pass.learnt:
                 p.grad = self.gradient.take(p)
                 self.gradient.flat(p).zero_()
-            self.optimizer.step()
+            self.learning.optimizer.step()
             for p in self._one_pass.learnt:
                 p.grad = None
-        teacher = self.feedback_optimizer if touched else None
+        teacher = self.learning.feedback_optimizer if touched else None
         if teacher is not None:
-            average = self.teaching.average(self.rule_state, teacher, self.step_weight, count)
-        self._one_pass.step(self.optimizer if plain else None, average)
+            self.learning.follow_schedule()
+            average = self.teaching.average(self.learning.rule_state, teacher, self.step_weight, count)
+        self._one_pass.step(self.learning.optimizer if plain else None, average)
         if teacher is not None and average is None:
-            self.teaching.take_gradients(self.gradient, self.rule_state, self.step_weight, count, told)
+            self.teaching.take_gradients(
+                self.gradient, self.learning.rule_state, self.step_weight, count, told
+            )
             teacher.step()
             for b in self.teaching.matrices:
                 b.grad = None
-        if self.rule.readout_decay:
-            rate = self.optimizer.param_groups[0]["lr"] * self.rule.readout_decay
-            decayed = self.teaching.matrices if teacher is not None else ()
-            for tensor in (self.network.readout.synapse.weight, *decayed):
-                tensor.mul_(1.0 - rate)
+        self.learning.decay(self.teaching.matrices if teacher is not None else ())

@@ -2,10 +2,9 @@
 
 import torch
 
-from neurofdfa.events.trainer import EventTrainer
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import DFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 
 def warm() -> None:
@@ -15,5 +14,5 @@ def warm() -> None:
     compiles anything again. The cache lies beside the package's sources, or in the user's cache folder where
     that cannot be written.
     """
-    learner = EventTrainer(feed_forward(4, [4], 2), DFA(), adam(), threads=2)
-    learner.train(torch.ones(2, 2, 4), torch.zeros(2, dtype=torch.int64))
+    trainer = Trainer(feed_forward(4, [4], 2), DFA(), engine="events", threads=2, batch_first=False)
+    trainer.step(torch.ones(2, 2, 4), torch.zeros(2, dtype=torch.int64))

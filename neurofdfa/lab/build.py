@@ -1,24 +1,21 @@
-"""From a config to the objects that train: data set, network, learner, learning-rate schedule."""
+"""From a config to the objects that train: data set, network, trainer, learning-rate schedule."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.density import thinned
 from neurofdfa.data.load import load
 from neurofdfa.distributed.group import SINGLE, ProcessGroup
-from neurofdfa.errors import UserError
 from neurofdfa.lab.config import DataConfig, NetworkConfig, RunConfig, TrainingConfig
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import Loss, loss_named
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.nn.surrogate import surrogate
 from neurofdfa.rules import rule_named
-from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.device import Device
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
@@ -91,69 +88,45 @@ def build_loss(config: TrainingConfig, answer_from: int = 0) -> Loss:
     return loss
 
 
-def build_learner(
-    config: RunConfig, network: Network, answer_from: int = 0, team: ProcessGroup = SINGLE
-) -> Trainer | BPTT:
-    """The learner of the config's rule; its randomness comes from the config's seed.
+def build_trainer(
+    config: RunConfig, network: Network, answer_from: int = 0, group: ProcessGroup = SINGLE
+) -> Trainer:
+    """The trainer of the config's rule; its randomness comes from the config's seed.
 
     answer_from: the data set's first step with a target.
     """
     training = config.training
-
-    slow = {id(layer.recurrent.weight) for layer in network.hidden if layer.recurrent is not None}
-
-    def optimizer(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        given = list(parameters)
-        groups: list[dict[str, Any]] = [{"params": [p for p in given if id(p) not in slow]}]
-        if recurrent := [p for p in given if id(p) in slow]:
-            groups.append({"params": recurrent, "lr": training.lr * training.recurrent_lr})
-        return _OPTIMIZERS[training.optimizer](groups, lr=training.lr, weight_decay=training.weight_decay)
-
-    loss = build_loss(training, answer_from)
-    rate_target = RateRegulariser(training.rate_target, training.rate_strength)
-    impairments = Device(**config.impairments.model_dump())
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    if config.rule.name == "bptt":
-        unknown = set(config.rule.options) - {"window"}
-        if training.update_every is not None or unknown:
-            raise UserError("bptt updates once per sequence (or window) and takes the one option 'window'")
-        window = config.rule.options.get("window")
-        return BPTT(
-            network,
-            optimizer,
-            loss=loss,
-            rate_target=rate_target,
-            impairments=impairments,
-            generator=generator,
-            window=window,
-            team=team,
-        )
-    rule = rule_named(config.rule.name, **config.rule.options)
-    if training.engine == "events":
-        from neurofdfa.events.select import learner as event_learner  # numba takes a second to import
-
-        return event_learner(
-            network,
-            rule,
-            optimizer,
-            loss=loss,
-            update_every=training.update_every,
-            rate_target=rate_target,
-            impairments=impairments,
-            generator=generator,
-            team=team,
-        )
     return Trainer(
         network,
-        rule,
-        optimizer,
-        loss=loss,
+        rule_named(config.rule.name, **config.rule.options),
+        build_optimizer(training, network),
+        loss=build_loss(training, answer_from),
+        engine=training.engine,
         update_every=training.update_every,
-        rate_target=rate_target,
-        impairments=impairments,
-        generator=generator,
-        team=team,
+        rate_regulariser=RateRegulariser(training.rate_target, training.rate_strength),
+        device=Device(**config.impairments.model_dump()),
+        generator=torch.Generator().manual_seed(config.seed + 1),
+        group=group,
+        threads=torch.get_num_threads(),
+        batch_first=False,
     )
+
+
+def build_optimizer(training: TrainingConfig, network: Network) -> torch.optim.Optimizer:
+    """Of the network's parameters; recurrent synapses have a learning rate of their own."""
+    slow = {id(layer.recurrent.weight) for layer in network.hidden if layer.recurrent is not None}
+    given = list(network.parameters())
+    groups: list[dict[str, Any]] = [{"params": [p for p in given if id(p) not in slow]}]
+    if recurrent := [p for p in given if id(p) in slow]:
+        groups.append({"params": recurrent, "lr": training.lr * training.recurrent_lr})
+    return _OPTIMIZERS[training.optimizer](groups, lr=training.lr, weight_decay=training.weight_decay)
+
+
+def build_schedule(trainer: Trainer, training: TrainingConfig, updates: int, first: int = 0) -> LambdaLR:
+    """The config's learning rates, to be stepped after every batch; `first`: batches that are done
+    already.
+    """
+    return LambdaLR(trainer.optimizer, lambda update: learning_rate(training, first + update, updates))
 
 
 def settle_rates(network: Network, data: Dataset, rate: float) -> None:

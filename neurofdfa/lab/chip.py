@@ -1,49 +1,80 @@
 """What is found about a run on its way to a chip, kept for its report: parity and placements."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from neurofdfa.io import write_json
-from neurofdfa_hardware.chip.mapping import CHIPS, Placement
-from neurofdfa_hardware.quantization.parity import ParityReport
+from neurofdfa.lab.document import Command, Document, Text
+from neurofdfa.lab.results import Share
+from neurofdfa_hardware.chip.mapping import CHIPS, Chip, CoreLoad, Placement
+from neurofdfa_hardware.quantization.parity import Comparison, ParityReport
 
 PARITY = "parity.json"
+MAPPINGS = {chip: f"mapping-{chip}.json" for chip in CHIPS}
+"""File of the placement on each chip."""
 
 
-def mapping_name(chip: str) -> str:
-    """File of the placement on a chip."""
-    return f"mapping-{chip}.json"
+class Parity(Document):
+    """parity.json: every stage beside the one before it; accuracy by stage where samples have a class."""
+
+    command: Command = ""
+    bits: int = 0
+    accuracy: dict[Text, Share] = Field(default_factory=dict[str, float])
+    comparisons: tuple[Comparison, ...] = ()
 
 
-MAPPINGS = {chip: mapping_name(chip) for chip in CHIPS}
+class PlacementRecord(Document):
+    """mapping-….json: where every layer lies, or which limit of the chip the network breaks."""
+
+    command: Command = ""
+    bits: int = 0
+    refused: Text = ""
+    chip: Chip | None = None
+    cores: tuple[CoreLoad, ...] = ()
+    utilisation: dict[Text, float] = Field(default_factory=dict[str, float])
 
 
 def keep_parity(
     folder: Path, found: ParityReport, labels: NDArray[np.int64] | None, bits: int, command: str
-) -> dict[str, Any]:
+) -> Parity:
     """Write all comparisons of stages, and the accuracy of each where samples have a class."""
     accuracy: dict[str, float] = {}
     if labels is not None:
         accuracy = {name: float((np.array(p) == labels).mean()) for name, p in found.predictions.items()}
-    document: dict[str, Any] = {
-        "command": command,
-        "bits": bits,
-        "accuracy": accuracy,
-        "comparisons": found.to_json()["comparisons"],
-    }
-    write_json(folder / PARITY, document)
+    document = Parity(command=command, bits=bits, accuracy=accuracy, comparisons=found.comparisons)
+    document.write(folder / PARITY)
     return document
 
 
-def keep_placement(folder: Path, placement: Placement, bits: int, command: str) -> None:
+def keep_placement(folder: Path, placement: Placement, bits: int, command: str) -> PlacementRecord:
     """Write where every layer lies."""
-    document = {"command": command, "bits": bits} | placement.to_json()
-    write_json(folder / mapping_name(placement.chip.name), document)
+    document = PlacementRecord(
+        command=command,
+        bits=bits,
+        chip=placement.chip,
+        cores=placement.cores,
+        utilisation=placement.utilisation,
+    )
+    document.write(folder / MAPPINGS[placement.chip.name])
+    return document
 
 
 def keep_refusal(folder: Path, chip: str, reason: str, bits: int, command: str) -> None:
     """Write which limit of a chip the network breaks."""
-    write_json(folder / mapping_name(chip), {"command": command, "bits": bits, "refused": reason})
+    PlacementRecord(command=command, bits=bits, refused=reason).write(folder / MAPPINGS[chip])
+
+
+def read_parity(folder: Path) -> Parity | None:
+    """What a run folder holds of it, None when nothing. Raises `UserError` when the file is damaged."""
+    return Parity.read(folder / PARITY) if (folder / PARITY).is_file() else None
+
+
+def read_placements(folder: Path) -> dict[str, PlacementRecord]:
+    """The placements that a run folder holds, by chip. Raises `UserError` when one is damaged."""
+    return {
+        chip: PlacementRecord.read(folder / name)
+        for chip, name in MAPPINGS.items()
+        if (folder / name).is_file()
+    }

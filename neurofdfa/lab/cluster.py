@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from neurofdfa.errors import UserError
-from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, attempt
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, outcome_of
 from neurofdfa.lab.workers import ATTEMPTS, OnStart, Progress
 
 
@@ -68,7 +68,7 @@ def _run(job: Job) -> Outcome:
     import torch
 
     torch.set_num_threads(1)
-    return attempt(job)
+    return outcome_of(job)
 
 
 def _outcome(ray: Any, reference: Any) -> Outcome:

@@ -2,24 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from neurofdfa.errors import UserError
-from neurofdfa.io import write_json
-from neurofdfa.lab.build import build_data, build_learner, build_network
+from neurofdfa.errors import UserError, unknown
+from neurofdfa.io import make_folder
+from neurofdfa.lab.build import build_data, build_network, build_trainer
 from neurofdfa.lab.config import RunConfig
-from neurofdfa.lab.load_run import versions
-from neurofdfa.lab.outcome import Found, mean, measured_of, result_of, row_of
+from neurofdfa.lab.document import versions
 from neurofdfa.lab.record import Summary
-from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, locked
-from neurofdfa.lab.statistics import Difference, holm, paired
+from neurofdfa.lab.results import COMPARISON, Comparison, FailedRun, FinishedRun, RuleSummary
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run, locked
+from neurofdfa.lab.statistics import Difference, holm, mean, paired
 from neurofdfa.lab.workers import Progress, outcomes
 from neurofdfa.measure.convergence import epochs_until, reached_by_all
-from neurofdfa.rules import RULES
+from neurofdfa.rules import RULES, rule_named
 
-NAME = "comparison.json"
 ALIGNMENT_SAMPLES = 16
 """Validation samples on which the angle to BPTT is measured where the config does not say."""
 
@@ -39,7 +38,7 @@ class Plan:
         """The config of one run; raises `UserError` when a setting does not fit."""
         settings = {"rule.name": rule, "seed": seed} | dict(self.own.get(rule, {}))
         config = self.base.with_settings(settings)
-        if rule == "bptt":
+        if rule_named(rule, **config.rule.options).through_time is not None:
             # What only local rules can follow; the gradient's angle to itself says nothing.
             return config.with_settings({"training.alignment_samples": 0})
         if config.training.alignment_samples == 0:
@@ -52,8 +51,8 @@ def plan(
 ) -> Plan:
     """Check what is asked before anything runs; raises `UserError`."""
     for rule in (*rules, *own):
-        if rule != "bptt" and rule not in RULES:
-            raise UserError(f"unknown rule '{rule}': choose among {', '.join(RULES)}, bptt")
+        if rule not in RULES:
+            raise unknown("rule", rule, RULES)
     for names, what in ((rules, "rule"), (seeds, "seed")):
         if not names:
             raise UserError(f"a comparison needs at least one {what}")
@@ -68,23 +67,24 @@ def plan(
     data = build_data(configs[0].data, seeds[0])
     for config in configs:
         network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
-        build_learner(config, network, data.answer_from)
+        build_trainer(config, network, data.answer_from)
     return made
 
 
 def compare(
     made: Plan,
-    folder: Path,
+    folder: str | Path,
     *,
     command: str = "",
     workers: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Comparison:
     """Run what is not finished yet and write comparison.json; returns what is in it.
 
     Runs lie in `folder/<rule>-s<seed>`. A failed run is kept with its reason and leaves its row with one
     seed less. Raises `UserError` when all runs of all rules fail, or another process works in `folder`.
     """
+    folder = Path(folder)
     jobs = {
         (rule, seed): Job(
             f"{rule} seed {seed}", made.config(rule, seed), folder / f"{rule}-s{seed}", command, reuse=True
@@ -92,81 +92,70 @@ def compare(
         for seed in made.seeds
         for rule in made.rules
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror}") from error
+    make_folder(folder)
     with locked(folder, busy=f"another process compares in {folder}: wait for it, or choose another --out"):
         found: dict[str, Outcome] = {}
         with closing(outcomes(list(jobs.values()), workers, progress)) as finished:
             for job, outcome in finished:
                 found[job.name] = outcome
         document = _document(made, {key: (job, found[job.name]) for key, job in jobs.items()}, command)
-        write_json(folder / NAME, document)
+        document.write(folder / COMPARISON)
     return document
 
 
-def _document(made: Plan, ran: Mapping[tuple[str, int], tuple[Job, Outcome]], command: str) -> dict[str, Any]:
+def _document(made: Plan, ran: Mapping[tuple[str, int], tuple[Job, Outcome]], command: str) -> Comparison:
     reasons = [outcome.reason for _, outcome in ran.values() if isinstance(outcome, Failure)]
     if len(reasons) == len(ran):
         raise UserError(f"every run failed, the first because: {reasons[0]}")
-    rows = [_row(rule, made.seeds, ran) for rule in made.rules]
-    tests: list[dict[int, float]] = [
-        {run["seed"]: run["result"]["test_accuracy"] for run in row["runs"]} for row in rows
-    ]
-    level = reached_by_all([run["result"]["curve"] for row in rows for run in row["runs"]])
-    for row in rows:
-        row |= _convergence(row["runs"], level)
-    differences = [None] + [paired(test, tests[0]) for test in tests[1:]]
-    adjusted = holm([found.p_t if found else None for found in differences])
-    for row, found, p in zip(rows, differences, adjusted, strict=True):
-        row["difference"] = _difference(found, p)
-    base = made.config(made.rules[0], made.seeds[0])
-    return {
-        "command": command,
-        "versions": versions(),
-        "data": base.data.name,
-        "reference": made.rules[0],
-        "seeds": list(made.seeds),
-        "level": level,
-        "rows": rows,
-    }
+    found = {rule: _finished(rule, made.seeds, ran) for rule in made.rules}
+    level = reached_by_all([run.result.curve for runs, _ in found.values() for run in runs])
+    tests = [{run.seed: run.result.test_accuracy for run in runs} for runs, _ in found.values()]
+    differences: list[Difference | None] = [None] + [paired(test, tests[0]) for test in tests[1:]]
+    adjusted = holm([one.p_t if one else None for one in differences])
+    rows = tuple(
+        RuleSummary.of(
+            runs,
+            failed,
+            rule=rule,
+            difference=None if difference is None else replace(difference, p_holm=p),
+            **_convergence(runs, level),
+        )
+        for (rule, (runs, failed)), difference, p in zip(found.items(), differences, adjusted, strict=True)
+    )
+    return Comparison(
+        command=command,
+        versions=versions(),
+        data=made.config(made.rules[0], made.seeds[0]).data.name,
+        reference=made.rules[0],
+        seeds=made.seeds,
+        level=level,
+        rows=rows,
+    )
 
 
-def _row(
+def _finished(
     rule: str, seeds: Sequence[int], ran: Mapping[tuple[str, int], tuple[Job, Outcome]]
-) -> dict[str, Any]:
-    found: list[Found] = []
-    failed: list[tuple[int, str]] = []
+) -> tuple[list[FinishedRun], list[FailedRun]]:
+    found: list[FinishedRun] = []
+    failed: list[FailedRun] = []
     for seed in seeds:
         job, outcome = ran[rule, seed]
         if isinstance(outcome, Summary):
-            found.append(Found(seed, job.folder.name, result_of(outcome, job.folder), measured_of(outcome)))
+            found.append(finished_run(outcome, job.folder, job.folder.name))
         else:
-            failed.append((seed, outcome.reason))
-    return {"rule": rule} | row_of(found, failed)
+            failed.append(FailedRun(seed=seed, reason=outcome.reason))
+    return found, failed
 
 
-def _convergence(runs: Sequence[Mapping[str, Any]], level: float | None) -> dict[str, Any]:
+def _convergence(runs: Sequence[FinishedRun], level: float | None) -> dict[str, float | None]:
     """Means over seeds of the epochs and training samples until the level that all runs reached."""
     if level is None:
         return {"epochs_to_level": None, "samples_to_level": None}
-    results = [run["result"] for run in runs]
-    epochs = [(until, r["train_samples"]) for r in results if (until := epochs_until(level, r["curve"]))]
+    results = [run.result for run in runs]
+    epochs = [
+        (until, r.train_samples or 0) for r in results if (until := epochs_until(level, r.curve)) is not None
+    ]
     return {
         "epochs_to_level": mean([until for until, _ in epochs]),
         "samples_to_level": mean([until * samples for until, samples in epochs]),
-    }
-
-
-def _difference(found: Difference | None, p_holm: float | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "n": found.n,
-        "mean": found.mean,
-        "ci95": list(found.ci95) if found.ci95 else None,
-        "p_t": found.p_t,
-        "p_wilcoxon": found.p_wilcoxon,
-        "p_holm": p_holm,
     }

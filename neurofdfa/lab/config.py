@@ -1,6 +1,6 @@
 """Everything that decides a run, in one typed document that is written beside its results as TOML."""
 
-import tomllib
+import difflib
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from neurofdfa.errors import UserError
-from neurofdfa.io import write_text
+from neurofdfa.io import read_toml, write_text
 from neurofdfa.nn.layer_spec import read_layer
 from neurofdfa.nn.lif import DECAY_BITS
 
@@ -134,7 +134,7 @@ class NetworkConfig(_Table):
 
 
 class RuleConfig(_Table):
-    """Name of a learning rule (`neurofdfa.rules.RULES` or "bptt") and its settings."""
+    """Name of a learning rule (`neurofdfa.rules.RULES`) and its settings."""
 
     name: str = "fdfa"
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -162,7 +162,7 @@ class TrainingConfig(_Table):
     rate_target: float = Field(default=0.05, gt=0, lt=1)
     rate_strength: float = Field(default=0.03, ge=0)
     alignment_samples: int = Field(default=0, ge=0)
-    engine: Literal["reference", "events"] = "reference"
+    engine: Literal["auto", "events", "reference"] = "auto"
     start_from: str | None = None
 
 
@@ -187,7 +187,7 @@ class RunConfig(_Table):
     """A whole run: with its seed it is exactly repeatable."""
 
     format: int = FORMAT
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 62)
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     rule: RuleConfig = RuleConfig()
@@ -222,7 +222,10 @@ class RunConfig(_Table):
             *tables, key = dotted.split(".")
             table: dict[str, Any] = tree
             for name in tables:
-                table = table.setdefault(name, {})
+                below: Any = table.setdefault(name, {})
+                if not isinstance(below, dict):
+                    raise UserError(f"config: {dotted}: `{name}` is a setting and no table of settings")
+                table = cast(dict[str, Any], below)
             table[key] = None if value == "none" else value
             if dotted in _EITHER and value is not None:
                 table.pop(_EITHER[dotted], None)
@@ -236,16 +239,34 @@ def config_from(tree: dict[str, Any], source: str = "config") -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{source}: no setting '{where}': {_nearest(first['loc'])}") from error
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{source}: {where}: {message} (got {first.get('input')!r})") from error
+        raise UserError(f"{source}: {where}: {message} (got {_shown(first.get('input'))})") from error
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """What a misspelt setting may have meant, else what there is beside it."""
+    *tables, last = map(str, loc)
+    table: Any = RunConfig
+    for name in tables:
+        table = table.model_fields[name].annotation if name in getattr(table, "model_fields", {}) else None
+    if not hasattr(table, "model_fields"):
+        return "leave it out, or see `neurofdfa.nn.layer_spec` for what a layer takes"
+    known = [".".join((*tables, name)) for name in table.model_fields]
+    near = difflib.get_close_matches(".".join((*tables, last)), known, n=2, cutoff=0.7)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+
+
+def _shown(value: object) -> str:
+    """A value that does not fit, cut short where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def load_config(path: Path) -> RunConfig:
     """Read a config; raises `UserError` when the file is missing or is not one."""
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    return config_from(tree, str(path))
+    return config_from(read_toml(path), str(path))

@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from neurofdfa.io import write_json
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.deploy import (
     Deployment,
-    PopulationParity,
     accuracy,
     binary_inputs,
     compare,
@@ -21,25 +18,16 @@ from neurofdfa.lab.deploy import (
     run_backend,
     run_reference,
 )
-from neurofdfa.lab.load_run import versions
+from neurofdfa.lab.document import versions
 from neurofdfa.lab.record import Summary
+from neurofdfa.lab.results import DEMO, Demo, Form, LavaRun, QuantisedLayer, RuleRun, SpikeParity
 from neurofdfa.lab.settings import DIGITS, TIMING
 from neurofdfa.lab.workers import Job, run_jobs
 from neurofdfa.lab.workers import Progress as TrainProgress
-from neurofdfa.report import write as write_report
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava import LavaMissing
 
 LAVA_SAMPLES = 360
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One way the trained FDFA network was run on test digits."""
-
-    stage: str
-    accuracy: float
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +37,7 @@ class LavaOutcome:
     ok: bool
     message: str
     spikes_equal: bool | None
-    parity: tuple[PopulationParity, ...]
+    parity: tuple[SpikeParity, ...]
 
 
 @dataclass(frozen=True)
@@ -58,9 +46,8 @@ class DemoResult:
 
     digits: dict[str, Summary]
     timing: dict[str, Summary]
-    stages: tuple[Stage, ...]
+    stages: tuple[Form, ...]
     lava: LavaOutcome
-    report: Path
 
 
 def demo(
@@ -78,7 +65,7 @@ def demo(
     epochs: fewer than the validated number, for a smoke test; `workers` runs train side by side.
     """
     jobs = _jobs(folder, seed, command, epochs)
-    if any(job.config.training.engine == "events" for job in jobs):
+    if any(job.config.training.engine != "reference" for job in jobs):
         from neurofdfa.events.warm import warm
 
         warm()  # once here, rather than in every worker at the same time
@@ -86,18 +73,18 @@ def demo(
     digits = {rule: summaries[f"digits-{rule}"] for rule in DIGITS}
     timing = {rule: summaries[f"timing-{rule}"] for rule in TIMING}
     stages, lava, deployment = _deploy(folder / "digits-fdfa", digits["fdfa"], on_lava)
-    document: dict[str, Any] = {
-        "command": command,
-        "versions": versions(),
-        "digits": _rows(digits, "digits"),
-        "timing": _rows(timing, "timing"),
-        "stages": [asdict(stage) for stage in stages],
-        "parity": [asdict(row) for row in lava.parity],
-        "lava": {"ok": lava.ok, "message": lava.message, "seconds": None},
-        "quantisation": quantisation_rows(deployment),
-    }
-    write_json(folder / "demo.json", document)
-    return DemoResult(digits, timing, tuple(stages), lava, write_report(folder))
+    document = Demo(
+        command=command,
+        versions=versions(),
+        digits=_rows(digits, "digits"),
+        timing=_rows(timing, "timing"),
+        stages=tuple(stages),
+        parity=lava.parity,
+        lava=LavaRun(ok=lava.ok, message=lava.message),
+        quantisation=tuple(QuantisedLayer.model_validate(row) for row in quantisation_rows(deployment)),
+    )
+    document.write(folder / DEMO)
+    return DemoResult(digits, timing, tuple(stages), lava)
 
 
 def _jobs(folder: Path, seed: int, command: str, epochs: int | None) -> list[Job]:
@@ -113,14 +100,18 @@ def _jobs(folder: Path, seed: int, command: str, epochs: int | None) -> list[Job
 
 def _deploy(
     run: Path, summary: Summary, on_lava: Callable[[float], None] | None
-) -> tuple[list[Stage], LavaOutcome, Deployment]:
+) -> tuple[list[Form], LavaOutcome, Deployment]:
     deployment, data = deploy_run(run)
     test = data.open_test()
     spikes, labels = binary_inputs(data, test), test.targets.numpy()
     reference = run_reference(deployment, spikes)
     stages = [
-        Stage("PyTorch float", summary.test_accuracy, len(test)),
-        Stage("8-bit weights, integer reference", accuracy(deployment, reference, labels), len(test)),
+        Form(stage="PyTorch float", accuracy=summary.test_accuracy, samples=len(test)),
+        Form(
+            stage="8-bit weights, integer reference",
+            accuracy=accuracy(deployment, reference, labels),
+            samples=len(test),
+        ),
     ]
     few = np.ascontiguousarray(spikes[:, :LAVA_SAMPLES])
     expected = run_reference(deployment, few)
@@ -133,22 +124,30 @@ def _deploy(
     rows = compare(expected, record)
     equal = all(row.differences == 0 for row in rows) and outputs_equal(expected, record)
     stages.append(
-        Stage("Lava, 8-bit fixed point", accuracy(deployment, record, labels[:LAVA_SAMPLES]), LAVA_SAMPLES)
+        Form(
+            stage="Lava, 8-bit fixed point",
+            accuracy=accuracy(deployment, record, labels[:LAVA_SAMPLES]),
+            samples=LAVA_SAMPLES,
+        )
     )
     message = "every hidden and output value is equal" if equal else "Lava and the integer reference differ"
-    return stages, LavaOutcome(True, message, equal, tuple(rows)), deployment
+    return (
+        stages,
+        LavaOutcome(True, message, equal, tuple(SpikeParity(**asdict(row)) for row in rows)),
+        deployment,
+    )
 
 
-def _rows(summaries: dict[str, Summary], task: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "rule": rule,
-            "folder": f"{task}-{rule}",
-            "test_accuracy": summary.test_accuracy,
-            "validation_accuracy": summary.validation_accuracy,
-            "seconds": summary.seconds,
-            "peak_mib": summary.peak_mib,
-            "firing_rate": summary.firing_rate,
-        }
+def _rows(summaries: dict[str, Summary], task: str) -> tuple[RuleRun, ...]:
+    return tuple(
+        RuleRun(
+            rule=rule,
+            folder=f"{task}-{rule}",
+            test_accuracy=summary.test_accuracy,
+            validation_accuracy=summary.validation_accuracy,
+            seconds=summary.seconds,
+            peak_mib=summary.peak_mib,
+            firing_rate=summary.firing_rate,
+        )
         for rule, summary in summaries.items()
-    ]
+    )

@@ -8,13 +8,16 @@ this machine: `result` is the same whenever and wherever a trial runs, `measured
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from neurofdfa.errors import UserError
+from neurofdfa.io import parse_json
+from neurofdfa.lab.document import Record, Settings, Text, parse
+from neurofdfa.lab.results import Measurement, RunResult
 
 FORMAT = 1
 NAME = "ledger.sqlite"
@@ -35,23 +38,22 @@ CREATE TABLE IF NOT EXISTS trials (
 """
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(Record):
     """One run of a sweep. hash: of what differs from the defaults in its config; point: index of its
     settings, shared by all seeds; settings: those that the sweep varies, dotted; folder: relative to the
     sweep's.
     """
 
     number: int
-    hash: str
+    hash: Text
     point: int
     seed: int
-    settings: dict[str, Any]
-    folder: str
-    status: str = "waiting"
-    reason: str | None = None
-    result: dict[str, Any] | None = None
-    measured: dict[str, Any] | None = None
+    settings: Settings
+    folder: Text
+    status: Literal["waiting", "running", "done", "failed"] = "waiting"
+    reason: Text | None = None
+    result: RunResult | None = None
+    measured: Measurement | None = None
 
 
 class Ledger:
@@ -59,17 +61,38 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        with self._errors():
+            connection = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
         try:
-            self._connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version > FORMAT:
-                raise UserError(f"{path} was written by a newer neurofdfa (format {version}): upgrade")
-            self._connection.execute(_TABLE)
-            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
-        except sqlite3.Error as error:
-            raise UserError(f"{path} is not a usable ledger ({error}): choose another --out") from error
+            with self._errors():
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version > FORMAT:
+                    raise UserError(
+                        f"{self.path} was written by a newer neurofdfa (format {version}): upgrade"
+                    )
+                connection.execute(_TABLE)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+        except UserError:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        """Whatever SQLite says, in one line."""
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, ValueError) as error:
+            raise UserError(f"{self.path} is not a usable ledger ({error}): choose another --out") from error
+
+    def _execute(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._errors():
+            return self._connection.execute(statement, values).fetchall()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -85,7 +108,7 @@ class Ledger:
             (t.number, t.hash, t.point, t.seed, canonical(t.settings), "waiting", None, None, None, t.folder)
             for t in trials
         ]
-        with self._connection:
+        with self._errors(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
                 f"INSERT INTO trials ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -98,37 +121,54 @@ class Ledger:
         """What was running when the last process ended waits again; failed trials too when asked."""
         statuses = ("running", "failed") if failed else ("running",)
         marks = ", ".join("?" * len(statuses))
-        self._connection.execute(
+        self._execute(
             f"UPDATE trials SET status = 'waiting', reason = NULL WHERE status IN ({marks})", statuses
         )
 
     def start(self, trial: str) -> None:
         """A trial, by its hash, has begun."""
-        self._connection.execute("UPDATE trials SET status = 'running' WHERE hash = ?", (trial,))
+        self._execute("UPDATE trials SET status = 'running' WHERE hash = ?", (trial,))
 
-    def finish(self, trial: str, result: dict[str, Any], measured: dict[str, Any]) -> None:
+    def finish(self, trial: str, result: RunResult, measured: Measurement) -> None:
         """A trial is done."""
-        self._connection.execute(
+        self._execute(
             "UPDATE trials SET status = 'done', reason = NULL, result = ?, measured = ? WHERE hash = ?",
-            (canonical(result), canonical(measured), trial),
+            (canonical(result.tree()), canonical(measured.tree()), trial),
         )
 
     def fail(self, trial: str, reason: str) -> None:
         """A trial has no result, and why."""
-        self._connection.execute(
-            "UPDATE trials SET status = 'failed', reason = ? WHERE hash = ?", (reason, trial)
+        self._execute(
+            "UPDATE trials SET status = 'failed', reason = ?, result = NULL, measured = NULL WHERE hash = ?",
+            (reason, trial),
         )
 
     def trials(self) -> list[Trial]:
-        """All trials in the sweep's order."""
-        found = self._connection.execute(f"SELECT {_COLUMNS} FROM trials ORDER BY number, hash").fetchall()
-        return [_trial(row) for row in found]
+        """All trials in the sweep's order. Raises `UserError` where a row is damaged."""
+        names = [name.strip() for name in _COLUMNS.split(",")]
+        found = self._execute(f"SELECT {_COLUMNS} FROM trials ORDER BY number, hash")
+        return [self._trial(dict(zip(names, row, strict=True))) for row in found]
+
+    def _trial(self, row: dict[str, Any]) -> Trial:
+        where = f"{self.path}, trial {row['number']}"
+        for name in ("settings", "result", "measured"):
+            if row[name] is not None:
+                row[name] = parse_json(str(row[name]), f"{where}, {name}")
+        if any(isinstance(value, bytes) for value in row.values()):
+            raise UserError(f"{where}: bytes where text belongs: the file is damaged")
+        trial = parse(Trial, row, where)
+        if (trial.status == "done") != (trial.result is not None and trial.measured is not None):
+            raise UserError(
+                f"{where}: it is {trial.status}, and its result says otherwise: the file is damaged"
+            )
+        return trial
 
     def fingerprint(self) -> str:
         """Hash of everything that does not depend on the machine: equal for equal sweeps."""
         digest = hashlib.sha256()
         for t in self.trials():
-            row = [t.number, t.hash, t.point, t.seed, t.settings, t.status, t.reason, t.result, t.folder]
+            result = None if t.result is None else t.result.tree()
+            row = [t.number, t.hash, t.point, t.seed, t.settings, t.status, t.reason, result, t.folder]
             digest.update(canonical(row).encode())
         return digest.hexdigest()
 
@@ -136,19 +176,3 @@ class Ledger:
 def canonical(value: Any) -> str:
     """JSON that is the same text for the same value."""
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
-
-
-def _trial(row: Sequence[Any]) -> Trial:
-    number, name, point, seed, settings, status, reason, result, measured, folder = row
-    return Trial(
-        number,
-        name,
-        point,
-        seed,
-        json.loads(settings),
-        folder,
-        status,
-        reason,
-        None if result is None else json.loads(result),
-        None if measured is None else json.loads(measured),
-    )

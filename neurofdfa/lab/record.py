@@ -1,50 +1,59 @@
 """What a run leaves in its folder: metrics.jsonl, one line per epoch, and summary.json, its outcome."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from neurofdfa.errors import UserError
-from neurofdfa.io import write_text
+from neurofdfa.io import read_text, write_text
+from neurofdfa.lab.config import RunConfig, load_config
+from neurofdfa.lab.document import (
+    Command,
+    Document,
+    Measured,
+    MeasuredScore,
+    Record,
+    Score,
+    Text,
+    Versions,
+    damaged,
+    versions,
+)
+from neurofdfa.lab.table import printable
 
+CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 
-
-def _or_nan(value: object) -> object:
-    return math.nan if value is None else value
-
-
-Measured = Annotated[float, BeforeValidator(_or_nan)]
-"""A number that a run which diverges may not have: NaN, read from null too."""
+__all__ = [
+    "CONFIG", "METRICS", "SUMMARY", "Epoch", "RunFolder", "Summary", "is_run", "read_epochs", "read_run",
+    "read_summary", "refuse_diverged", "versions", "write_epochs",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Epoch:
+class Epoch(Record):
     """One line of metrics.jsonl; lists are per hidden layer. seconds: of training alone, and cpu_seconds what
     this process computed in them, which other programs on the machine lengthen less.
     """
 
-    epoch: int
+    epoch: Annotated[int, Field(ge=1)]
     seconds: float
     train_loss: Measured
-    train_accuracy: Measured
+    train_accuracy: MeasuredScore
     validation_loss: Measured
-    validation_accuracy: Measured
+    validation_accuracy: MeasuredScore
     rates: list[Measured]
     psi_zero: list[Measured]
-    alignment: list[Measured] | None
-    alignment_std: list[Measured] | None
+    alignment: list[Measured] | None = None
+    alignment_std: list[Measured] | None = None
     cpu_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(Document):
     """The outcome of a run. Accuracies are of the epoch chosen on validation data; seconds and cpu_seconds
     of training alone;
     peak_mib is what training holds at its peak beyond weights and input: gradients, optimizer, activity, in
@@ -52,47 +61,92 @@ class Summary:
     feedback_quality: see `neurofdfa.measure.feedback`, after the last epoch, where alignment is measured.
     """
 
-    rule: str
-    data: str
+    rule: Text
+    data: Text
     seed: int
-    test_accuracy: float
-    validation_accuracy: float
-    best_epoch: int
+    test_accuracy: Score
+    validation_accuracy: Score
+    best_epoch: Annotated[int, Field(ge=1)]
     seconds: float
     peak_mib: float
-    firing_rate: list[float]
+    firing_rate: list[Measured]
     silent_neurons: list[int]
     samples: dict[str, int]
-    command: str
-    versions: dict[str, str]
+    command: Command
+    versions: Versions
     feedback_quality: list[Measured] | None = None
     processes: int = 1
     cpu_seconds: float | None = None
 
 
-_EPOCH, _SUMMARY = TypeAdapter(Epoch), TypeAdapter(Summary)
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder; `summary` is None while the run is not finished, `text` is config.toml as it stands."""
+
+    folder: Path
+    config: RunConfig
+    text: str
+    epochs: tuple[Epoch, ...]
+    summary: Summary | None
+
+    @property
+    def rule(self) -> str:
+        """Name of the learning rule."""
+        return printable(self.config.rule.name)
+
+    @property
+    def data(self) -> str:
+        """Name of the data."""
+        return printable(self.config.data.name)
+
+    @property
+    def regression(self) -> bool:
+        """Whether its accuracies are mean losses with a minus, which no share of right answers can be."""
+        return any(epoch.validation_accuracy < 0 for epoch in self.epochs)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` looks like a run folder."""
+    return (folder / CONFIG).is_file()
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Read a run folder; an unfinished run is read as far as it got. Raises `UserError` where damaged."""
+    return RunFolder(
+        folder=folder,
+        config=load_config(folder / CONFIG),
+        text=read_text(folder / CONFIG),
+        epochs=tuple(read_epochs(folder)),
+        summary=read_summary(folder) if (folder / SUMMARY).is_file() else None,
+    )
 
 
 def write_epochs(folder: Path, epochs: Sequence[Epoch]) -> None:
     """Write all lines, whole."""
-    write_text(folder / METRICS, "".join(json.dumps(asdict(epoch)) + "\n" for epoch in epochs))
+    write_text(folder / METRICS, "".join(epoch.model_dump_json() + "\n" for epoch in epochs))
 
 
 def read_epochs(folder: Path) -> list[Epoch]:
     """The epochs of a run, none when it has not finished one. A last line cut short by an interruption is
-    left out. Raises `UserError` when the file is damaged.
+    left out. Raises `UserError` when the file is damaged, or an epoch is missing or out of order.
     """
     path = folder / METRICS
     if not path.exists():
         return []
-    lines = [(k, line) for k, line in enumerate(_text(path).split("\n"), 1) if line.strip()]
+    lines = [(k, line) for k, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
     read: list[Epoch] = []
     for place, (k, line) in enumerate(lines, 1):
         try:
-            read.append(_EPOCH.validate_json(line))
+            epoch = Epoch.model_validate_json(line, strict=True)
         except ValidationError as error:
             if place < len(lines) or error.errors()[0]["type"] != "json_invalid":
-                raise _damaged(f"{path}, line {k}", error) from error
+                raise damaged(f"{path}, line {k}", error) from error
+            return read
+        if epoch.epoch != place:
+            raise UserError(
+                f"{path}, line {k}: epoch {epoch.epoch} where {place} belongs: the file is damaged"
+            )
+        read.append(epoch)
     return read
 
 
@@ -101,22 +155,14 @@ def read_summary(folder: Path) -> Summary:
     path = folder / SUMMARY
     if not path.is_file():
         raise UserError(f"{folder} is not a finished run (no {SUMMARY})")
-    try:
-        return _SUMMARY.validate_json(_text(path))
-    except ValidationError as error:
-        raise _damaged(str(path), error) from error
+    return Summary.read(path)
 
 
-def _damaged(where: str, error: ValidationError) -> UserError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    return UserError(
-        f"{where}: {f'`{key}`: ' if key else ''}{first['msg']}: the file is damaged or of another version"
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+def refuse_diverged(folder: Path, chosen: int, epochs: Sequence[Epoch]) -> None:
+    """Raise `UserError` where the chosen epoch of a run has no finite loss: there is no result to compare."""
+    loss = next((epoch.validation_loss for epoch in epochs if epoch.epoch == chosen), 0.0)
+    if not math.isfinite(loss):
+        raise UserError(
+            f"{folder}: the training diverged, its loss is not finite at epoch {chosen}: take a smaller "
+            "learning rate"
+        )

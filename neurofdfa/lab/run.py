@@ -9,13 +9,13 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
@@ -25,28 +25,26 @@ from neurofdfa.interop.nir import export_nir, why_not_nir
 from neurofdfa.io import (
     load_weights,
     read_tensors,
-    write_json,
     write_tensors,
     write_whole,
 )
 from neurofdfa.lab.build import (
     build_data,
-    build_learner,
     build_network,
-    learning_rate,
+    build_schedule,
+    build_trainer,
     settle_rates,
 )
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import keep_if_countable
-from neurofdfa.lab.evaluation import correct_in, evaluate
-from neurofdfa.lab.load_run import versions
-from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, write_epochs
-from neurofdfa.lab.state import agree, agree_on_weights, pack, unpack
+from neurofdfa.lab.evaluation import evaluate
+from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, versions, write_epochs
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.nn.network import Network
-from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.evaluation import correct_in
+from neurofdfa.train.state import agree, agree_on_weights
 from neurofdfa.train.trainer import Trainer
 
 RASTER_SAMPLES = 6
@@ -57,57 +55,61 @@ Progress = Callable[[Epoch, int], None]
 
 def train(
     config: RunConfig,
-    folder: Path,
+    folder: str | Path,
     *,
     command: str = "",
     resume: bool = False,
     progress: Progress | None = None,
     on_batch: Callable[[], None] | None = None,
-    team: ProcessGroup = SINGLE,
+    group: ProcessGroup = SINGLE,
 ) -> Summary:
     """Run `config` into `folder`; progress is called after every epoch with it and their number.
 
-    resume: go on from the last finished epoch of an interrupted run of the same config. team: the processes
+    resume: go on from the last finished epoch of an interrupted run of the same config. group: the processes
     that train together, all with the same config; rank 0 writes and hears of progress, and all return what it
     found. Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be
     written.
     """
+    folder = Path(folder)
     data = build_data(config.data, config.seed)
-    _same_everywhere(config, data, team)
+    _same_everywhere(config, data, group)
     network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
     if config.training.start_from is None:
         settle_rates(network, data, config.network.rate)
     else:
         weights = Path(config.training.start_from) / "checkpoint.safetensors"
         load_weights(network, read_tensors(weights)[0], weights)
-    learner = build_learner(config, network, data.answer_from, team)
-    done = _open_folder(folder, config, resume) if team.leads else []
+    learner = build_trainer(config, network, data.answer_from, group)
+    done = _open_folder(folder, config, resume) if group.leads else []
     generator = torch.Generator().manual_seed(config.seed + 2)
     if done:
         packed, _ = read_tensors(folder / "state.safetensors")
-        unpack(packed, learner, {"data": generator})
-    agree(learner, {"data": generator}, team)
-    done = [Epoch(**epoch) for epoch in _told(team, [asdict(epoch) for epoch in done])]
+        learner.load_state_dict(packed, {"data": generator})
+    agree(learner, {"data": generator}, group)
+    done = [Epoch.model_validate(epoch) for epoch in _told(group, [epoch.tree() for epoch in done])]
+    per_epoch = -(-len(data.train) // config.training.batch)
+    total, finished = config.training.epochs * per_epoch, len(done) * per_epoch
+    schedule = build_schedule(learner, config.training, total, finished)
     for index in range(len(done), config.training.epochs):
-        epoch = _epoch(config, data, learner, generator, index, on_batch)
+        epoch = _epoch(config, data, learner, generator, schedule, index, on_batch)
         done.append(epoch)
-        if team.leads:
+        if group.leads:
             _keep(folder, learner, generator, done)
-        if progress is not None and team.leads:
+        if progress is not None and group.leads:
             progress(epoch, config.training.epochs)
     return _finish(config, folder, data, learner, done, command)
 
 
-def _told(team: ProcessGroup, value: Any = None) -> Any:
+def _told(group: ProcessGroup, value: Any = None) -> Any:
     """What rank 0 has to say."""
-    return json.loads(team.tell(json.dumps(value).encode()))
+    return json.loads(group.tell(json.dumps(value).encode()))
 
 
-def _same_everywhere(config: RunConfig, data: Dataset, team: ProcessGroup) -> None:
+def _same_everywhere(config: RunConfig, data: Dataset, group: ProcessGroup) -> None:
     """Raise `UserError` where a process was started with other settings or data than rank 0."""
     sizes = [len(data.train), len(data.validation), data.test_size, data.n_in, data.n_out, data.steps]
     mine = {"config": config.model_dump(mode="json", exclude={"data": {"root"}}), "sizes": sizes}
-    told = _told(team, mine)
+    told = _told(group, mine)
     if told["config"] != mine["config"]:
         raise UserError("not the options of process 0: start every process with the same command")
     if told["sizes"] != sizes:
@@ -138,25 +140,21 @@ def _open_folder(folder: Path, config: RunConfig, resume: bool) -> list[Epoch]:
 def _epoch(
     config: RunConfig,
     data: Dataset,
-    learner: Trainer | BPTT,
+    learner: Trainer,
     generator: torch.Generator,
+    schedule: LambdaLR,
     index: int,
     on_batch: Callable[[], None] | None,
 ) -> Epoch:
     training = config.training
-    per_epoch = -(-len(data.train) // training.batch)
     seconds, cpu_seconds, loss, correct = 0.0, 0.0, 0.0, 0.0
     rates = psi_zero = np.zeros(len(learner.network.hidden))
-    for number, (x, target) in enumerate(
-        batches(data.train, training.batch, data.encode_training, data.steps, generator)
-    ):
-        learner.scale_learning_rate(
-            learning_rate(training, index * per_epoch + number, training.epochs * per_epoch)
-        )
+    for x, target in batches(data.train, training.batch, data.encode_training, data.steps, generator):
         started, computed = time.perf_counter(), time.process_time()
-        stats = learner.train(x, target)
+        stats = learner.step(x, target)
         seconds += time.perf_counter() - started
         cpu_seconds += time.process_time() - computed
+        schedule.step()
         share = x.shape[1] / len(data.train)
         loss += float(stats.loss) * share
         correct += correct_in(stats.scores, target)
@@ -164,9 +162,9 @@ def _epoch(
         psi_zero = psi_zero + stats.psi_zero.numpy() * share
         if on_batch is not None:
             on_batch()
-    found = evaluate(learner.network, config, data, data.validation, learner.team)
+    found = evaluate(learner.network, config, data, data.validation, learner.group)
     aligned = None
-    if isinstance(learner, Trainer) and training.alignment_samples and learner.team.leads:
+    if learner.rule.through_time is None and training.alignment_samples and learner.group.leads:
         sample = data.validation.select(slice(0, training.alignment_samples))
         aligned = alignment(learner, *next(evaluation_batches(data, sample, len(sample))))
     return Epoch(
@@ -184,7 +182,7 @@ def _epoch(
     )
 
 
-def _keep(folder: Path, learner: Trainer | BPTT, generator: torch.Generator, done: list[Epoch]) -> None:
+def _keep(folder: Path, learner: Trainer, generator: torch.Generator, done: list[Epoch]) -> None:
     """Write metrics, the weights if they are the best so far, and the state to resume from, in that order."""
     write_epochs(folder, done)
     if done[-1].epoch == _best(done).epoch:
@@ -192,20 +190,18 @@ def _keep(folder: Path, learner: Trainer | BPTT, generator: torch.Generator, don
         shape = "x".join(map(str, network.input_shape))
         metadata = {"epoch": str(done[-1].epoch), "input": shape}
         write_tensors(folder / "checkpoint.safetensors", network.state_dict(), metadata)
-    packed = pack(learner, {"data": generator})
+    packed = learner.state_dict({"data": generator})
     write_tensors(folder / "state.safetensors", packed, {"epochs": str(len(done))})
 
 
-def _one_batch(
-    config: RunConfig, network: Network, answer_from: int, x: Tensor, target: Tensor
-) -> Trainer | BPTT:
-    learner = build_learner(config, network, answer_from)
-    learner.train(x, target)
+def _one_batch(config: RunConfig, network: Network, answer_from: int, x: Tensor, target: Tensor) -> Trainer:
+    learner = build_trainer(config, network, answer_from)
+    learner.step(x, target)
     return learner
 
 
-def _feedback_quality(config: RunConfig, data: Dataset, learner: Trainer | BPTT) -> list[float] | None:
-    if not (isinstance(learner, Trainer) and config.training.alignment_samples and learner.team.leads):
+def _feedback_quality(config: RunConfig, data: Dataset, learner: Trainer) -> list[float] | None:
+    if not (config.training.alignment_samples and learner.group.leads):
         return None
     sample = data.validation.select(slice(0, config.training.alignment_samples))
     x, _ = next(evaluation_batches(data, sample, len(sample)))
@@ -221,24 +217,24 @@ def _best(done: list[Epoch]) -> Epoch:
 
 
 def _finish(
-    config: RunConfig, folder: Path, data: Dataset, learner: Trainer | BPTT, done: list[Epoch], command: str
+    config: RunConfig, folder: Path, data: Dataset, learner: Trainer, done: list[Epoch], command: str
 ) -> Summary:
-    network, best, team = learner.network, _best(done), learner.team
+    network, best, group = learner.network, _best(done), learner.group
     feedback = _feedback_quality(config, data, learner)
     one = torch.Generator().manual_seed(0)
     x, target = next(batches(data.train, config.training.batch, data.encode_training, data.steps, one))
     # A fresh learner, so that nothing it keeps is missed; it trains a batch: the best weights come after it.
-    share = Shard(x.shape[1], team)
+    share = Shard(x.shape[1], group)
     x, target = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
     peak = peak_mib(lambda: _one_batch(config, network, data.answer_from, x, target))
-    if team.leads:
+    if group.leads:
         tensors, _ = read_tensors(folder / "checkpoint.safetensors")
         load_weights(network, tensors, folder / "checkpoint.safetensors")
-    agree_on_weights(network, team)
+    agree_on_weights(network, group)
     test = data.open_test()
-    found = evaluate(network, config, data, test, team)
-    if not team.leads:
-        return Summary(**_told(team))
+    found = evaluate(network, config, data, test, group)
+    if not group.leads:
+        return Summary.model_validate(_told(group))
     _write_raster(folder / "raster.npz", network, data, test)
     if why_not_nir(network) is None:
         _write_nir(folder / "network.nir", network, data)
@@ -258,12 +254,12 @@ def _finish(
         command=command,
         versions=versions(),
         feedback_quality=feedback,
-        processes=team.size,
+        processes=group.size,
         cpu_seconds=sum(epoch.cpu_seconds or 0.0 for epoch in done),
     )
-    write_json(folder / SUMMARY, asdict(summary))
+    summary.write(folder / SUMMARY)
     (folder / "state.safetensors").unlink(missing_ok=True)
-    _told(team, asdict(summary))
+    _told(group, summary.tree())
     return summary
 
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurofdfa.errors import UserError
-from neurofdfa.io import write_text
+from neurofdfa.io import make_folder, write_text
 from neurofdfa.lab.config import RunConfig, load_config
-from neurofdfa.lab.record import SUMMARY, Summary, read_summary
+from neurofdfa.lab.energy import learning_joules
+from neurofdfa.lab.record import CONFIG, SUMMARY, Summary, read_epochs, read_summary, refuse_diverged
+from neurofdfa.lab.results import FinishedRun, Measurement, RunResult
 from neurofdfa.lab.run import Progress, train
+from neurofdfa.lab.table import printable
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,15 @@ class Failure:
 Outcome = Summary | Failure
 
 
-def attempt(job: Job, progress: Progress | None = None) -> Outcome:
+def outcome_of(job: Job, progress: Progress | None = None) -> Outcome:
     """Do the job; whatever it raises becomes a `Failure`, with a traceback in failure.txt for what is no
-    `UserError`.
+    `UserError`. A run whose loss is not finite where it was best has failed.
     """
     try:
-        if job.reuse:
-            return complete(job.config, job.folder, command=job.command, progress=progress)
-        return train(job.config, job.folder, command=job.command, progress=progress)
+        do = run_or_resume if job.reuse else train
+        summary = do(job.config, job.folder, command=job.command, progress=progress)
+        refuse_diverged(job.folder, summary.best_epoch, read_epochs(job.folder))
+        return summary
     except UserError as error:
         return Failure(one_line(str(error)))
     except Exception as error:  # a failing run must not stop the others
@@ -52,30 +56,49 @@ def attempt(job: Job, progress: Progress | None = None) -> Outcome:
         return Failure(one_line(f"{type(error).__name__}: {error}"))
 
 
-def complete(
-    config: RunConfig, folder: Path, *, command: str = "", progress: Progress | None = None
+def run_or_resume(
+    config: RunConfig, folder: str | Path, *, command: str = "", progress: Progress | None = None
 ) -> Summary:
     """The summary of the finished run in `folder`: read when it is there, trained to its end when it is not.
 
     Raises `UserError` when the folder holds a run of another config, or something that is no run.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror}") from error
+    folder = Path(folder)
+    make_folder(folder)
     with locked(folder):
         # of a run that was killed while it wrote, or that failed
         for leftover in (*folder.glob(".*.tmp"), *folder.glob("failure.txt")):
             leftover.unlink()
-        if not (folder / "config.toml").exists():
+        if not (folder / CONFIG).exists():
             return train(config, folder, command=command, progress=progress)
-        if load_config(folder / "config.toml") != config:
+        if load_config(folder / CONFIG) != config:
             raise UserError(
                 f"{folder} holds a run of another config: choose another --out, or remove that folder"
             )
         if (folder / SUMMARY).exists():
             return read_summary(folder)
         return train(config, folder, command=command, resume=True, progress=progress)
+
+
+def finished_run(summary: Summary, folder: Path, name: str) -> FinishedRun:
+    """What the finished run in `folder` says to a comparison or a sweep, which calls the folder `name`."""
+    epochs = read_epochs(folder)
+    result = RunResult(
+        validation_accuracy=summary.validation_accuracy,
+        test_accuracy=summary.test_accuracy,
+        best_epoch=summary.best_epoch,
+        firing_rate=summary.firing_rate,
+        silent_neurons=summary.silent_neurons,
+        alignment=next((e.alignment for e in epochs if e.epoch == summary.best_epoch), None),
+        feedback_quality=summary.feedback_quality,
+        energy=learning_joules(folder),
+        curve=[epoch.validation_accuracy for epoch in epochs],
+        train_samples=summary.samples["train"],
+    )
+    measured = Measurement(
+        seconds=summary.seconds, cpu_seconds=summary.cpu_seconds, peak_mib=summary.peak_mib
+    )
+    return FinishedRun(seed=summary.seed, folder=name, result=result, measured=measured)
 
 
 @contextmanager
@@ -96,5 +119,5 @@ def locked(folder: Path, *, busy: str | None = None) -> Generator[None]:
 
 
 def one_line(text: str) -> str:
-    """Without line breaks."""
-    return " ".join(text.split())
+    """Without line breaks and control characters."""
+    return printable(" ".join(text.split()))

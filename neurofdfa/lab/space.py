@@ -84,6 +84,13 @@ class Study:
         of_tasks = [key for task in self.tasks.values() for key in task.choose]
         return tuple(dict.fromkeys([*self.choose, *of_tasks]))
 
+    @property
+    def size(self) -> int:
+        """How many points there are, without making them; those of a search count, too."""
+        axes = [self.grid | choose for _, choose in self._tasks()]
+        fixed = max(1, len(self.cases)) * sum(math.prod(map(len, axis.values())) for axis in axes)
+        return fixed * (self.trials if self.random else 1)
+
     def points(self) -> list[Settings]:
         """What differs, for every point that is known beforehand; the points of a search are not."""
         fixed = [

@@ -34,6 +34,7 @@ class Difference:
     """Mean of n paired differences, its 95 % interval, and the p of both tests (None where undefined).
 
     p_t is undefined when all differences are equal but not zero: there is nothing to judge them by.
+    p_holm: p_t corrected for several comparisons with one reference, where there are several.
     """
 
     n: int
@@ -41,6 +42,12 @@ class Difference:
     ci95: tuple[float, float] | None
     p_t: float | None
     p_wilcoxon: float | None
+    p_holm: float | None = None
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """None without values."""
+    return sum(values) / len(values) if values else None
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -48,12 +55,12 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     n = len(values)
     if n == 0:
         return None
-    mean = math.fsum(values) / n
+    middle = math.fsum(values) / n
     if n == 1:
-        return Estimate(1, mean, None, None)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+        return Estimate(1, middle, None, None)
+    std = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
     half = _quantile(n - 1) * std / math.sqrt(n)
-    return Estimate(n, mean, std, (mean - half, mean + half))
+    return Estimate(n, middle, std, (middle - half, middle + half))
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:

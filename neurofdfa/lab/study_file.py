@@ -29,27 +29,27 @@ batch = 4                                  # points per proposal
 """
 
 import difflib
-import tomllib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from neurofdfa.errors import UserError
+from neurofdfa.io import parse_toml, read_text
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.space import KINDS, TASK, Axes, Distribution, Search, Settings, Study, Task
 
 _OPEN = ("rule.options", "data.options")
+MANY = 100_000
+"""Points of a study, and seeds of each: more are a slip of the pen."""
+MOST = 1 << 53
+"""Largest whole number that is still exact as a float."""
 
 
 def read_study(path: Path) -> Study:
     """Read and check a study; raises `UserError` with the line that says what is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = tomllib.loads(text)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
+    text = read_text(path)
+    tree = parse_toml(text, str(path))
     known = {"name", "seeds", "base", "tasks", "choose", "grid", "cases", "random", "search"}
     if unknown := tree.keys() - known:
         raise UserError(f"{path}: unknown {sorted(unknown)}: a study takes {', '.join(sorted(known))}")
@@ -69,6 +69,8 @@ def read_study(path: Path) -> Study:
         search=_search(tree, path),
         text=text,
     )
+    if study.size > MANY:
+        raise UserError(f"{path}: it spans more than {MANY} points: vary less, or draw some with [random]")
     _check(study, path)
     return study
 
@@ -160,6 +162,8 @@ def _cases(tree: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def _seeds(value: Any, path: Path) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool) and value > MANY:
+        raise UserError(f"{path}: seeds: at most {MANY} for each point")
     seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(seeds, list) or not seeds:
         raise UserError(f"{path}: seeds must be a number of seeds or a list of them, got {value!r}")
@@ -170,8 +174,9 @@ def _seeds(value: Any, path: Path) -> tuple[int, ...]:
 
 
 def _count(value: Any, what: str, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{what} must be a whole number of {least} or more, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+        shown = value if not isinstance(value, int) or value <= MOST else "a larger one"
+        raise UserError(f"{what} must be a whole number of {least} or more, at most {MOST}, got {shown!r}")
     return value
 
 
@@ -191,6 +196,8 @@ def _distribution(key: str, value: Any, path: Path) -> Distribution:
     number = (int,) if kind == "integer" else (int, float)
     if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, number) for v in values):
         raise UserError(f"{path}: [random] '{key}' needs {kind} = [low, high], got {list(values)}")
+    if any(abs(v) > MOST if isinstance(v, int) else not math.isfinite(v) for v in values):
+        raise UserError(f"{path}: [random] '{key}': {kind} needs finite bounds of at most {MOST}")
     if not values[0] < values[1] or (kind == "log" and values[0] <= 0):
         raise UserError(
             f"{path}: [random] '{key}': {kind} = {list(values)} spans nothing (low < high, log > 0)"

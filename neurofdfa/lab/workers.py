@@ -15,7 +15,7 @@ from typing import Any
 
 from neurofdfa.errors import UserError
 from neurofdfa.lab.record import Epoch, Summary
-from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, attempt
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, outcome_of
 
 ATTEMPTS = 3
 """How often a run is tried whose worker is killed."""
@@ -143,7 +143,7 @@ def _work(pipe: Any) -> None:
             job: Job = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(attempt(job, lambda epoch, epochs: pipe.send((epoch, epochs))))
+        pipe.send(outcome_of(job, lambda epoch, epochs: pipe.send((epoch, epochs))))
 
 
 def _die_with_parent() -> None:

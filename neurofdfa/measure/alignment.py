@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules import EXACT
 from neurofdfa.train.trainer import Trainer
 
 
@@ -27,7 +27,7 @@ class Alignment:
 
 def alignment(learner: Trainer, x: Tensor, target: Tensor) -> Alignment:
     """Compare on samples `[T, B, n_in]`, without dropout; neither weights nor the rule's state change."""
-    exact = BPTT(learner.network, loss=learner.loss)
+    exact = Trainer(learner.network, EXACT, loss=learner.loss)
     hidden = {id(layer.synapse.weight) for layer in learner.network.hidden}
     weights = [index for index, p in enumerate(learner.network.parameters()) if id(p) in hidden]
     cosines: list[Tensor] = []

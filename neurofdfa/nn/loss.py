@@ -6,7 +6,7 @@ on and 0 before, for tasks whose answer is not defined earlier.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,10 +14,15 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 
 When = Literal["every-step", "last"] | int
+Targets = Literal["labels", "values"]
+"""What a loss compares outputs with: class indices `[B]`, or numbers `[B, k]` (or `[T, B, k]`)."""
 
 
 class Loss(Protocol):
-    """Per-step loss value `[B]` and derivative `[B, k]` for outputs y `[B, k]`."""
+    """Per-step loss value `[B]` and derivative `[B, k]` for outputs y `[B, k]`.
+
+    A loss that names its `takes` ("labels" or "values") has its targets checked before anything is learnt.
+    """
 
     @property
     def when(self) -> When:
@@ -37,6 +42,7 @@ class Loss(Protocol):
 class CrossEntropy:
     """−log softmax(y)[label]; e = softmax(y) − onehot(label). target: class indices `[B]`."""
 
+    takes: ClassVar[Targets] = "labels"
     when: When = "every-step"
 
     def value(self, y: Tensor, target: Tensor) -> Tensor:
@@ -52,6 +58,7 @@ class CrossEntropy:
 class MeanSquaredError:
     """½ Σ_k (y − target)²; e = y − target. target: values `[B, k]` (or `[T, B, k]`, one per step)."""
 
+    takes: ClassVar[Targets] = "values"
     when: When = "every-step"
 
     def value(self, y: Tensor, target: Tensor) -> Tensor:
@@ -70,6 +77,7 @@ class SpikeCountError:
     correct, wrong: target counts of the labelled class and of the others. target: class indices `[B]`.
     """
 
+    takes: ClassVar[Targets] = "labels"
     correct: float = 8.0
     wrong: float = 0.0
     when: When = "last"

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from neurofdfa.lab.results import PointSummary, Sweep
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
 from neurofdfa.report.costs import (
     COST_COLUMNS,
@@ -16,23 +18,21 @@ from neurofdfa.report.costs import (
 )
 from neurofdfa.report.page import (
     Block,
-    Cell,
     Code,
-    Column,
     Figure,
     KeyFigure,
     Page,
     Panel,
     Section,
-    Table,
+    footer,
+    provenance,
 )
 from neurofdfa.report.picture import Part, compose, printed
 from neurofdfa.report.plot.curves import NAMED
 from neurofdfa.report.plot.scatter import Group, Point, Scale, scatter
 from neurofdfa.report.plot.style import Draw, Stroke, rule_stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.provenance import footer, provenance
-from neurofdfa.report.studies import StudyRecord, StudyRow, failures, seeds_in_words, with_interval
+from neurofdfa.report.studies import SweepFolder, failures, seeds_in_words
 
 _LINES_AT_MOST = 8
 _COLOURS = 8
@@ -40,17 +40,18 @@ _WIDE = 20.0
 """From this ratio of largest to smallest value an axis is logarithmic."""
 
 
-def ablation_page(record: StudyRecord) -> Page:
+def ablation_page(sweep: SweepFolder) -> Page:
     """Compose the page; a part without data is left out."""
+    record = sweep.found
     names = [_name(row, record.varied) for row in record.rows]
     strokes = [Stroke(k % _COLOURS) for k in range(len(record.rows))]
-    study = [Code(record.study.rstrip(), "study.toml")] if record.study else []
+    study = [Code(sweep.study.rstrip(), "study.toml")] if sweep.study else []
     return Page(
-        title=f"neurofdfa: {record.title}",
+        title=f"neurofdfa: {record.name}",
         kicker="neurofdfa ablation",
         headline=_headline(record),
         summary=(
-            f"{len(record.rows)} points with {seeds_in_words(record)} each: {record.done} runs done, "
+            f"{len(record.rows)} points with {seeds_in_words(record.seeds)} each: {record.done} runs done, "
             f"{record.failed} failed. Settings are ranked on validation data; the test accuracy is only told."
         ),
         key_figures=tuple(_key_figures(record)),
@@ -58,20 +59,25 @@ def ablation_page(record: StudyRecord) -> Page:
             *(Section(f"Effect of {_short(key)}", tuple(_effects(record, key))) for key in record.varied),
             Section("All points", (_table(record),)),
             Section("What accuracy costs", tuple(trade_offs(record.rows, names, strokes))),
-            Section("Failed runs", tuple(failures(record, names))),
+            Section("Failed runs", tuple(failures(record.rows, names))),
             Section(
                 "How it was made", (*provenance(record.command, record.versions, [], folded=False), *study)
             ),
         ),
-        footer=footer(record.folder),
+        footer=footer(sweep.folder),
     )
 
 
-def ablation_picture(record: StudyRecord, plots: int = 2) -> bytes:
+def ablation_picture(sweep: SweepFolder) -> bytes:
+    """As `sweep_picture`."""
+    return sweep_picture(sweep.found)
+
+
+def sweep_picture(record: Sweep, plots: int = 2) -> bytes:
     """Validation accuracy against the first varied settings, one plot each, as PNG."""
     parts = [
         Part(
-            f"{record.title}: {_short(key)}",
+            f"{record.name}: {_short(key)}",
             printed(plot),
             named_lines=len(record.varied) > 1,
             room=_room([_line(row, _others(record, key)) for row in record.rows]),
@@ -87,29 +93,41 @@ def _room(names: Sequence[str]) -> int:
     return min(190, max(95, 16 + 6 * max(map(len, names), default=0)))
 
 
-def _best(record: StudyRecord) -> StudyRow | None:
-    return next((row for row in record.rows if row.point == record.best), None)
-
-
-def _headline(record: StudyRecord) -> str:
-    best = _best(record)
-    title = record.title[:1].upper() + record.title[1:]
+def _headline(record: Sweep) -> str:
+    best = record.best_row
+    title = record.name[:1].upper() + record.name[1:]
     if best is None:  # points of several tasks have no best either
         return title if any(row.n for row in record.rows) else f"{title}: no point is finished"
-    said = f"best on validation data with {_name(best, record.varied)}."
+    said = f"best on validation data with {_name(best, record.varied)}"
+    said += f", {_doubt(record)}." if _doubt(record) else "."
     # a study may be named by its question
     return f"{title} {said[0].upper()}{said[1:]}" if title.endswith("?") else f"{title}: {said}"
 
 
-def _key_figures(record: StudyRecord) -> list[KeyFigure]:
-    best = _best(record)
+def _doubt(record: Sweep) -> str:
+    """What the seeds cannot tell from the best point, in words; empty where it stands alone."""
+    alike = record.not_distinguishable()
+    if len(alike) == 0:
+        return ""
+    if len(record.seeds) < 2:
+        return "of one seed, which tells no points apart"
+    by = f"by {seeds_in_words(record.seeds)} (paired t test)"
+    if len(alike) == len([row for row in record.rows if row.n == len(record.seeds)]) - 1 and len(alike) > 1:
+        return f"but not distinguishable from any other point {by}"
+    first, *rest = alike
+    beside = f" and {len(rest)} other point{'' if len(rest) == 1 else 's'}" if rest else ""
+    return f"but not distinguishable from {_name(first, record.varied)}{beside} {by}"
+
+
+def _key_figures(record: Sweep) -> list[KeyFigure]:
+    best = record.best_row
     if best is None:
         return []
     return [
         KeyFigure(
-            with_interval(best.validation, best.validation_interval), "validation accuracy, best point"
+            words.with_interval(best.validation_mean, best.validation_ci95), "validation accuracy, best point"
         ),
-        KeyFigure(with_interval(best.test, best.test_interval), "test accuracy of that point"),
+        KeyFigure(words.with_interval(best.mean, best.ci95), "test accuracy of that point"),
         KeyFigure(
             words.count(record.failed), "failed runs" if record.failed != 1 else "failed run",
             "bad" if record.failed else "",
@@ -117,7 +135,7 @@ def _key_figures(record: StudyRecord) -> list[KeyFigure]:
     ]  # fmt: skip
 
 
-def _name(row: StudyRow, keys: Sequence[str]) -> str:
+def _name(row: PointSummary, keys: Sequence[str]) -> str:
     return (
         ", ".join(f"{_short(k)} {_text(row.settings[k])}" for k in keys if k in row.settings)
         or "all defaults"
@@ -137,7 +155,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _table(record: StudyRecord) -> Table:
+def _table(record: Sweep) -> Table:
     columns = (
         *(Column(key, number=_numeric(record.rows, key)) for key in record.varied),
         Column("Validation"),
@@ -150,24 +168,24 @@ def _table(record: StudyRecord) -> Table:
         (
             *(_setting(row, key) for key in record.varied),
             Cell(
-                with_interval(row.validation, row.validation_interval),
-                row.validation,
+                words.with_interval(row.validation_mean, row.validation_ci95),
+                row.validation_mean,
                 "best" if row.point == record.best else "",
             ),
-            Cell(with_interval(row.test, row.test_interval), row.test),
+            Cell(words.with_interval(row.mean, row.ci95), row.mean),
             Cell(str(row.n), row.n),
-            *cost_cells(row, front),
+            *cost_cells(row, place in front),
         )
-        for row in record.rows
+        for place, row in enumerate(record.rows)
     )
     caption = (
-        f"Mean ± half of the 95 % interval over {seeds_in_words(record)}. Bold: the best mean on validation "
-        f"data among points whose seeds all ran. {COSTS_IN_WORDS}"
+        f"Mean ± half of the 95 % interval over {seeds_in_words(record.seeds)}. Bold: the best mean on "
+        f"validation data among points whose seeds all ran. {COSTS_IN_WORDS}"
     )
     return Table(columns, rows, caption)
 
 
-def _setting(row: StudyRow, key: str) -> Cell:
+def _setting(row: PointSummary, key: str) -> Cell:
     if key not in row.settings:
         return Cell(words.DASH)
     value = row.settings[key]
@@ -175,15 +193,15 @@ def _setting(row: StudyRow, key: str) -> Cell:
     return Cell(_text(value), value if number else _text(value))  # type: ignore[arg-type]
 
 
-Pick = Callable[[StudyRow, float], Point | None]
+Pick = Callable[[PointSummary, float], Point | None]
 
 
-def _effects(record: StudyRecord, key: str) -> list[Block]:
+def _effects(record: Sweep, key: str) -> list[Block]:
     kinds: tuple[tuple[str, str, Pick], ...] = (
         ("accuracy", "validation accuracy, %", _accuracy_of),
         ("memory", "peak memory of a step, MiB", _memory_of),
         ("energy", "energy to learn from a sample, µJ", _energy_of),
-        ("time", "training time, s", _time_of),
+        ("time", "training time, s of the processor", _time_of),
     )
     panels: list[Panel] = []
     for kind, up, pick in kinds:
@@ -203,23 +221,27 @@ def _effects(record: StudyRecord, key: str) -> list[Block]:
     return [Figure(tuple(panels), caption)] if panels else []
 
 
-def _accuracy_of(row: StudyRow, x: float) -> Point | None:
-    return None if row.validation is None else accuracy_point(x, row.validation, row.validation_interval)
+def _accuracy_of(row: PointSummary, x: float) -> Point | None:
+    if row.validation_mean is None:
+        return None
+    return accuracy_point(x, row.validation_mean, row.validation_ci95)
 
 
-def _memory_of(row: StudyRow, x: float) -> Point | None:
+def _memory_of(row: PointSummary, x: float) -> Point | None:
     return None if row.peak_mib is None else Point(x, row.peak_mib)
 
 
-def _energy_of(row: StudyRow, x: float) -> Point | None:
-    return None if row.joules is None else Point(x, 1e6 * row.joules)
+def _energy_of(row: PointSummary, x: float) -> Point | None:
+    return None if row.energy is None else Point(x, 1e6 * row.energy)
 
 
-def _time_of(row: StudyRow, x: float) -> Point | None:
-    return None if row.seconds is None else Point(x, row.seconds)
+def _time_of(row: PointSummary, x: float) -> Point | None:
+    """Of the processor where that was measured: time that drifts with the machine's load is no effect."""
+    seconds = row.seconds if row.cpu_seconds is None else row.cpu_seconds
+    return None if seconds is None else Point(x, seconds)
 
 
-def _plot(record: StudyRecord, key: str, pick: Pick, up: str) -> Draw | None:
+def _plot(record: Sweep, key: str, pick: Pick, up: str) -> Draw | None:
     rows = [row for row in record.rows if key in row.settings]
     texts = list(dict.fromkeys(_text(row.settings[key]) for row in rows))
     if len(texts) < 2:
@@ -250,11 +272,11 @@ def _plot(record: StudyRecord, key: str, pick: Pick, up: str) -> Draw | None:
     return scatter(groups, across, y, joined=_ordered(rows, key), names_right=True)
 
 
-def _others(record: StudyRecord, key: str) -> list[str]:
+def _others(record: Sweep, key: str) -> list[str]:
     return [k for k in record.varied if k != key]
 
 
-def _line(row: StudyRow, keys: Sequence[str]) -> str:
+def _line(row: PointSummary, keys: Sequence[str]) -> str:
     """What a line is called: there is room for little, so of several settings their values alone."""
     present = [k for k in keys if k in row.settings]
     if len(present) < 2:
@@ -269,12 +291,12 @@ def _stroke(name: str, place: int, names: Sequence[str]) -> Stroke:
     return Stroke(place % _COLOURS)
 
 
-def _numeric(rows: Sequence[StudyRow], key: str) -> bool:
+def _numeric(rows: Sequence[PointSummary], key: str) -> bool:
     values = [row.settings[key] for row in rows if key in row.settings]
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
-def _ordered(rows: Sequence[StudyRow], key: str) -> bool:
+def _ordered(rows: Sequence[PointSummary], key: str) -> bool:
     """Whether there is something between two values: numbers, "none" for no limit, layer sizes; not names."""
     values = [row.settings[key] for row in rows]
     return not any(isinstance(v, bool) or (isinstance(v, str) and v != "none") for v in values)

@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from neurofdfa.lab.results import BENCHES, CurveBench, EpochBench, EpochTime, MemoryBench, Timing
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Page, Panel, Section, Table
+from neurofdfa.report.page import Block, Figure, Page, Panel, Section, footer, provenance
 from neurofdfa.report.picture import Part, compose, printed
 from neurofdfa.report.plot.curves import NAMED, Series, curves
 from neurofdfa.report.plot.dots import MARGINS, Dot, dots, height
 from neurofdfa.report.plot.style import Draw, Stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.provenance import footer, provenance
-from neurofdfa.report.reading import Fields, read_object
-from neurofdfa.report.scaling import Cost, cost_blocks, cost_parts, read_costs
+from neurofdfa.report.scaling import Cost, by_axis, cost_blocks, cost_parts
 
 OURS = "neurofdfa"
 _MIB = float(1 << 20)
 _TIMED = {"train": "Training", "infer": "Inference"}
-_KINDS = ("memory", *_TIMED, "curves", "epoch")
 
 
 class Line(NamedTuple):
@@ -35,96 +34,54 @@ class Line(NamedTuple):
         return rule if self.peer == OURS else f"{rule}, {self.peer}"
 
 
-class Ratio(NamedTuple):
-    """Time of a peer ÷ ours, with its quartiles; seconds of both."""
-
-    net: str
-    batch: int
-    peer: str
-    ratio: float
-    low: float
-    high: float
-    seconds: float
-    peer_seconds: float
-
-
-class Epoch(NamedTuple):
-    """Seconds of an epoch of MNIST, of which so many batches were timed."""
-
-    peer: str
-    batches: int
-    seconds: float
-
-
-class Bench(NamedTuple):
+class BenchFolder(NamedTuple):
     """What a folder of measurements holds. ratios: by train, infer; costs: by what was varied."""
 
     folder: Path
     batch: int
     lines: tuple[Line, ...]
-    ratios: dict[str, tuple[Ratio, ...]]
+    ratios: dict[str, tuple[Timing, ...]]
     costs: dict[str, tuple[Cost, ...]]
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[EpochTime, ...]
     commands: tuple[str, ...]
     versions: dict[str, str]
 
 
 def is_bench(folder: Path) -> bool:
     """Whether `folder` looks like the --out of `bench`."""
-    return any((folder / f"{kind}.json").is_file() for kind in _KINDS)
+    return any((folder / f"{kind}.json").is_file() for kind in BENCHES)
 
 
-def read_bench(folder: Path) -> Bench:
+def read_bench(folder: Path) -> BenchFolder:
     """Read what is there. Raises UserError when a file is damaged."""
     lines: dict[tuple[str, str], dict[int, float]] = {}
-    ratios: dict[str, tuple[Ratio, ...]] = {}
+    ratios: dict[str, tuple[Timing, ...]] = {}
     costs: dict[str, tuple[Cost, ...]] = {}
-    epochs: tuple[Epoch, ...] = ()
+    epochs: tuple[EpochTime, ...] = ()
     versions: dict[str, str] = {}
     commands: list[str] = []
     batch = 0
-    for kind in _KINDS:
+    for kind, model in BENCHES.items():
         if not (folder / f"{kind}.json").is_file():
             continue
-        fields = read_object(folder / f"{kind}.json")
-        versions |= fields.entry("versions").texts()
-        commands += [command] if (command := fields.text("command")) else []
-        rows = fields.entries("rows")
-        if kind == "memory":
-            for row in rows:
-                line = lines.setdefault((row.text("peer"), row.text("rule")), {})
-                line[row.count("T") or 0] = (row.number("bytes") or 0.0) / _MIB
-                batch = row.count("batch") or 0
-        elif kind == "curves":
-            costs = read_costs(rows)
-        elif kind == "epoch":
-            epochs = tuple(_epoch(row) for row in rows)
+        found = model.read(folder / f"{kind}.json")
+        versions |= found.versions
+        commands += [found.command] if found.command else []
+        if isinstance(found, MemoryBench):
+            for row in found.rows:
+                lines.setdefault((row.peer, row.rule), {})[row.T] = row.bytes / _MIB
+                batch = row.batch
+        elif isinstance(found, CurveBench):
+            costs = by_axis(found.rows)
+        elif isinstance(found, EpochBench):
+            epochs = found.rows
         else:
-            ratios[kind] = tuple(_ratio(row) for row in rows)
+            ratios[kind] = found.rows
     kept = tuple(Line(peer, rule, mib) for (peer, rule), mib in lines.items())
-    return Bench(folder, batch, kept, ratios, costs, epochs, tuple(commands), versions)
+    return BenchFolder(folder, batch, kept, ratios, costs, epochs, tuple(commands), versions)
 
 
-def _ratio(row: Fields) -> Ratio:
-    low, high = row.numbers("spread") or (None, None)
-    ratio = row.number("ratio") or 0.0
-    return Ratio(
-        row.text("net"),
-        row.count("batch") or 0,
-        row.text("peer"),
-        ratio,
-        ratio if low is None else low,
-        ratio if high is None else high,
-        row.number("seconds") or 0.0,
-        row.number("peer_seconds") or 0.0,
-    )
-
-
-def _epoch(row: Fields) -> Epoch:
-    return Epoch(row.text("peer"), row.count("batches") or 0, row.number("seconds") or 0.0)
-
-
-def bench_page(bench: Bench) -> Page:
+def bench_page(bench: BenchFolder) -> Page:
     """Compose the page; a part without data is left out."""
     commands = "\n".join(bench.commands)
     parts = (
@@ -149,7 +106,7 @@ def bench_page(bench: Bench) -> Page:
     )
 
 
-def bench_picture(bench: Bench) -> bytes:
+def bench_picture(bench: BenchFolder) -> bytes:
     """Memory against time steps, else the ratios, else the costs, as PNG."""
     if bench.lines:
         return compose([Part("Memory that a training step adds", printed(_plot(bench)), named_lines=True)])
@@ -163,7 +120,7 @@ def growth(line: Line) -> float | None:
     return last / first if len(line.mib) > 1 and first > 0 else None
 
 
-def _headline(bench: Bench) -> str:
+def _headline(bench: BenchFolder) -> str:
     ours = next((line for line in bench.lines if line.rule == "fdfa"), None)
     exact = next((line for line in bench.lines if line.rule == "bptt"), None)
     if ours is None or exact is None or growth(ours) is None or growth(exact) is None:
@@ -175,7 +132,7 @@ def _headline(bench: Bench) -> str:
     )
 
 
-def _memory(bench: Bench) -> list[Block]:
+def _memory(bench: BenchFolder) -> list[Block]:
     if not bench.lines:
         return []
     svg = draw(_plot(bench), key="memory", label="Memory against time steps", height=300, margins=_WIDE)
@@ -203,7 +160,7 @@ def _memory(bench: Bench) -> list[Block]:
 _WIDE = NAMED._replace(right=104)
 
 
-def _plot(bench: Bench) -> Draw:
+def _plot(bench: BenchFolder) -> Draw:
     series = [_series(line, place) for place, line in enumerate(bench.lines)]
     top = max((y for s in series for y in s.y if y is not None), default=1.0)
     return curves(series, across="time steps T", up="MiB", limits=(0.0, 1.05 * top or 1.0))
@@ -221,7 +178,7 @@ def _series(line: Line, place: int) -> Series:
     )
 
 
-def _times(kind: str, rows: Sequence[Ratio]) -> list[Block]:
+def _times(kind: str, rows: Sequence[Timing]) -> list[Block]:
     if not rows:
         return []
     svg = draw(
@@ -238,7 +195,7 @@ def _times(kind: str, rows: Sequence[Ratio]) -> list[Block]:
             Cell(words.count(row.batch), row.batch),
             Cell(row.peer, row.peer),
             Cell(f"{row.ratio:.2f}", row.ratio),
-            Cell(f"{row.low:.2f} to {row.high:.2f}", row.low),
+            Cell(f"{row.spread[0]:.2f} to {row.spread[1]:.2f}", row.spread[0]),
             Cell(f"{1e3 * row.seconds:.1f}{words.SPACE}ms", row.seconds),
             Cell(f"{1e3 * row.peer_seconds:.1f}{words.SPACE}ms", row.peer_seconds),
         )
@@ -248,7 +205,7 @@ def _times(kind: str, rows: Sequence[Ratio]) -> list[Block]:
     return [Figure((Panel("", svg),), caption), Table(columns, cells, "The same in numbers.")]
 
 
-def _epochs(rows: Sequence[Epoch]) -> list[Block]:
+def _epochs(rows: Sequence[EpochTime]) -> list[Block]:
     if not rows:
         return []
     columns = (
@@ -268,13 +225,13 @@ def _epochs(rows: Sequence[Epoch]) -> list[Block]:
     return [Table(columns, cells, "784-800-10, 16 steps, batch 128; wall time, scaled to a whole epoch.")]
 
 
-def _ratios(rows: Sequence[Ratio]) -> Draw:
+def _ratios(rows: Sequence[Timing]) -> Draw:
     made = [
         Dot(
             f"net {row.net}, batch {row.batch}, {row.peer}", row.ratio, f"{row.ratio:.1f}×", 0,
-            low=row.low, high=row.high,
+            low=row.spread[0], high=row.spread[1],
         )
         for row in rows
     ]  # fmt: skip
-    top = max(max(row.ratio, row.high) for row in rows)
+    top = max(max(row.ratio, row.spread[1]) for row in rows)
     return dots(made, across="its time ÷ ours", limits=(0.0, 1.08 * top), from_zero=True)

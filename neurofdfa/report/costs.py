@@ -1,13 +1,15 @@
 """What accuracy costs: energy, memory and time of the rows of a study, and the front that nothing beats."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
+from neurofdfa.lab.document import Interval
+from neurofdfa.lab.results import SeedSummary
+from neurofdfa.lab.table import Cell, Column
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Panel
+from neurofdfa.report.page import Block, Figure, Panel
 from neurofdfa.report.plot.scatter import MARGINS, Group, Point, Scale, height, pareto, scatter
 from neurofdfa.report.plot.style import Stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.studies import Interval, StudyRow
 
 COST_COLUMNS = (
     Column("Training time"), Column("Peak memory"), Column("Energy"), Column("On the front"),
@@ -21,16 +23,22 @@ COSTS_IN_WORDS = (
 )
 
 
-def on_front(rows: Sequence[StudyRow]) -> set[int]:
-    """Points of the rows that no other beats in accuracy, time, memory and energy together; a cost that was
+def on_front(rows: Sequence[SeedSummary]) -> set[int]:
+    """Places of the rows that no other beats in accuracy, time, memory and energy together; a cost that was
     not measured in every row is left out.
     """
-    known = [row for row in rows if row.test is not None]
-    costs = [pick for pick in (_seconds, _peak_mib, _joules) if all(pick(row) is not None for row in known)]
-    marks = {row.point: (-(row.test or 0.0), *(pick(row) or 0.0 for pick in costs)) for row in known}
+    known = {place: row for place, row in enumerate(rows) if row.mean is not None}
+    costs = [
+        pick
+        for pick in (_seconds, _peak_mib, _energy)
+        if all(pick(row) is not None for row in known.values())
+    ]
+    marks = {
+        place: (-(row.mean or 0.0), *(pick(row) or 0.0 for pick in costs)) for place, row in known.items()
+    }
     return {
-        point
-        for point, mine in marks.items()
+        place
+        for place, mine in marks.items()
         if not any(
             other != mine and all(a <= b for a, b in zip(other, mine, strict=True))
             for other in marks.values()
@@ -38,25 +46,25 @@ def on_front(rows: Sequence[StudyRow]) -> set[int]:
     }
 
 
-def _seconds(row: StudyRow) -> float | None:
-    return row.seconds
+def _seconds(row: SeedSummary) -> float | None:
+    """Of the processor where that was measured: other work on the machine lengthens it less."""
+    return row.seconds if row.cpu_seconds is None else row.cpu_seconds
 
 
-def _peak_mib(row: StudyRow) -> float | None:
+def _peak_mib(row: SeedSummary) -> float | None:
     return row.peak_mib
 
 
-def _joules(row: StudyRow) -> float | None:
-    return row.joules
+def _energy(row: SeedSummary) -> float | None:
+    return row.energy
 
 
-def cost_cells(row: StudyRow, front: Container[int]) -> tuple[Cell, ...]:
+def cost_cells(row: SeedSummary, first: bool) -> tuple[Cell, ...]:
     """Time, memory, energy, rate and alignment of a row, and whether it is in the front."""
-    first = row.point in front
     return (
         Cell(words.seconds(row.seconds), row.seconds),
         Cell(words.mebibytes(row.peak_mib), row.peak_mib),
-        Cell(words.microjoules(row.joules), row.joules),
+        Cell(words.microjoules(row.energy), row.energy),
         Cell("●" if first else "", 1.0 if first else 0.0),
         Cell(words.percent(row.firing_rate), row.firing_rate),
         Cell(
@@ -65,12 +73,12 @@ def cost_cells(row: StudyRow, front: Container[int]) -> tuple[Cell, ...]:
     )
 
 
-def trade_offs(rows: Sequence[StudyRow], names: Sequence[str], strokes: Sequence[Stroke]) -> list[Block]:
+def trade_offs(rows: Sequence[SeedSummary], names: Sequence[str], strokes: Sequence[Stroke]) -> list[Block]:
     """Test accuracy against time, memory and firing rate, with the front that nothing beats."""
-    kinds: tuple[tuple[str, str, str, Callable[[StudyRow], float | None], float], ...] = (
-        ("energy", "energy to learn from a sample, µJ", "Accuracy × energy", _joules, 1e6),
+    kinds: tuple[tuple[str, str, str, Callable[[SeedSummary], float | None], float], ...] = (
+        ("energy", "energy to learn from a sample, µJ", "Accuracy × energy", _energy, 1e6),
         ("memory", "peak memory of a step, MiB", "Accuracy × memory", _peak_mib, 1.0),
-        ("time", "training time, s", "Accuracy × time", _seconds, 1.0),
+        ("time", "training time, s of the processor", "Accuracy × time", _seconds, 1.0),
         ("rate", "spikes per neuron and step, %", "Accuracy × firing", lambda r: r.firing_rate, 100.0),
     )
     panels: list[Panel] = []
@@ -78,10 +86,8 @@ def trade_offs(rows: Sequence[StudyRow], names: Sequence[str], strokes: Sequence
         groups: list[Group] = []
         for row, name, stroke in zip(rows, names, strokes, strict=True):
             cost = pick(row)
-            if cost is not None and row.test is not None:
-                groups.append(
-                    Group(name, (accuracy_point(factor * cost, row.test, row.test_interval),), stroke)
-                )
+            if cost is not None and row.mean is not None:
+                groups.append(Group(name, (accuracy_point(factor * cost, row.mean, row.ci95),), stroke))
         if len(groups) > 1:
             points = [p for group in groups for p in group.points]
             x = Scale(across, (0.0, 1.08 * max(p.x for p in points) or 1.0))
@@ -103,7 +109,7 @@ def trade_offs(rows: Sequence[StudyRow], names: Sequence[str], strokes: Sequence
     return [Figure(tuple(panels), caption)]
 
 
-def accuracy_point(x: float, mean: float, interval: Interval) -> Point:
+def accuracy_point(x: float, mean: float, interval: Interval | None) -> Point:
     """A share in percent; what lies outside 0 to 100 of an interval is not drawn."""
     if interval is None:
         return Point(x, 100 * mean)

@@ -1,14 +1,15 @@
 """The report of a demo folder: one page that reads like a paper's result section."""
 
-from neurofdfa.report import comparison, deployment, learning, words
-from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section
-from neurofdfa.report.provenance import footer, provenance
+from neurofdfa.lab.record import RunFolder
+from neurofdfa.lab.results import Form
+from neurofdfa.report import deployment, learning, tasks, words
+from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section, footer, provenance
 from neurofdfa.report.raster import read_raster
-from neurofdfa.report.records import Demo, Run, Stage, Task
+from neurofdfa.report.tasks import DemoFolder, Task
 from neurofdfa.report.viewer import viewer
 
 
-def demo_page(demo: Demo) -> Page:
+def demo_page(demo: DemoFolder) -> Page:
     """Compose the page; a part without data is left out."""
     ours = [(t, row.run) for t in demo.tasks if (row := t.row("fdfa")) and row.run]
     return Page(
@@ -18,7 +19,7 @@ def demo_page(demo: Demo) -> Page:
         summary=_summary(demo),
         key_figures=tuple(_key_figures(demo)),
         sections=(
-            Section("From float to chip", tuple(deployment.stage_accuracy(demo.stages))),
+            Section("From float to chip", tuple(deployment.stage_accuracy(demo.found.stages))),
             Section("The rules side by side", tuple(_rules(demo))),
             Section("Learning curves", tuple(learning.learning_curves(demo.tasks))),
             Section("Alignment with BPTT", tuple(_alignment(ours))),
@@ -31,7 +32,7 @@ def demo_page(demo: Demo) -> Page:
     )
 
 
-def headline(demo: Demo) -> str:
+def headline(demo: DemoFolder) -> str:
     """The result in one sentence, from whatever was measured."""
     digits = demo.task("digits")
     ours, exact = _accuracy(digits, "fdfa"), _accuracy(digits, "bptt")
@@ -44,13 +45,13 @@ def headline(demo: Demo) -> str:
     quantised = _stage(demo, "integer")
     if quantised is not None and quantised.accuracy is not None:
         said += f"; in 8\u2011bit integers it reads {words.percent(quantised.accuracy)}"
-        verdict = deployment.parity_verdict(demo.parity)
+        verdict = deployment.parity_verdict(demo.found.parity)
         if verdict is not None:
             said += ", and on Lava " + ("every spike is the same" if verdict[0] else "some spikes differ")
     return said + "."
 
 
-def _summary(demo: Demo) -> str:
+def _summary(demo: DemoFolder) -> str:
     timing = demo.task("timing")
     values = [
         (words.rule_name(r), _accuracy(timing, r)) for r in ("readout-only", "dfa", "dkp", "fdfa", "bptt")
@@ -64,7 +65,7 @@ def _summary(demo: Demo) -> str:
     )
 
 
-def _key_figures(demo: Demo) -> list[KeyFigure]:
+def _key_figures(demo: DemoFolder) -> list[KeyFigure]:
     figures: list[KeyFigure] = []
     digits = demo.task("digits")
     row = digits.row("fdfa") if digits else None
@@ -80,18 +81,18 @@ def _key_figures(demo: Demo) -> list[KeyFigure]:
         figures.append(
             KeyFigure(words.percent(quantised.accuracy), "of test digits right with 8\u2011bit weights")
         )
-    verdict = deployment.parity_verdict(demo.parity)
+    verdict = deployment.parity_verdict(demo.found.parity)
     if verdict is not None:
-        number = words.count(sum(p.differences or 0 for p in demo.parity))
-        spikes = words.count(sum(p.spikes_reference or 0 for p in demo.parity))
+        number = words.count(sum(p.differences or 0 for p in demo.found.parity))
+        spikes = words.count(sum(p.spikes_reference or 0 for p in demo.found.parity))
         figures.append(
             KeyFigure(number, f"differences in {spikes} spikes on Lava", "good" if verdict[0] else "bad")
         )
     return figures
 
 
-def _rules(demo: Demo) -> list[Block]:
-    blocks = comparison.accuracy_plots(demo.tasks) + comparison.tables(demo.tasks)
+def _rules(demo: DemoFolder) -> list[Block]:
+    blocks = tasks.accuracy_plots(demo.tasks) + tasks.tables(demo.tasks)
     sentences = [_gap(task) for task in demo.tasks]
     text = " ".join(sentence for sentence in sentences if sentence)
     return [Prose(text), *blocks] if text else blocks
@@ -106,7 +107,7 @@ def _gap(task: Task) -> str:
     return f"On {task.title.lower()}, FDFA is {words.listed(parts)}." if parts else ""
 
 
-def _alignment(ours: list[tuple[Task, Run]]) -> list[Block]:
+def _alignment(ours: list[tuple[Task, RunFolder]]) -> list[Block]:
     blocks = learning.alignment(_titled(ours))
     said = [
         f"{angles} on {task.title.lower()}" for task, run in ours if (angles := learning.last_angles(run))
@@ -115,11 +116,11 @@ def _alignment(ours: list[tuple[Task, Run]]) -> list[Block]:
     return [Prose(sentence), *blocks] if blocks and said else blocks
 
 
-def _titled(ours: list[tuple[Task, Run]]) -> list[tuple[str, Run]]:
+def _titled(ours: list[tuple[Task, RunFolder]]) -> list[tuple[str, RunFolder]]:
     return [(f"{task.title}, FDFA", run) for task, run in ours]
 
 
-def _viewers(demo: Demo) -> list[Block]:
+def _viewers(demo: DemoFolder) -> list[Block]:
     blocks: list[Block] = []
     for task in demo.tasks:
         shown = sorted((row for row in task.rows if row.run), key=lambda row: row.rule != "fdfa")
@@ -139,24 +140,24 @@ def _viewers(demo: Demo) -> list[Block]:
     return blocks
 
 
-def _firing_and_memory(demo: Demo, ours: list[tuple[Task, Run]]) -> list[Block]:
-    return learning.firing_rates(_titled(ours)) + comparison.memory_plots(demo.tasks)
+def _firing_and_memory(demo: DemoFolder, ours: list[tuple[Task, RunFolder]]) -> list[Block]:
+    return learning.firing_rates(_titled(ours)) + tasks.memory_plots(demo.tasks)
 
 
-def _lava(demo: Demo) -> list[Block]:
-    return deployment.parity_section(demo.parity, demo.lava) + deployment.quantisation_table(
-        demo.quantisation
+def _lava(demo: DemoFolder) -> list[Block]:
+    return deployment.parity_section(demo.found.parity, demo.found.lava) + deployment.quantisation_table(
+        demo.found.quantisation
     )
 
 
-def _provenance(demo: Demo) -> list[Block]:
+def _provenance(demo: DemoFolder) -> list[Block]:
     configs = [
         (f"{task.title}, {words.rule_name(row.rule)}", row.run)
         for task in demo.tasks
         for row in task.rows
         if row.run
     ]
-    return provenance(demo.command, demo.versions, configs, folded=True)
+    return provenance(demo.found.command, demo.found.versions, configs, folded=True)
 
 
 def _accuracy(task: Task | None, rule: str) -> float | None:
@@ -164,8 +165,8 @@ def _accuracy(task: Task | None, rule: str) -> float | None:
     return row.test_accuracy if row else None
 
 
-def _stage(demo: Demo, word: str) -> Stage | None:
-    return next((stage for stage in demo.stages if word in stage.name), None)
+def _stage(demo: DemoFolder, word: str) -> Form | None:
+    return next((stage for stage in demo.found.stages if word in stage.stage), None)
 
 
 def _against(difference: float) -> str:

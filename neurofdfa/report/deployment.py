@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
+from neurofdfa.lab.results import Form, LavaRun, QuantisedLayer, SpikeParity
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Pair, Panel, Prose, Table
+from neurofdfa.report.page import Block, Figure, Pair, Panel, Prose
 from neurofdfa.report.plot.dots import MARGINS, Dot, accuracy_limits, dots, height
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.records import Lava, Parity, Quantisation, Stage
 
 HOW_TO_GET_LAVA = "`neurofdfa lava setup` (or `make lava`) installs it; then run the demo again."
 
 
-def stage_dots(stages: Sequence[Stage]) -> list[Dot]:
+def stage_dots(stages: Sequence[Form]) -> list[Dot]:
     """Rows of the plot of stages."""
     rows: list[Dot] = []
     for place, stage in enumerate(stages):
@@ -19,7 +20,7 @@ def stage_dots(stages: Sequence[Stage]) -> list[Dot]:
             interval = words.wilson(stage.accuracy, stage.samples)
             rows.append(
                 Dot(
-                    stage.name,
+                    stage.stage,
                     100 * stage.accuracy,
                     words.percent(stage.accuracy),
                     (1, 0, 5)[place % 3],
@@ -30,7 +31,7 @@ def stage_dots(stages: Sequence[Stage]) -> list[Dot]:
     return rows
 
 
-def stage_accuracy(stages: Sequence[Stage]) -> list[Block]:
+def stage_accuracy(stages: Sequence[Form]) -> list[Block]:
     """Table and plot of the stages."""
     rows = stage_dots(stages)
     if not rows:
@@ -50,7 +51,7 @@ def stage_accuracy(stages: Sequence[Stage]) -> list[Block]:
     return [Pair(Figure((Panel("", svg),), caption), table)]
 
 
-def parity_verdict(parity: Sequence[Parity]) -> tuple[bool, str] | None:
+def parity_verdict(parity: Sequence[SpikeParity]) -> tuple[bool, str] | None:
     """Whether every spike was equal, and the sentence that says so."""
     if not parity:
         return None
@@ -71,7 +72,7 @@ def parity_verdict(parity: Sequence[Parity]) -> tuple[bool, str] | None:
     )
 
 
-def lava_missing(lava: Lava | None) -> str:
+def lava_missing(lava: LavaRun | None) -> str:
     """One line on why there is nothing from Lava and how to get it; empty when it ran."""
     if lava is None or lava.ok:
         return ""
@@ -80,7 +81,7 @@ def lava_missing(lava: Lava | None) -> str:
     return f"Lava did not run: {reason}.{remedy}"
 
 
-def parity_section(parity: Sequence[Parity], lava: Lava | None) -> list[Block]:
+def parity_section(parity: Sequence[SpikeParity], lava: LavaRun | None) -> list[Block]:
     """Verdict and table, or the line that says how to get Lava."""
     blocks: list[Block] = []
     if missing := lava_missing(lava):
@@ -95,7 +96,7 @@ def parity_section(parity: Sequence[Parity], lava: Lava | None) -> list[Block]:
     return blocks
 
 
-def quantisation_table(layers: Sequence[Quantisation]) -> list[Block]:
+def quantisation_table(layers: Sequence[QuantisedLayer]) -> list[Block]:
     """How each layer was brought to integers."""
     if not layers:
         return []
@@ -119,15 +120,15 @@ def quantisation_table(layers: Sequence[Quantisation]) -> list[Block]:
     return [Table((Column("Layer", number=False), *(Column(c) for c in columns)), rows, caption)]
 
 
-def _stage_cells(stage: Stage) -> tuple[Cell, ...]:
+def _stage_cells(stage: Form) -> tuple[Cell, ...]:
     return (
-        Cell(stage.name, stage.name),
+        Cell(stage.stage, stage.stage),
         Cell(words.percent(stage.accuracy, 2), stage.accuracy),
         Cell(words.count(stage.samples), stage.samples),
     )
 
 
-def _parity_table(parity: Sequence[Parity]) -> Table:
+def _parity_table(parity: Sequence[SpikeParity]) -> Table:
     columns = ("Samples", "Steps", "Spikes, reference", "Spikes, Lava", "Differences")
     rows = tuple(
         (

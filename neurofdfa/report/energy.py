@@ -1,67 +1,32 @@
 """What a run costs per sample: energy by part, memory by kind, and all counts."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 from markupsafe import Markup
 
-from neurofdfa.lab.energy import NAME
+from neurofdfa.lab.energy import Cost, Energy
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Panel, Prose, Table
+from neurofdfa.report.page import Block, Figure, Panel, Prose
 from neurofdfa.report.plot.bars import Bar, height, margins, stacked
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.reading import Fields, read_object
 
 MICRO = 1e6
 _KIB_PER_WORD = 4 / 1024
-
-
-class Cost(NamedTuple):
-    """One way of using the network, per sample. joules: by CMOS figures; loihi1: None where impossible."""
-
-    name: str
-    counts: dict[str, float]
-    memory: dict[str, float]
-    parts: dict[str, float]
-    joules: dict[str, float]
-    loihi1: float | None
-
-
-class Energy(NamedTuple):
-    """energy.json. costs: inference, learning with the run's rule, learning with BPTT."""
-
-    samples: int
-    costs: tuple[Cost, ...]
-
-
-def read_energy(folder: Path) -> Energy | None:
-    """What a run folder holds of it, None when nothing. Raises UserError when the file is damaged."""
-    if not (folder / NAME).is_file():
-        return None
-    fields = read_object(folder / NAME)
-    learning = fields.entry("learning")
-    rules = list(learning.plain())
-    costs = [_cost("inference", fields.entry("inference"))]
-    costs += [_cost(f"learning, {words.rule_name(rule)}", learning.entry(rule)) for rule in rules]
-    return Energy(fields.count("samples") or 0, tuple(costs))
 
 
 def energy_blocks(energy: Energy | None) -> list[Block]:
     """Bars of energy and memory, and the table behind them."""
     if energy is None:
         return []
+    costs = _costs(energy)
     joules = [
-        (cost.name, f"{words.figures(MICRO * sum(cost.parts.values()))}{words.SPACE}µJ", _scaled(cost.parts))
-        for cost in energy.costs
+        (name, f"{words.figures(MICRO * sum(parts.values()))}{words.SPACE}µJ", _scaled(parts))
+        for name, parts in ((name, cost.joules.cmos_45nm_parts) for name, cost in costs.items())
     ]
     memory = [
-        (
-            cost.name,
-            f"{words.figures(_KIB_PER_WORD * sum(cost.memory.values()))}{words.SPACE}KiB",
-            cost.memory,
-        )
-        for cost in energy.costs
+        (name, f"{words.figures(_KIB_PER_WORD * sum(kinds.values()))}{words.SPACE}KiB", kinds)
+        for name, kinds in ((name, _memory(cost)) for name, cost in costs.items())
     ]
     caption = (
         f"Per sample, from spikes measured on {words.count(energy.samples)} validation samples; learning "
@@ -78,8 +43,8 @@ def energy_blocks(energy: Energy | None) -> list[Block]:
     )
     return [
         figure,
-        _joules(energy),
-        _counts(energy),
+        _joules(costs),
+        _counts(costs),
         Prose("Loihi 2: no energy per operation is published; none is given."),
     ]
 
@@ -99,22 +64,14 @@ def _bars(rows: Sequence[tuple[str, str, Mapping[str, float]]], key: str, across
     )  # fmt: skip
 
 
-def _cost(name: str, fields: Fields) -> Cost:
-    joules = fields.entry("joules")
-    memory = _numbers(fields.entry("memory_words"))
-    memory.pop("total", None)
-    return Cost(
-        name,
-        _numbers(fields.entry("counts")),
-        {kind.replace("_", " "): size for kind, size in memory.items()},
-        _numbers(joules.entry("cmos_45nm_parts")),
-        _numbers(joules.entry("cmos_45nm")),
-        joules.number("loihi1"),
-    )
+def _costs(energy: Energy) -> dict[str, Cost]:
+    """Inference, learning with the run's rule, learning with BPTT, by what they are called."""
+    learning = {f"learning, {words.rule_name(rule)}": cost for rule, cost in energy.learning.items()}
+    return {"inference": energy.inference} | learning
 
 
-def _numbers(fields: Fields) -> dict[str, float]:
-    return {key: fields.number(key) or 0.0 for key in fields.plain()}
+def _memory(cost: Cost) -> dict[str, float]:
+    return {kind.replace("_", " "): size for kind, size in cost.memory_words.items() if kind != "total"}
 
 
 def _scaled(parts: Mapping[str, float]) -> dict[str, float]:
@@ -125,24 +82,27 @@ def _kib(memory: Mapping[str, float]) -> dict[str, float]:
     return {kind: _KIB_PER_WORD * size for kind, size in memory.items()}
 
 
-def _joules(energy: Energy) -> Table:
+def _joules(costs: Mapping[str, Cost]) -> Table:
     named = (("arithmetic", "45 nm CMOS: arithmetic"), ("sram", "45 nm CMOS: words, 8 KB SRAM"),
              ("dram", "45 nm CMOS: words, DRAM"))  # fmt: skip
     rows = [
         (
             Cell(title, title),
-            *(Cell(words.figures(v), v) for v in (MICRO * c.joules.get(key, 0.0) for c in energy.costs)),
+            *(
+                Cell(words.figures(v), v)
+                for v in (MICRO * c.joules.cmos_45nm.get(key, 0.0) for c in costs.values())
+            ),
         )
         for key, title in named
     ]
     chip = tuple(
-        Cell("not possible") if c.loihi1 is None else Cell(words.figures(MICRO * c.loihi1), MICRO * c.loihi1)
-        for c in energy.costs
+        Cell("not possible") if joules is None else Cell(words.figures(MICRO * joules), MICRO * joules)
+        for joules in (cost.joules.loihi1 for cost in costs.values())
     )
     first = Cell("Loihi 1, simulated lower bound", "Loihi 1")
     columns = (
         Column("Microjoules per sample", number=False),
-        *(Column(_title(c.name)) for c in energy.costs),
+        *(Column(_title(name)) for name in costs),
     )
     caption = (
         "Energy per sample. Loihi 1: Davies et al. 2018, pre-silicon simulation, which leaves out traces and "
@@ -151,16 +111,17 @@ def _joules(energy: Energy) -> Table:
     return Table(columns, ((first, *chip), *rows), caption)
 
 
-def _counts(energy: Energy) -> Table:
-    kinds = [kind for kind in energy.costs[0].counts if any(c.counts.get(kind) for c in energy.costs)]
+def _counts(costs: Mapping[str, Cost]) -> Table:
+    known = dict.fromkeys(kind for cost in costs.values() for kind in cost.counts)
+    kinds = [kind for kind in known if any(cost.counts.get(kind) for cost in costs.values())]
     rows = tuple(
         (
             Cell(kind.replace("_", " "), kind),
-            *(Cell(words.count(c.counts.get(kind)), c.counts.get(kind)) for c in energy.costs),
+            *(Cell(words.count(c.counts.get(kind)), c.counts.get(kind)) for c in costs.values()),
         )
         for kind in kinds
     )
-    columns = (Column("Operations per sample", number=False), *(Column(_title(c.name)) for c in energy.costs))
+    columns = (Column("Operations per sample", number=False), *(Column(_title(name)) for name in costs))
     return Table(columns, rows, "Counts behind the figure; docs/energy.md says what each one is.")
 
 

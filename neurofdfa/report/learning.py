@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 
-from neurofdfa.lab.record import Epoch
+from neurofdfa.lab.record import Epoch, RunFolder
 from neurofdfa.report.page import Block, Figure, Panel
 from neurofdfa.report.plot.curves import NAMED, Series, curves, lower_limit
 from neurofdfa.report.plot.style import Stroke, layer_stroke, rule_stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.records import Run, Task
+from neurofdfa.report.tasks import Task
 from neurofdfa.report.words import SPACE, listed, rule_name
 
 _ACROSS = "epoch"
@@ -52,12 +52,12 @@ def learning_curves(tasks: Sequence[Task]) -> list[Block]:
     return [Figure(tuple(panels), caption)]
 
 
-def validation_series(run: Run) -> Series:
+def validation_series(run: RunFolder) -> Series:
     """Validation accuracy of one run in percent."""
     return _series("validation", run, _validation, _HELD_OUT, 100)
 
 
-def run_curves(run: Run) -> list[Block]:
+def run_curves(run: RunFolder) -> list[Block]:
     """Accuracy and loss of one run, training beside validation."""
     train, held_out = Stroke(4, (4.0, 2.0)), _HELD_OUT
     accuracy = _known(
@@ -81,7 +81,7 @@ def run_curves(run: Run) -> list[Block]:
     return [Figure(tuple(panels), caption)] if panels else []
 
 
-def alignment(runs: Sequence[tuple[str, Run]]) -> list[Block]:
+def alignment(runs: Sequence[tuple[str, RunFolder]]) -> list[Block]:
     """Angle between a rule's update and BPTT's, per hidden layer; one panel per titled run."""
     panels: list[Panel] = []
     for place, (title, run) in enumerate(runs):
@@ -104,7 +104,7 @@ def alignment(runs: Sequence[tuple[str, Run]]) -> list[Block]:
     return [Figure(tuple(panels), caption)]
 
 
-def layer_activity(run: Run) -> list[Block]:
+def layer_activity(run: RunFolder) -> list[Block]:
     """Firing rate and share of dead pseudo-derivatives of one run, per hidden layer."""
     panels = _layer_panels(
         [("Firing rate", run)], "rates", lambda e: e.rates, "spikes per neuron and step, %"
@@ -121,21 +121,21 @@ def layer_activity(run: Run) -> list[Block]:
     return [Figure((*panels, *dead), caption)] if panels or dead else []
 
 
-def firing_rates(runs: Sequence[tuple[str, Run]]) -> list[Block]:
+def firing_rates(runs: Sequence[tuple[str, RunFolder]]) -> list[Block]:
     """Firing rate per hidden layer over training; one panel per titled run."""
     panels = _layer_panels(runs, "rates", lambda e: e.rates, "spikes per neuron and step, %")
     caption = "How often a neuron fires, in percent of the time steps, mean over each hidden layer."
     return [Figure(tuple(panels), caption)] if panels else []
 
 
-def last_angles(run: Run) -> str:
+def last_angles(run: RunFolder) -> str:
     """The angles at the end of training, "69° in layer 1 and 46° in layer 2"; empty without a measurement."""
     ends = [(s.name, s.last) for s in _angles(run)]
     return listed([f"{last[1]:.0f}° in {name}" for name, last in ends if last is not None])
 
 
 def _layer_panels(
-    runs: Sequence[tuple[str, Run]], key: str, pick: Callable[[Epoch], Sequence[float]], up: str
+    runs: Sequence[tuple[str, RunFolder]], key: str, pick: Callable[[Epoch], Sequence[float]], up: str
 ) -> list[Panel]:
     panels: list[Panel] = []
     for place, (title, run) in enumerate(runs):
@@ -148,7 +148,7 @@ def _layer_panels(
     return panels
 
 
-def _angles(run: Run) -> list[Series]:
+def _angles(run: RunFolder) -> list[Series]:
     means, spreads = _layers(run, lambda e: e.alignment or ()), _layers(run, lambda e: e.alignment_std or ())
     band = {s.name: s for s in spreads}
     series: list[Series] = []
@@ -174,7 +174,7 @@ def _degrees(cosine: float) -> float:
     return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
 
 
-def _layers(run: Run, pick: Callable[[Epoch], Sequence[float]], factor: float = 1.0) -> list[Series]:
+def _layers(run: RunFolder, pick: Callable[[Epoch], Sequence[float]], factor: float = 1.0) -> list[Series]:
     depth = max((len(pick(e)) for e in run.epochs), default=0)
     return _known(
         *(
@@ -193,7 +193,7 @@ def _nth(values: Sequence[float], k: int) -> float | None:
 
 
 def _series(
-    name: str, run: Run, pick: Callable[[Epoch], float | None], stroke: Stroke, factor: float = 1.0
+    name: str, run: RunFolder, pick: Callable[[Epoch], float | None], stroke: Stroke, factor: float = 1.0
 ) -> Series:
     values = [pick(e) for e in run.epochs]
     scaled = tuple(None if v is None or not math.isfinite(v) else factor * v for v in values)

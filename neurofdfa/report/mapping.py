@@ -1,15 +1,16 @@
 """Where a network lies on a chip: its cores, and how much of each resource they use."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from neurofdfa.lab.chip import MAPPINGS
+from neurofdfa.lab.chip import PlacementRecord
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Panel, Prose, Table
+from neurofdfa.report.page import Block, Figure, Panel, Prose
 from neurofdfa.report.plot import cores
 from neurofdfa.report.plot.dots import MARGINS, Dot, dots, height
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.reading import Fields, read_object
+from neurofdfa_hardware.chip.mapping import Chip, CoreLoad
 
 _CHIPS = {"loihi1": "Loihi 1", "loihi2": "Loihi 2"}
 # what a core load calls it: (field of the chip's limit, words)
@@ -31,59 +32,43 @@ class Load(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """A placement on one chip, or why there is none. limits: per core, by resource."""
+    """A placement on one chip. limits: per core, by resource."""
 
     chip: str
-    bits: int
-    refused: str
     cores: int
     limits: dict[str, int]
     loads: tuple[Load, ...]
 
 
-def read_mappings(folder: Path) -> tuple[Mapping, ...]:
-    """The placements that a run folder holds. Raises UserError when one is damaged."""
-    return tuple(
-        _mapping(_CHIPS.get(chip, chip), read_object(folder / name))
-        for chip, name in MAPPINGS.items()
-        if (folder / name).is_file()
-    )
-
-
-def mapping_blocks(mappings: tuple[Mapping, ...]) -> list[Block]:
+def mapping_blocks(placements: dict[str, PlacementRecord]) -> list[Block]:
     """For each chip a verdict, a picture of its cores, and how full the fullest core is."""
     blocks: list[Block] = []
-    for mapping in mappings:
-        if mapping.refused:
-            blocks.append(Prose(f"{mapping.chip}, {mapping.bits}-bit weights: {mapping.refused}.", "bad"))
+    for chip, found in placements.items():
+        name = _CHIPS.get(chip, chip)
+        if found.chip is None or not found.cores:
+            reason = found.refused.rstrip(".") or "no placement is kept"
+            blocks.append(Prose(f"{name}, {found.bits}-bit weights: {reason}.", "bad"))
             continue
-        said = f"{mapping.chip}: the network with {mapping.bits}-bit weights takes {len(mapping.loads)} of "
+        mapping = _mapping(name, found.chip, found.cores)
+        said = f"{name}: the network with {found.bits}-bit weights takes {len(mapping.loads)} of "
         blocks.append(Prose(f"{said}{mapping.cores} cores.", "good"))
         blocks.append(_figure(mapping))
         blocks.append(_table(mapping))
     return blocks
 
 
-def _mapping(chip: str, fields: Fields) -> Mapping:
-    limit_fields = fields.entry("chip")
-    limits = {
+def _mapping(name: str, chip: Chip, cores: Sequence[CoreLoad]) -> Mapping:
+    limits: dict[str, int] = {
         resource: value
         for resource, (limit, _) in _RESOURCES.items()
-        if (value := limit_fields.count(limit)) is not None
+        if (value := getattr(chip, limit)) is not None and value > 0
     }
-    return Mapping(
-        chip,
-        fields.count("bits") or 0,
-        fields.text("refused").rstrip("."),
-        limit_fields.count("cores") or 0,
-        limits,
-        tuple(_load(load, limits) for load in fields.entries("cores")),
-    )
+    return Mapping(name, chip.cores, limits, tuple(_load(core, limits) for core in cores))
 
 
-def _load(fields: Fields, limits: dict[str, int]) -> Load:
-    used = {resource: fields.count(resource) or 0 for resource in limits}
-    return Load(fields.text("layer"), used, max(used[r] / limits[r] for r in limits))
+def _load(core: CoreLoad, limits: dict[str, int]) -> Load:
+    used: dict[str, int] = {resource: getattr(core, resource) for resource in limits}
+    return Load(core.layer, used, max(used[r] / limits[r] for r in limits))
 
 
 def _figure(mapping: Mapping) -> Figure:

@@ -7,14 +7,16 @@ only this module and the templates know HTML.
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
-from neurofdfa.report.reading import printable
+from neurofdfa.lab.record import RunFolder
+from neurofdfa.lab.table import Cell, Column, Table, printable
 
 
 @dataclass(frozen=True)
@@ -41,33 +43,6 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: str
     kind: str = "figure"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What a table shows and the value it is sorted by (None: always last)."""
-
-    text: str
-    value: float | str | None = None
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A table's column; numbers stand to the right."""
-
-    title: str
-    number: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; a click on a column's title sorts it."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    caption: str
-    kind: str = "table"
 
 
 @dataclass(frozen=True)
@@ -196,3 +171,31 @@ def present(sections: Sequence[Section]) -> tuple[Section, ...]:
 
 def _template_text(name: str) -> str:
     return (resources.files("neurofdfa.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def footer(folder: Path) -> str:
+    """The page's last line."""
+    return f"Written by neurofdfa from the folder {folder.resolve().name}. This file needs nothing else."
+
+
+def provenance(
+    command: str, versions: Mapping[str, str], configs: Sequence[tuple[str, RunFolder]], *, folded: bool
+) -> list[Block]:
+    """How a result was made, letter by letter: command, the config of each titled run, versions."""
+    blocks: list[Block] = []
+    if command:
+        blocks += [Prose("This command makes it again:"), Code(command, words=True)]
+    if folded and configs:
+        blocks.append(Prose("Each run folder holds its config, from which the run repeats exactly:"))
+    blocks += [
+        Code(run.text.rstrip(), title if folded else "config.toml", folded=folded) for title, run in configs
+    ]
+    if versions:
+        blocks.append(
+            Table(
+                (Column("Package", number=False), Column("Version", number=False)),
+                tuple((Cell(name, name), Cell(version, version)) for name, version in versions.items()),
+                "Versions.",
+            )
+        )
+    return blocks

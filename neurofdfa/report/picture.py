@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from neurofdfa.lab.record import RunFolder
 from neurofdfa.report import learning
 from neurofdfa.report.deployment import stage_dots
 from neurofdfa.report.plot.curves import Series, curves
@@ -17,7 +18,7 @@ from neurofdfa.report.plot.dots import accuracy_limits, dots
 from neurofdfa.report.plot.marks import step_ticks
 from neurofdfa.report.plot.style import PRINTED, Draw, dress
 from neurofdfa.report.raster import Raster, read_raster
-from neurofdfa.report.records import Demo, Run
+from neurofdfa.report.tasks import DemoFolder
 
 _WIDTH, _HEIGHT = 1000, 350
 
@@ -31,7 +32,7 @@ class Part(NamedTuple):
     room: int = 95
 
 
-def demo_picture(demo: Demo) -> bytes:
+def demo_picture(demo: DemoFolder) -> bytes:
     """Learning curves of the task that ranks the rules, a raster of it, the stages on the way to the chip."""
     parts: list[Part] = []
     task = demo.task("timing") or demo.task("digits")
@@ -40,13 +41,13 @@ def demo_picture(demo: Demo) -> bytes:
             parts.append(Part(f"{task.title}: learning online", _curves(series), named_lines=True))
         runs = [row.run for row in sorted(task.rows, key=lambda row: row.rule != "fdfa") if row.run]
         parts += _raster_part(task.title, runs)
-    if rows := stage_dots(demo.stages):
+    if rows := stage_dots(demo.found.stages):
         plot = dots(rows, across="accuracy, %", limits=accuracy_limits(rows))
         parts.append(Part("Handwritten digits: from float to chip", printed(plot)))
     return compose(parts)
 
 
-def run_picture(run: Run) -> bytes:
+def run_picture(run: RunFolder) -> bytes:
     """Learning curve and raster of one run."""
     series = learning.validation_series(run)
     parts: list[Part] = [Part("Learning online", _curves([series]), named_lines=True)] if series.last else []
@@ -65,7 +66,7 @@ def printed(plot: Draw) -> Callable[[Axes], None]:
     return lambda axes: plot(axes, PRINTED)
 
 
-def _raster_part(title: str, runs: Sequence[Run]) -> list[Part]:
+def _raster_part(title: str, runs: Sequence[RunFolder]) -> list[Part]:
     for run in runs:
         raster = read_raster(run.folder)
         if raster is not None and raster.layers:

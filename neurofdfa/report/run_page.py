@@ -1,19 +1,19 @@
 """The report of one run folder."""
 
-from neurofdfa.lab.record import Summary
+from neurofdfa.lab.chip import read_parity, read_placements
+from neurofdfa.lab.energy import read_energy
+from neurofdfa.lab.record import RunFolder, Summary
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import learning, words
-from neurofdfa.report.comparison import layer_rates
-from neurofdfa.report.energy import energy_blocks, read_energy
-from neurofdfa.report.mapping import mapping_blocks, read_mappings
-from neurofdfa.report.page import Block, Cell, Column, KeyFigure, Page, Prose, Section, Table
-from neurofdfa.report.parity import parity_blocks, read_parity
-from neurofdfa.report.provenance import footer, provenance
+from neurofdfa.report.energy import energy_blocks
+from neurofdfa.report.mapping import mapping_blocks
+from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section, footer, provenance
+from neurofdfa.report.parity import parity_blocks
 from neurofdfa.report.raster import read_raster
-from neurofdfa.report.records import Run
 from neurofdfa.report.viewer import viewer
 
 
-def run_page(run: Run) -> Page:
+def run_page(run: RunFolder) -> Page:
     """Compose the page; a part without data is left out."""
     summary = run.summary
     return Page(
@@ -29,14 +29,14 @@ def run_page(run: Run) -> Page:
             Section("Firing", tuple(_firing(run))),
             Section("Energy and operations", tuple(energy_blocks(read_energy(run.folder)))),
             Section("From float to chip", tuple(parity_blocks(read_parity(run.folder)))),
-            Section("On the cores of a chip", tuple(mapping_blocks(read_mappings(run.folder)))),
+            Section("On the cores of a chip", tuple(mapping_blocks(read_placements(run.folder)))),
             Section("How it was made", tuple(_provenance(run))),
         ),
         footer=footer(run.folder),
     )
 
 
-def _headline(run: Run) -> str:
+def _headline(run: RunFolder) -> str:
     rule = words.rule_name(run.rule)
     if run.summary is None:
         done = len(run.epochs)
@@ -64,7 +64,7 @@ def _key_figures(summary: Summary) -> list[KeyFigure]:
     ]
 
 
-def _alignment(run: Run) -> list[Block]:
+def _alignment(run: RunFolder) -> list[Block]:
     blocks, angles = learning.alignment([("", run)]), learning.last_angles(run)
     said = (
         f"At the end of training the update of {words.rule_name(run.rule)} stands {angles} from the gradient."
@@ -72,7 +72,7 @@ def _alignment(run: Run) -> list[Block]:
     return [Prose(said), *blocks] if blocks and angles else blocks
 
 
-def _viewer(run: Run) -> list[Block]:
+def _viewer(run: RunFolder) -> list[Block]:
     raster = read_raster(run.folder)
     if raster is None:
         return []
@@ -84,7 +84,7 @@ def _viewer(run: Run) -> list[Block]:
     ]
 
 
-def _firing(run: Run) -> list[Block]:
+def _firing(run: RunFolder) -> list[Block]:
     blocks = learning.layer_activity(run)
     summary = run.summary
     if summary is None or not summary.firing_rate:
@@ -93,7 +93,7 @@ def _firing(run: Run) -> list[Block]:
     rows = tuple(
         (
             Cell(f"layer {k + 1}", k),
-            Cell(layer_rates((rate,)), rate),
+            Cell(words.layer_rates((rate,)), rate),
             Cell(words.count(silent[k] if k < len(silent) else None), silent[k] if k < len(silent) else None),
         )
         for k, rate in enumerate(summary.firing_rate)
@@ -102,7 +102,7 @@ def _firing(run: Run) -> list[Block]:
     return [*blocks, Table(columns, rows, "Hidden layers on the test split; a silent neuron never fires.")]
 
 
-def _provenance(run: Run) -> list[Block]:
+def _provenance(run: RunFolder) -> list[Block]:
     command = run.summary.command if run.summary else ""
     versions = run.summary.versions if run.summary else {}
     blocks: list[Block] = []

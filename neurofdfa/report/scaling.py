@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from neurofdfa.lab.results import StepCost
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Panel, Table
+from neurofdfa.report.page import Block, Figure, Panel
 from neurofdfa.report.picture import Part, printed
 from neurofdfa.report.plot.curves import Series, curves
 from neurofdfa.report.plot.style import Draw, Margins, Stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.reading import Fields
 
 _TITLES = {
     "steps": ("Length of the sequence", "time steps T"),
@@ -34,20 +35,14 @@ class Cost(NamedTuple):
     work: float
 
 
-def read_costs(rows: Sequence[Fields]) -> dict[str, tuple[Cost, ...]]:
+def by_axis(rows: Sequence[StepCost]) -> dict[str, tuple[Cost, ...]]:
     """Points by axis, in the order of their values."""
     found: dict[str, list[Cost]] = {}
     for row in rows:
-        ms = 1e3 * (row.number("seconds") or 0.0)
-        low, high = row.numbers("spread") or (None, None)
-        cost = Cost(
-            row.number("value") or 0.0,
-            ms,
-            ms if low is None else 1e3 * low,
-            ms if high is None else 1e3 * high,
-            row.number("work") or 0.0,
+        low, high = row.spread
+        found.setdefault(row.axis, []).append(
+            Cost(row.value, 1e3 * row.seconds, 1e3 * low, 1e3 * high, row.work)
         )
-        found.setdefault(row.text("axis"), []).append(cost)
     return {axis: tuple(sorted(costs)) for axis, costs in found.items()}
 
 

@@ -1,8 +1,11 @@
 """Numbers and names as a reader wants to see them."""
 
 import math
+from collections.abc import Sequence
 
-DASH = "–"
+from neurofdfa.lab import table
+from neurofdfa.lab.table import DASH
+
 SPACE = "\u00a0"  # a number and its unit never part at the end of a line
 
 _RULES = {"fdfa": "FDFA", "bptt": "BPTT", "dfa": "DFA", "dkp": "DKP", "readout-only": "readout only"}
@@ -21,6 +24,21 @@ def percent(share: float | None, digits: int = 1) -> str:
 def score(accuracy: float, digits: int = 1) -> tuple[str, str]:
     """A result and what it is: an accuracy, or the mean loss that regression keeps with a minus."""
     return (percent(accuracy, digits), "accuracy") if accuracy >= 0 else (figures(-accuracy), "loss")
+
+
+def with_interval(mean: float | None, ends: Sequence[float] | None, *, signed: bool = False) -> str:
+    """A share as "97.10 ± 0.40 %", a difference (signed) in points without its unit."""
+    text = table.with_interval(mean, ends, signed=signed)
+    percent = mean is not None and mean >= 0 and not signed
+    # where there is no room for both, the line breaks before the ±
+    return (f"{text} %" if percent else text).replace(" ", SPACE).replace(f"{SPACE}±", " ±")
+
+
+def layer_rates(rates: Sequence[float]) -> str:
+    """Firing rates of the layers in one cell."""
+    if not rates:
+        return DASH
+    return " · ".join(DASH if math.isnan(r) else f"{100 * r:.1f}" for r in rates) + f"{SPACE}%"
 
 
 def points(difference: float) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from neurofdfa.errors import UserError
+from neurofdfa.errors import UserError, unknown
 from neurofdfa.rules.activity_forward_gradient import ActivityForwardGradient
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.bptt import BPTT
 from neurofdfa.rules.dfa import DFA
 from neurofdfa.rules.dkp import DKP
 from neurofdfa.rules.drtp import DRTP
@@ -43,8 +44,11 @@ _ALL: tuple[type[Rule[Any]], ...] = (
     STLLR,
     FA,
     ReadoutOnly,
+    BPTT,
 )
 RULES: dict[str, type[Rule[Any]]] = {rule.name: rule for rule in _ALL}
+EXACT: Rule[Any] = BPTT()
+"""What every other rule is measured against: the exact gradient."""
 
 
 TRACES: dict[str, Callable[..., Trace[Any]]] = {
@@ -62,13 +66,13 @@ def rule_named(name: str, **settings: Any) -> Rule[Any]:
     come from a file: `rule_named("e-prop", trace={"kind": "per-neuron", "filtered": False})`.
     """
     if name not in RULES:
-        raise UserError(f"unknown rule '{name}': choose one of {', '.join(RULES)}, bptt")
+        raise unknown("rule", name, RULES)
     if isinstance(settings.get("trace"), (str, dict)):
         settings["trace"] = _trace(settings["trace"])
     try:
         return RULES[name](**settings)
     except TypeError as error:
-        known = [field.name for field in fields(RULES[name])]
+        known = [field.name for field in fields(RULES[name]) if field.init]
         other = ", ".join(f"'{key}'" for key in settings if key not in known)
         if not other:
             raise UserError(f"rule '{name}' cannot use its settings: {error}") from error
@@ -79,7 +83,7 @@ def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
     options = {"kind": wanted} if isinstance(wanted, str) else dict(wanted)
     kind = options.pop("kind", None)
     if kind not in TRACES:
-        raise UserError(f"unknown trace '{kind}': choose one of {', '.join(TRACES)}")
+        raise unknown("trace", str(kind), TRACES)
     try:
         return TRACES[kind](**options)
     except TypeError as error:
@@ -87,9 +91,11 @@ def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
 
 
 __all__ = [
+    "BPTT",
     "DFA",
     "DKP",
     "DRTP",
+    "EXACT",
     "FA",
     "FDFA",
     "OTTT",

@@ -18,6 +18,7 @@ from torch import Tensor
 from neurofdfa.distributed.group import Shard
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.cost import Case, Counts, product_cost, scalar_cost, tangent_cost
 from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent
 from neurofdfa.rules.perturbation import Heard, heard, push_step, signs
 from neurofdfa.rules.traces import outer
@@ -39,6 +40,7 @@ class ActivityForwardGradient(Rule[PushState]):
 
     name: ClassVar[str] = "activity-forward-gradient"
     source: ClassVar[str] = "Ren et al. 2023, section 3; Baydin et al. 2022"
+    without_trace: ClassVar[str] = "it keeps no trace"
 
     @property
     def learns_time_constants(self) -> bool:
@@ -82,6 +84,17 @@ class ActivityForwardGradient(Rule[PushState]):
         )
         state = state._replace(tangent=tangent, pushed=pushed)
         return Signals((None,) * len(direct), direct=direct), state
+
+    def cost(self, case: Case) -> Counts:
+        """A direction in the activity, its tangents and traces, and one scalar on the bus."""
+        products = sum((product_cost(case, layer) for layer in case.activity.hidden), Counts())
+        sources = sum(layer.sources for layer in case.activity.hidden)
+        own = Counts(
+            tangent_operations=case.activity.steps * case.n,
+            trace_updates=case.activity.steps * sources,
+            memory={"rule_state": sources + case.n},
+        )
+        return own + products + tangent_cost(case, 1.0) + scalar_cost(case)
 
 
 def _add(total: Heard, factor: Tensor, now: Heard) -> Heard:

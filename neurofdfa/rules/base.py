@@ -1,6 +1,6 @@
 """What every learning rule is: a source of learning signals λ for the hidden layers.
 
-The training step (`neurofdfa.train.trainer`) runs the network forward, asks the rule for λ[t] of each hidden
+The training step (`neurofdfa.train.online`) runs the network forward, asks the rule for λ[t] of each hidden
 layer, multiplies it with the layer's eligibility trace and hands the sum to an optimizer:
 
     ΔW_ji ∝ −Σ_t λ_j[t] · trace_ji[t]
@@ -19,6 +19,7 @@ from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network, NetworkStep
+from neurofdfa.rules.cost import Case, Counts
 from neurofdfa.rules.traces import LayerGradient, PerNeuron, PerSynapse, Trace
 
 S = TypeVar("S")
@@ -53,6 +54,15 @@ class Signals(NamedTuple):
     observed: Shard | None = None
 
 
+class ThroughTime(NamedTuple):
+    """The fact of a rule that it is the loss's gradient through time, which autograd computes.
+
+    window: steps that a gradient reaches back at most; None for all of the sequence.
+    """
+
+    window: int | None
+
+
 @dataclass(frozen=True)
 class Rule(Generic[S]):
     """Base of all rules; S is the type of the rule's state.
@@ -73,7 +83,23 @@ class Rule(Generic[S]):
     scheduled_feedback: ClassVar[bool] = True
     """Whether the learning-rate schedule acts on the feedback's optimizer too."""
 
+    learns_hidden: ClassVar[bool] = True
+    """Whether hidden layers learn at all."""
+    without_trace: ClassVar[str] = ""
+    """Why its hidden layers learn from no trace; nothing where they do."""
+
     trace: Trace[Any] = field(default_factory=PerNeuron, kw_only=True)
+
+    @property
+    def own_scores(self) -> bool:
+        """Whether `predict` reads anything but the network's outputs."""
+        kind: Any = type(self)
+        return kind.predict is not Rule.predict  # pyright: ignore[reportUnknownMemberType]
+
+    @property
+    def through_time(self) -> ThroughTime | None:
+        """Whether autograd computes what it learns, and how far back; None for rules that learn online."""
+        return None
 
     @property
     def local_in_space(self) -> bool:
@@ -89,6 +115,14 @@ class Rule(Generic[S]):
     def learns_time_constants(self) -> bool:
         """Whether it can learn them: it needs signals and a trace that has an eligibility for them."""
         return isinstance(self.trace, PerSynapse)
+
+    def teaches_at(self, t: int, steps: int) -> bool:
+        """Whether hidden layers learn in step t of a sequence of so many, where there is an error."""
+        return True
+
+    def cost(self, case: Case) -> Counts:
+        """What it adds to the work at the synapses, per sample; raises `UserError` where it does not say."""
+        raise UserError(f"no energy ledger for rule '{self.name}': give it a method `cost`")
 
     def init(self, network: Network, generator: torch.Generator) -> S:
         """State at the start of training, e.g. the feedback matrices."""

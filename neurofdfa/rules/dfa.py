@@ -20,6 +20,7 @@ from neurofdfa.rules.base import (
     check_feedback_per,
     random_feedback,
 )
+from neurofdfa.rules.cost import Case, Counts, broadcast_cost
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,7 @@ class DFA(Rule[Feedback]):
     ) -> tuple[Signals, Feedback]:
         """λ = B e."""
         return Signals(broadcast_back(state.matrices, step, broadcast.error)), state
+
+    def cost(self, case: Case) -> Counts:
+        """The broadcast alone."""
+        return broadcast_cost(case)

@@ -26,6 +26,7 @@ from neurofdfa.rules.base import (
     per_row,
     random_feedback,
 )
+from neurofdfa.rules.cost import Case, Counts, activity_cost, broadcast_cost
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
 
@@ -83,3 +84,8 @@ class DKP(Rule[DKPState]):
     def readout_decay(self) -> float:
         """The same decay acts on the readout."""
         return self.decay
+
+    def cost(self, case: Case) -> Counts:
+        """The broadcast, filtered activity, and its outer product with the error."""
+        kept = broadcast_cost(case) + activity_cost(case, case.network.readout.kappa, case.rows)
+        return kept + Counts(feedback_updates=case.taught * case.rows * case.k)

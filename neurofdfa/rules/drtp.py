@@ -22,6 +22,7 @@ from neurofdfa.rules.base import (
     check_feedback_per,
     random_feedback,
 )
+from neurofdfa.rules.cost import Case, Counts, broadcast_cost
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,7 @@ class DRTP(Rule[Feedback]):
     ) -> tuple[Signals, Feedback]:
         """λ = B y*."""
         return Signals(broadcast_back(state.matrices, step, self.message(broadcast))), state
+
+    def cost(self, case: Case) -> Counts:
+        """The broadcast alone."""
+        return broadcast_cost(case)

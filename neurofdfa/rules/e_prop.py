@@ -28,6 +28,7 @@ from neurofdfa.rules.base import (
     Signals,
     check_feedback_per,
 )
+from neurofdfa.rules.cost import Case, Counts, synapses_in_between
 from neurofdfa.rules.dfa import DFA
 from neurofdfa.rules.fdfa import FDFA
 from neurofdfa.rules.spatial import check_no_delay_above, output_delta, synapses_above
@@ -101,6 +102,13 @@ class EProp(Rule[Any]):
     ) -> torch.optim.Optimizer:
         """FDFA's running average."""
         return self.origin.feedback_optimizer(factory, tensors)
+
+    def cost(self, case: Case) -> Counts:
+        """The feedback's; with "symmetric" the way down through the weights."""
+        if self.feedback != "symmetric":
+            return self.origin.cost(case)
+        crossed = case.taught * synapses_in_between(case.activity)
+        return Counts(backward_operations=crossed, weight_reads=crossed)
 
 
 def symmetric_signals(network: Network, step: NetworkStep, error: Tensor) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.nn.synapse import Synapse
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.cost import Case, Counts, spatial_cost, synapses_in_between
 from neurofdfa.rules.spatial import check_no_delay_above, spatial_signals, synapses_above
 
 
@@ -55,3 +56,7 @@ class FA(Rule[BackwardMatrices]):
     ) -> tuple[Signals, BackwardMatrices]:
         """λ from the layers above through the random matrices."""
         return Signals(spatial_signals(network, step, broadcast.error, state.backward)), state
+
+    def cost(self, case: Case) -> Counts:
+        """Errors that come down through the random matrices."""
+        return spatial_cost(case) + Counts(memory={"feedback": synapses_in_between(case.activity)})

@@ -52,6 +52,7 @@ from neurofdfa.rules.base import (
     feedback_rows,
     per_row,
 )
+from neurofdfa.rules.cost import Case, Counts, broadcast_cost, tangent_cost
 from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent, tangent_step
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
@@ -280,6 +281,22 @@ class FDFA(Rule[FDFAState]):
         else:
             v = torch.randint(0, 2, shape, generator=generator, device=generator.device) * 2.0 - 1.0
         return observed.rows(v).to(like.device, like.dtype)
+
+    def cost(self, case: Case) -> Counts:
+        """The broadcast; on probed samples tangents, noise traces and the running average."""
+        share, steps = self.fraction / self.every, case.activity.steps
+        pairs = zip(case.activity.hidden, self.kernels(case.network), strict=True)
+        shared = self.feedback_per == "channel"
+        noise = sum(
+            (layer.channels if shared else layer.n) * sum(1 for d in decays if d) for layer, decays in pairs
+        )
+        learnt = Counts(
+            trace_updates=share * steps * noise,
+            feedback_updates=share * steps * case.rows * case.k,
+            broadcast_tangent_words=share * steps * case.k,
+            memory={"rule_state": noise},
+        )
+        return broadcast_cost(case) + tangent_cost(case, share) + learnt
 
 
 def _arrived(

@@ -23,6 +23,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import one_hot
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals, readout_memory
+from neurofdfa.rules.cost import Case, Counts, activity_cost, product_cost
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
 
@@ -121,3 +122,10 @@ class ForwardForward(Rule[OverlayState]):
     def _labelled(self, network: Network, x_t: Tensor, label: Tensor) -> Tensor:
         k = network.n_out
         return torch.cat([one_hot(label, x_t[:, :k]) * self.overlay, x_t[:, k:]], 1)
+
+    def cost(self, case: Case) -> Counts:
+        """Goodness of two passes, a word each on the bus; the one without a label teaches no hidden layer."""
+        told = Counts(broadcast_error_words=2 * case.taught)
+        unlabelled = sum((product_cost(case, layer) for layer in case.activity.hidden), Counts())
+        goodness = activity_cost(case, readout_memory(self.trace, case.network), case.n)
+        return told + goodness + unlabelled.times(-1.0)

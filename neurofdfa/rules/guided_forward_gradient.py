@@ -22,6 +22,7 @@ from neurofdfa.nn.layer import LayerStep, SpikingLayer
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals, readout_memory
+from neurofdfa.rules.cost import Case, Counts, local_readout_cost, scalar_cost, tangent_cost
 from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent, tangent_step
 from neurofdfa.rules.local_readouts import LocalReadouts, clear, listen, random_projections
 from neurofdfa.rules.perturbation import heard, signs
@@ -63,6 +64,7 @@ class GuidedForwardGradient(Rule[GuidedState]):
 
     name: ClassVar[str] = "guided-forward-gradient"
     source: ClassVar[str] = "Fournier et al. 2023, section 3"
+    without_trace: ClassVar[str] = "it makes its own gradients"
     target: Literal["global", "local"] = "global"
     guess: Literal["local", "random"] = "local"
     scale: float = 1.0
@@ -144,6 +146,21 @@ class GuidedForwardGradient(Rule[GuidedState]):
         else:
             tangent = cascade_state((kappa,), zero(batch, layer.n))
         return Guess(epsilon, correlation, zero(batch), zero(batch), tangent)
+
+    def cost(self, case: Case) -> Counts:
+        """The guesses' own readouts and traces, tangents of every layer's guess, and a scalar per layer."""
+        learnt = Counts(feedback_updates=case.taught * case.n * case.k)
+        total = local_readout_cost(case, readout_memory(self.trace, case.network)) + learnt
+        for index, (layer, cells) in enumerate(zip(case.activity.hidden, case.network.hidden, strict=True)):
+            filtered = layer.sources * (1 + bool(cells.neuron.alpha))
+            total += Counts(
+                trace_updates=case.activity.steps * (layer.synapses + filtered),
+                synapse_updates=layer.parameters,
+                memory={"traces": layer.parameters + filtered},
+            )
+            if self.target == "global":
+                total += tangent_cost(case, 1.0, index)
+        return total + scalar_cost(case, len(case.activity.hidden))
 
 
 def _advance(layer: SpikingLayer, seen: LayerStep, d: Tensor, now: Guess) -> Guess:

@@ -14,6 +14,7 @@ from neurofdfa.distributed.group import Shard
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals, readout_memory
+from neurofdfa.rules.cost import Case, Counts, local_readout_cost
 from neurofdfa.rules.local_readouts import LocalReadouts, clear, listen, random_projections
 
 
@@ -40,3 +41,7 @@ class LocalLoss(Rule[LocalReadouts]):
         """λ from each layer's own loss."""
         local, state = listen(state, readout_memory(self.trace, network), step, broadcast, self.loss)
         return Signals(local.signals), state
+
+    def cost(self, case: Case) -> Counts:
+        """The layers' own readouts."""
+        return local_readout_cost(case, readout_memory(self.trace, case.network))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Signals, readout_memory
+from neurofdfa.rules.cost import Case, Counts, local_readout_cost
 from neurofdfa.rules.local_loss import LocalLoss
 from neurofdfa.rules.local_readouts import LocalReadouts, listen
 
@@ -34,3 +35,8 @@ class MonoForward(LocalLoss):
     def trainable(self, state: LocalReadouts) -> tuple[Tensor, ...]:
         """M learns with an optimizer like the readout's."""
         return state.projections
+
+    def cost(self, case: Case) -> Counts:
+        """The layers' own readouts, which learn."""
+        learnt = Counts(feedback_updates=case.taught * case.n * case.k)
+        return local_readout_cost(case, readout_memory(self.trace, case.network)) + learnt

@@ -13,6 +13,7 @@ import torch
 
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.cost import Case, Counts, spatial_cost
 from neurofdfa.rules.spatial import check_no_delay_above, spatial_signals
 from neurofdfa.rules.traces import PerNeuron, Trace
 
@@ -40,3 +41,7 @@ class OTTT(Rule[None]):
     ) -> tuple[Signals, None]:
         """λ from the layers above, of this step alone."""
         return Signals(spatial_signals(network, step, broadcast.error)), None
+
+    def cost(self, case: Case) -> Counts:
+        """Errors that come down through the layers."""
+        return spatial_cost(case)

@@ -7,6 +7,7 @@ import torch
 
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.cost import Case, Counts
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class ReadoutOnly(Rule[None]):
 
     name: ClassVar[str] = "readout-only"
     source: ClassVar[str] = "control"
+    learns_hidden: ClassVar[bool] = False
+    without_trace: ClassVar[str] = "no hidden layer learns"
 
     def init(self, network: Network, generator: torch.Generator) -> None:
         """Nothing to remember."""
@@ -24,3 +27,7 @@ class ReadoutOnly(Rule[None]):
     ) -> tuple[Signals, None]:
         """None for every layer."""
         return Signals((None,) * len(step.layers)), None
+
+    def cost(self, case: Case) -> Counts:
+        """Nothing."""
+        return Counts()

@@ -26,6 +26,7 @@ from neurofdfa.rules.base import (
     check_feedback_per,
     random_feedback,
 )
+from neurofdfa.rules.cost import Case, Counts, LayerActivity, Products, broadcast_cost, spatial_cost
 from neurofdfa.rules.spatial import check_no_delay_above, spatial_signals
 from neurofdfa.rules.traces import LayerGradient, Trace, outer
 
@@ -46,6 +47,7 @@ class TimingState(NamedTuple):
 class SpikeTiming:
     """decay_pre, decay_post: λ per step. gain_pre, gain_post: a; a negative gain_post is STDP's sign."""
 
+    products: ClassVar[Products] = ("now", "traced")
     decay_pre: float = 0.75
     decay_post: float = 0.2
     gain_pre: float = 1.0
@@ -54,6 +56,10 @@ class SpikeTiming:
     def __post_init__(self) -> None:
         if not (0.0 <= self.decay_pre <= 1.0 and 0.0 <= self.decay_post <= 1.0):
             raise UserError("s-tllr's traces decay by a factor from 0 to 1 per step")
+
+    def words(self, layer: LayerActivity, neurons: SpikingLayer, kappa: float) -> int:
+        """Values that a layer keeps: one of every source and of every neuron."""
+        return layer.sources + layer.n
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> TimingState:
         """Zero traces."""
@@ -126,3 +132,7 @@ class STLLR(Rule[Feedback]):
         if self.feedback == "random":
             return Signals(broadcast_back(state.matrices, step, broadcast.error)), state
         return Signals(spatial_signals(network, step, broadcast.error)), state
+
+    def cost(self, case: Case) -> Counts:
+        """The broadcast of random feedback, or errors that come down through the layers."""
+        return broadcast_cost(case) if self.feedback == "random" else spatial_cost(case)

@@ -34,6 +34,7 @@ from neurofdfa.rules.base import (
     feedback_rows,
     per_row,
 )
+from neurofdfa.rules.cost import Case, Counts, activity_cost, broadcast_cost
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
 
@@ -141,6 +142,16 @@ class SBD(Rule[SBDState]):
         powers = moment.diagonal()
         apart = rate @ moment - rate * powers
         return self.power * (powers - self.target_power) * rate + self.decorrelation * apart
+
+    def cost(self, case: Case) -> Counts:
+        """The broadcast, filtered activity, its product with the error, and the regularisers' moments."""
+        moments = 0
+        if self.decorrelation or self.power:
+            moments = sum(x.n**2 if self.decorrelation else x.n for x in case.activity.hidden)
+        kept = Counts(trace_updates=case.activity.steps * moments, memory={"rule_state": moments})
+        learnt = Counts(feedback_updates=case.taught * case.rows * case.k)
+        activity = activity_cost(case, case.network.readout.kappa, case.n)
+        return broadcast_cost(case) + activity + learnt + kept
 
 
 def _moment(rate: Tensor, like: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.cost import Case, Counts, LayerActivity, Products, spatial_cost
 from neurofdfa.rules.spatial import check_no_delay_above, spatial_signals
 from neurofdfa.rules.traces import LayerGradient, Trace, outer
 
@@ -27,6 +28,12 @@ class NoMemory(NamedTuple):
 @dataclass(frozen=True)
 class Instant:
     """The input spikes of the step themselves."""
+
+    products: ClassVar[Products] = ("now",)
+
+    def words(self, layer: LayerActivity, neurons: SpikingLayer, kappa: float) -> int:
+        """None: it keeps nothing."""
+        return 0
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> NoMemory:
         """Nothing."""
@@ -62,6 +69,10 @@ class SLTT(Rule[None]):
         """No: errors come down through the transposed weights of the layers above."""
         return False
 
+    def teaches_at(self, t: int, steps: int) -> bool:
+        """Counted from the end, so that the last step, often the only one with a loss, is among them."""
+        return (steps - 1 - t) % self.every == 0
+
     def init(self, network: Network, generator: torch.Generator) -> None:
         """Nothing to remember; raises `UserError` for delays behind hidden layers."""
         check_no_delay_above(network, self.name)
@@ -70,7 +81,10 @@ class SLTT(Rule[None]):
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: None
     ) -> tuple[Signals, None]:
         """λ from the layers above, of this step alone."""
-        # counted from the end, so that the last step, often the only one with a loss, is among them
-        if (broadcast.steps - 1 - broadcast.t) % self.every:
+        if not self.teaches_at(broadcast.t, broadcast.steps):
             return Signals((None,) * len(step.layers)), None
         return Signals(spatial_signals(network, step, broadcast.error)), None
+
+    def cost(self, case: Case) -> Counts:
+        """Errors that come down through the layers."""
+        return spatial_cost(case)

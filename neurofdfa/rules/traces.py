@@ -23,7 +23,7 @@ Filters are linear: where weights are shared or inputs pooled, both may happen b
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,8 +31,10 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.nn.eligibility import Eligibility, advance, blank, step_jacobian
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
+from neurofdfa.nn.lif import filters
 from neurofdfa.nn.synapse import Synapse
 from neurofdfa.nn.time_constants import TimeConstants, membrane_source, slope
+from neurofdfa.rules.cost import LayerActivity, Products
 
 if TYPE_CHECKING:
     from neurofdfa.nn.network import Network
@@ -85,7 +87,10 @@ def cascade(decays: Sequence[float], x: X, stages: tuple[X, ...]) -> tuple[X, tu
 
 
 class Trace(Protocol[S]):
-    """An eligibility trace as data plus pure functions; S is its state for one layer."""
+    """An eligibility trace as data plus pure functions; S is its state for one layer.
+
+    For the energy ledger a trace also has `products` and `words`, as those here have.
+    """
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> S:
         """Zero traces for one layer; κ is the readout's decay."""
@@ -109,6 +114,11 @@ def bind_path(trace: Any, network: "Network", index: int) -> Any:
     return replace(trace, path=tuple(d for layer in above for d in layer.mean_decays if d))
 
 
+def keeps_something(trace: Any) -> bool:
+    """Whether a trace has a memory: one that only multiplies with the inputs of the step has none."""
+    return getattr(trace, "products", ()) != ("now",)
+
+
 class PerNeuronState(NamedTuple):
     """Filter stages of the pre-synaptic spikes, of the constant 1 (bias) and of the own spikes."""
 
@@ -124,9 +134,15 @@ class PerNeuron:
     decays of the layers above, which `bind_path` writes into path.
     """
 
+    products: ClassVar[Products] = ("traced",)
     filtered: bool = True
     downstream: bool = False
     path: tuple[float, ...] = ()
+
+    def words(self, layer: LayerActivity, neurons: SpikingLayer, kappa: float) -> int:
+        """Values that a layer keeps: every filter of every source."""
+        stages = 1 + filters(neurons.dynamics.alpha) + bool(self.filtered and kappa) + len(self.path)
+        return layer.sources * stages
 
     def decays(self, layer: SpikingLayer, kappa: float) -> tuple[float, ...]:
         """Decays of the cascade from a pre-synaptic spike to its trace."""
@@ -215,9 +231,18 @@ class PerSynapse:
     and the decays of the layers above, which `bind_path` writes into path.
     """
 
+    products: ClassVar[Products] = ("traced",)
     filtered: bool = True
     downstream: bool = False
     path: tuple[float, ...] = ()
+
+    def words(self, layer: LayerActivity, neurons: SpikingLayer, kappa: float) -> int:
+        """Values that a layer keeps: components of every synapse, and the filtered inputs that they share."""
+        components = 1 + bool(self.filtered and kappa) + bool(neurons.neuron.adaptation) + len(self.path)
+        alpha = neurons.dynamics.alpha
+        mixed = isinstance(alpha, Tensor)
+        shared = layer.sources if filters(alpha) and not mixed else 0
+        return layer.synapses * (components + mixed) + shared
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerSynapseState:
         """Zero traces; raises `UserError` where time constants are learnt with `downstream`."""

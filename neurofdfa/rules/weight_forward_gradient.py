@@ -20,6 +20,7 @@ from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.nn.synapse import Synapse
 from neurofdfa.rules.base import Broadcast, Rule, Signals
+from neurofdfa.rules.cost import Case, Counts, scalar_cost, tangent_cost
 from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent
 from neurofdfa.rules.perturbation import Heard, heard, push_step, signs
 from neurofdfa.rules.traces import LayerGradient
@@ -51,6 +52,7 @@ class WeightForwardGradient(Rule[DirectionState]):
 
     name: ClassVar[str] = "weight-forward-gradient"
     source: ClassVar[str] = "Baydin et al. 2022, definition 1; Ren et al. 2023, section 3"
+    without_trace: ClassVar[str] = "it keeps no trace"
     shared: bool = False
 
     @property
@@ -83,6 +85,26 @@ class WeightForwardGradient(Rule[DirectionState]):
             _scaled(layer, v, c) for layer, v in zip(network.hidden, state.directions, strict=True)
         )
         return Signals((None,) * len(direct), direct=direct), state._replace(tangent=tangent)
+
+    def cost(self, case: Case) -> Counts:
+        """A direction in the weights, its tangents, and one scalar on the bus."""
+        weights = sum(layer.parameters for layer in case.activity.hidden)
+        pushed, direction = 0.0, 0
+        for layer, cells in zip(case.activity.hidden, case.network.hidden, strict=True):
+            carried = float(layer.events.sum() + layer.own.sum())
+            biases = layer.bias * case.activity.steps
+            if self.shared:
+                pushed += carried + biases * layer.n
+                continue
+            pushed += carried / layer.channels + biases + case.activity.steps * layer.n
+            groups = [cells.synapse, *([] if cells.recurrent is None else [cells.recurrent])]
+            direction += sum(group.channels + group.fan_in for group in groups) + layer.bias
+        own = Counts(
+            tangent_operations=pushed,
+            synapse_updates=case.taught * weights,
+            memory={"rule_state": weights if self.shared else direction},
+        )
+        return own + tangent_cost(case, 1.0) + scalar_cost(case)
 
 
 def _rank_one(layer: SpikingLayer, share: Shard, generator: torch.Generator) -> RankOne:

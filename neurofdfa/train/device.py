@@ -4,8 +4,9 @@
     traces:   every filter's state is rounded after each step
     weights:  W ← R(W + ΔW): what is stored is on a grid, and there is no float copy beside it
 
-The learner passes its values through one `Device`; each setting that is off hands back the very objects
-that it was given and draws nothing, so that all of them off is learning as it was, bit for bit.
+A `Device` stands around a rule's signals and around its traces (`neurofdfa.train.signals`); each setting that
+is off hands back the very objects that it was given and draws nothing, so that all of them off is learning as
+it was, bit for bit.
 """
 
 import math
@@ -17,14 +18,15 @@ from torch import Tensor
 
 from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
 from neurofdfa.errors import UserError
+from neurofdfa.nn.layer import LayerStep, SpikingLayer
 from neurofdfa.nn.loss import Loss, step_weight
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.nn.rounding import Rounding, bounded, floating_tree, matrix, whole
 from neurofdfa.rules.base import Broadcast, Rule, Signals, broadcast_back
+from neurofdfa.rules.traces import LayerGradient, keeps_something
+from neurofdfa.train.signals import ErrorQueue, SignalSource, SignalState
 
 ON_THE_BUS = ("feedback_bits", "error_bits", "delay", "drop")
-ErrorQueue = tuple[Broadcast, ...]
-"""Broadcasts that are still on their way, the oldest first."""
 
 
 class StoredWeights(NamedTuple):
@@ -91,7 +93,7 @@ class Device:
         return tuple(x for x in (*ON_THE_BUS, *bits) if getattr(self, x) not in (None, 0))
 
     def check(
-        self, rule: Rule[Any], state: Any, network: Network, loss: Loss, team: ProcessGroup = SINGLE
+        self, rule: Rule[Any], state: Any, network: Network, loss: Loss, group: ProcessGroup = SINGLE
     ) -> None:
         """Raise `UserError`, with the rule's name, for a setting that would change nothing or cannot work."""
         bus = [name for name in self.active if name in ON_THE_BUS]
@@ -106,13 +108,14 @@ class Device:
         if self.delay and loss.when == "last":
             raise UserError("delay does not go with a loss at the last step: its error would arrive too late")
         per_sample = self.error_bits is not None or self.trace_bits is not None
-        if team.size > 1 and per_sample and self.rounding == "stochastic":
+        if group.size > 1 and per_sample and self.rounding == "stochastic":
             raise UserError(
                 "stochastic rounding of errors and traces draws in the order of the samples, which several "
                 "processes do not share: train in one process, or round to nearest"
             )
-        if self.trace_bits is not None and rule.name in NO_TRACE:
-            raise UserError(f"trace_bits does not apply to '{rule.name}': {NO_TRACE[rule.name]}")
+        why_not = rule.without_trace or ("" if keeps_something(rule.trace) else "it keeps no trace")
+        if self.trace_bits is not None and why_not:
+            raise UserError(f"trace_bits does not apply to '{rule.name}': {why_not}")
         self.check_weights(network)
 
     def check_weights(self, network: Network) -> None:
@@ -121,35 +124,35 @@ class Device:
             raise UserError("stored_weight_bits and the network's weight_bits exclude each other: choose one")
 
     # ---- the bus -----------------------------------------------------------------------------------------
-    def open_line(self, loss: Loss, steps: int) -> ErrorQueue:
-        """Nothing on its way yet; raises `UserError` when no error could arrive within the sequence."""
+    def check_arrival(self, loss: Loss, steps: int) -> None:
+        """Raise `UserError` when no error could arrive within a sequence of so many steps."""
         arriving = range(steps - self.delay)
         if self.delay and not any(step_weight(loss, t, steps) for t in arriving):
             raise UserError(
                 f"with a delay of {self.delay} in {steps} steps no error would arrive: shorten it"
             )
-        return ()
 
-    def signals(
-        self,
-        rule: Rule[Any],
-        network: Network,
-        step: NetworkStep,
-        broadcast: Broadcast,
-        state: Any,
-        line: ErrorQueue,
-        generator: torch.Generator,
-        share: Shard,
-    ) -> tuple[Signals, Any, ErrorQueue]:
-        """The rule's signals from what reaches the layers; `rule.signals` itself when everything does."""
-        heard, line = self._travel(self._coarse_error(broadcast, generator), line)
-        signals, after = rule.signals(network, step, heard, state)
-        hidden = signals.hidden
-        if self.feedback_bits is not None:
-            hidden = self._through_coarse(hidden, rule.message(heard), step, _matrices(state))
-        if self.drop:
-            hidden = tuple(None if x is None else x * self._arrives(x, generator, share) for x in hidden)
-        return signals._replace(hidden=hidden), after, line
+    def around(
+        self, source: SignalSource, rule: Rule[Any], generator: torch.Generator, share: Shard
+    ) -> SignalSource:
+        """The source's signals from what reaches the layers; the source itself when everything does."""
+        if not any(name in ON_THE_BUS for name in self.active):
+            return source
+
+        def impaired(
+            step: NetworkStep, broadcast: Broadcast, state: SignalState
+        ) -> tuple[Signals, SignalState]:
+            heard, line = self._travel(self._coarse_error(broadcast, generator), state.line)
+            matrices = _matrices(state.rule)
+            signals, after = source(step, heard, state._replace(line=line))
+            hidden = signals.hidden
+            if self.feedback_bits is not None:
+                hidden = self._through_coarse(hidden, rule.message(heard), step, matrices)
+            if self.drop:
+                hidden = tuple(None if x is None else x * self._arrives(x, generator, share) for x in hidden)
+            return signals._replace(hidden=hidden), after
+
+        return impaired
 
     def _coarse_error(self, broadcast: Broadcast, generator: torch.Generator) -> Broadcast:
         if self.error_bits is None or broadcast.weight == 0:
@@ -185,11 +188,11 @@ class Device:
         return share.rows(drawn >= self.drop).to(signal.device, signal.dtype)
 
     # ---- memory ------------------------------------------------------------------------------------------
-    def traces(self, states: Any, generator: torch.Generator) -> Any:
-        """States of traces, nested tuples, as they are stored."""
+    def around_trace(self, trace: Any, generator: torch.Generator) -> Any:
+        """The trace as it is stored; the trace itself when every bit of it is."""
         if self.trace_bits is None:
-            return states
-        return floating_tree(states, self.trace_bits, self.rounding, generator)
+            return trace
+        return RoundedTrace(trace, self.trace_bits, self.rounding, generator)
 
     def weights(self, network: Network, generator: torch.Generator) -> StoredWeights:
         """Choose the grids of a network's weights and put the weights on them."""
@@ -213,14 +216,27 @@ class Device:
             weight.copy_(rounded.clamp(-levels, levels - 1) * step)
 
 
-NO_TRACE = {
-    "readout-only": "no hidden layer learns",
-    "sltt": "it keeps no trace",
-    "weight-forward-gradient": "it keeps no trace",
-    "activity-forward-gradient": "it keeps no trace",
-    "guided-forward-gradient": "it makes its own gradients",
-}
-"""Rules whose hidden layers do not learn from a trace, and why."""
+@dataclass(frozen=True)
+class RoundedTrace:
+    """A trace whose state is rounded after every step, to `bits` of magnitude and an exponent per sample."""
+
+    trace: Any
+    bits: int
+    rounding: Rounding
+    generator: torch.Generator
+
+    def init(self, layer: SpikingLayer, kappa: float, batch: int) -> Any:
+        """As the trace itself."""
+        return self.trace.init(layer, kappa, batch)
+
+    def step(self, layer: SpikingLayer, kappa: float, seen: LayerStep, state: Any) -> Any:
+        """The trace's step, rounded."""
+        stepped = self.trace.step(layer, kappa, seen, state)
+        return floating_tree(stepped, self.bits, self.rounding, self.generator)
+
+    def gradient(self, layer: SpikingLayer, signal: Tensor, seen: LayerStep, state: Any) -> LayerGradient:
+        """As the trace itself."""
+        return self.trace.gradient(layer, signal, seen, state)
 
 
 def _matrices(state: Any) -> tuple[Tensor, ...]:

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.nn.network import Network
+from neurofdfa.nn.layer import LayerStep
+from neurofdfa.nn.network import Network, NetworkStep
+from neurofdfa.rules.base import Broadcast, Signals
+from neurofdfa.train.signals import SignalSource, SignalState
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,35 @@ class RateRegulariser:
     def init(self, network: Network) -> tuple[Tensor, ...]:
         """Averages r of every hidden neuron, `[n]`, starting at the target."""
         return tuple(layer.synapse.weight.new_full((layer.n,), self.rate) for layer in network.hidden)
+
+    def around(self, source: SignalSource, steps: int, share: Shard) -> SignalSource:
+        """The source's signals with the pull of one of `steps` steps added; without strength the source
+        itself.
+
+        A layer that is taught in another way, by gradients of its own, hears the pull alone; one that does
+        not learn does not hear it.
+        """
+        if not self.strength:
+            return source
+
+        def regulated(
+            step: NetworkStep, broadcast: Broadcast, state: SignalState
+        ) -> tuple[Signals, SignalState]:
+            signals, after = source(step, broadcast, state)
+            fired = share.mean([seen.after.s.mean(0) for seen in step.layers])
+            rates = tuple(map(self.observe, after.rates, fired))
+            direct = signals.direct or (None,) * len(rates)
+            hidden = tuple(
+                signal if signal is None and own is None else self._pulled(signal, rate, steps, seen)
+                for signal, own, rate, seen in zip(signals.hidden, direct, rates, step.layers, strict=True)
+            )
+            return signals._replace(hidden=hidden), after._replace(rates=rates)
+
+        return regulated
+
+    def _pulled(self, signal: Tensor | None, rate: Tensor, steps: int, seen: LayerStep) -> Tensor:
+        pull = self.signal(rate) / steps
+        return pull.expand_as(seen.psi) if signal is None else signal + pull
 
     def observe(self, average: Tensor, fired: Tensor) -> Tensor:
         """The averages after one step. fired: share of a neuron's copies (the batch) that fired, `[n]`."""

@@ -13,7 +13,19 @@ TRAIN = "train --out {new} --epochs 1"
     ("line", "says"),
     [
         ("nonsense", "No such command"),
-        ("train", "--out"),
+        ("trian --out {new}", "Did you mean 'train'"),
+        ("train --resume", "--resume needs --out"),
+        (TRAIN + " --epoch 3", "--epochs"),
+        (TRAIN + " --rule fdfaa", "did you mean fdfa"),
+        (TRAIN + " --data digitss", "did you mean digits"),
+        (TRAIN + " --set training.epoch=3", "did you mean training.epochs?"),
+        (TRAIN + " --set seed.x=1", "no setting 'seed.x'"),
+        (TRAIN + " --set dfa:training.lr=1", "one run has one rule"),
+        (TRAIN + " --seed 99999999999999999999", "seed"),
+        (TRAIN + " --set network.tau_mem=" + "9" * 5000, "tau_mem"),
+        (TRAIN + " --set data.options=" + "[" * 3000, "data.options"),
+        (f"train --epochs 1 --out {{new}}{'x' * 300}", "too long"),
+        ("report {missing}\x1b[31m", "not a folder"),
         (TRAIN + " --data nope", "unknown data set 'nope'"),
         (TRAIN + " --rule nope", "unknown rule 'nope'"),
         (TRAIN + " --set rule.options.nope=1", "does not take"),
@@ -58,6 +70,7 @@ def test_one_line_and_exit_2(
     assert printed.err.startswith("neurofdfa: ")
     assert says in printed.err
     assert "Traceback" not in printed.err + printed.out
+    assert "\x1b" not in printed.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "full"]
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
 

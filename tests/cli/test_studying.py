@@ -26,8 +26,13 @@ name = "tiny"
 "training.epochs" = 1
 "training.batch" = 256
 "training.warmup" = 2
-[grid]
-"training.lr" = [0.01, -1.0, 0.03]
+[[cases]]
+"training.lr" = 0.01
+[[cases]]
+"training.lr" = 0.02
+"training.start_from" = "nowhere"
+[[cases]]
+"training.lr" = 0.03
 """
 
 
@@ -42,8 +47,8 @@ def write_images(folder: Path, count: int) -> None:
             (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
 
 
-def result(line: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert run(line) == 0
+def result(line: list[str], capsys: pytest.CaptureFixture[str], status: int = 0) -> dict[str, Any]:
+    assert run(line) == status
     return json.loads(capsys.readouterr().out.rstrip("\n").splitlines()[-1])
 
 
@@ -67,22 +72,28 @@ def test_compare_prints_the_contract(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_ablate_prints_the_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "s.toml", tmp_path / "a"
     file.write_text(STUDY)
-    document = result(["ablate", str(file), "--out", str(out), "--workers", "2", "--quiet", "--json"], capsys)
+    line = ["ablate", str(file), "--out", str(out), "--workers", "2"]
+    document = result([*line, "--quiet", "--json"], capsys, status=1)  # one of them failed
     assert (document["done"], document["failed"]) == (2, 1)
     assert document["ledger"] == str(out / "ledger.sqlite")
     assert Path(document["ledger"]).is_file()
     html = Path(document["report"]).read_text()
-    for part in ("training.lr", "Failed runs", "greater than 0", "Validation", "Test accuracy"):
+    for part in ("training.lr", "Failed runs", "no checkpoint at nowhere", "Validation", "Test accuracy"):
         assert part in html
-    assert run(["ablate", str(file), "--out", str(out)]) == 0
-    assert "2 done, 1 failed" in " ".join(capsys.readouterr().out.split())
+    assert run(line) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 done, 1 failed" in said
+    assert "not distinguishable from 1 other point(s) by one seed" in said
 
 
 def test_ablate_finds_data_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, file, out = tmp_path / "files", tmp_path / "s.toml", tmp_path / "a"
     write_images(root, 60)
-    study = STUDY.replace("[grid]", '"data.name" = "mnist"\n[grid]\n"data.options" = [{}, { shift = 1 }]')
-    file.write_text(study.replace("[0.01, -1.0, 0.03]", "[0.01]"))
+    base = STUDY[: STUDY.index("[[cases]]")]
+    study = (
+        f'{base}"training.lr" = 0.01\n"data.name" = "mnist"\n[grid]\n"data.options" = [{{}}, {{ shift = 1 }}]'
+    )
+    file.write_text(study)
     line = ["ablate", str(file), "--out", str(out), "--workers", "1"]
     document = result([*line, "--data-root", str(root), "--json"], capsys)
     assert (document["done"], document["failed"]) == (2, 0)

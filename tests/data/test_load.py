@@ -28,7 +28,10 @@ def test_a_path_leads_to_the_users_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "minst"}, "unknown data set 'minst'; choose one of digits, mnist, fashion"),
+        (
+            {"name": "minst"},
+            "unknown data set 'minst': did you mean mnist.* choose one of digits, mnist, fashion",
+        ),
         ({"name": "digits", "steps": 0}, "number of time steps is 0"),
         ({"name": "digits", "steps": -5}, "number of time steps is -5"),
         ({"name": "digits", "encode": "morse"}, "unknown encoder 'morse'"),

@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 
-from neurofdfa.events import EventTrainer
 from neurofdfa.events.inference import run_membranes
 from neurofdfa.nn.network import Network
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 
 Build = Callable[[dict[str, Any], torch.dtype], tuple[Network, torch.Tensor, torch.Tensor]]
 
@@ -18,13 +17,21 @@ def train(
 ) -> tuple[Any, ...]:
     """A learner, the gradients of its first batch, and the stats of so many batches."""
     network, x, target = build(case, dtype)
-    options = {"loss": case.get("loss"), "rate_target": case.get("rate"), "update_every": case.get("every")}
-    options["generator"] = torch.Generator().manual_seed(3)
-    if events:
-        options |= {"threads": case.get("threads", 1), "chunk": case.get("chunk"), "probes": "reference"}
-    learner = (EventTrainer if events else Trainer)(network, case["rule"], adam(1e-3), **options)
-    gradients = learner.gradients(x, target)
-    return learner, gradients, [learner.train(x, target) for _ in range(batches)]
+    trainer = Trainer(
+        network,
+        case["rule"],
+        torch.optim.Adam(network.parameters(), lr=1e-3),
+        loss=case.get("loss"),
+        rate_regulariser=case.get("rate"),
+        update_every=case.get("every"),
+        generator=torch.Generator().manual_seed(3),
+        engine="events" if events else "reference",
+        threads=case.get("threads", 1),
+        chunk=case.get("chunk"),
+        probes="reference",
+    )
+    gradients = trainer.gradients(x, target)
+    return trainer, gradients, [trainer.step(x, target) for _ in range(batches)]
 
 
 def close(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> None:

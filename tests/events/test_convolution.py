@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from neurofdfa.events import Events, EventTrainer, RunStream, run
+from neurofdfa.events import Events, RunStream, run
 from neurofdfa.events.tiling import Tiling
 from neurofdfa.nn.conv2d import Conv2d
 from neurofdfa.nn.lif import LIF
@@ -14,6 +14,7 @@ from neurofdfa.nn.synapse import Convolution
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
 from neurofdfa.rules.traces import PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.events.comparing import close, same_numbers, same_spikes_and_membranes, within_rounding
 from tests.layers import conv_layer, pool_layer
 
@@ -146,7 +147,8 @@ def test_lists_of_events_and_many_samples() -> None:
     events = Events.of(x)
     assert torch.equal(run(network, x).y, run(network, events).y)
     whole, listed = (
-        EventTrainer(network, DFA(), threads=1, chunk=6).gradients(given, target) for given in (x, events)
+        Trainer(network, DFA(), threads=1, chunk=6, engine="events").gradients(given, target)
+        for given in (x, events)
     )
     for a, b in zip(whole, listed, strict=True):
         close(a, b, 1e-13)
@@ -154,9 +156,9 @@ def test_lists_of_events_and_many_samples() -> None:
 
 def test_probes_of_the_counter_find_the_readout() -> None:
     network, x, target = build({"hidden": [conv_layer(6, 3, padding=1), pool_layer(4)]}, torch.float64)
-    learner = EventTrainer(network, FDFA(), threads=1, generator=torch.Generator().manual_seed(1))
+    learner = Trainer(network, FDFA(), threads=1, generator=torch.Generator().manual_seed(1), engine="events")
     for _ in range(150):
-        learner.train(x, target)
+        learner.step(x, target)
     wo = network.readout.synapse.transpose(torch.eye(7, dtype=torch.float64)).t()
     assert (
         torch.nn.functional.cosine_similarity(learner.rule_state.matrices[-1].flatten(), wo.flatten(), 0)

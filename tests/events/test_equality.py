@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from neurofdfa.events import EventTrainer
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError, SpikeCountError
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
@@ -13,7 +12,7 @@ from neurofdfa.nn.surrogate import ArcTan, Sigmoid, Triangular
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer
+from neurofdfa.train.trainer import Engine, Trainer
 from tests.events.comparing import close, same_numbers, same_spikes_and_membranes, within_rounding
 
 HARD = LIF(reset="hard", tau_syn=3e-3, decay_bits=None)
@@ -252,7 +251,10 @@ def test_single_precision_within_rounding(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32, torch.float64])
 def test_input_types_are_the_same_spikes(dtype: torch.dtype) -> None:
     network, x, target = build(CASES["fdfa"], torch.float64)
-    results = [EventTrainer(network, DFA(), threads=1).gradients(given, target) for given in (x, x.to(dtype))]
+    results = [
+        Trainer(network, DFA(), threads=1, engine="events").gradients(given, target)
+        for given in (x, x.to(dtype))
+    ]
     for a, b in zip(*results, strict=True):
         assert torch.equal(a, b)
 
@@ -260,7 +262,7 @@ def test_input_types_are_the_same_spikes(dtype: torch.dtype) -> None:
 def test_chunk_length_changes_nothing_but_rounding() -> None:
     network, x, target = build(CASES["hard reset, synaptic filter, chunks"], torch.float64)
     whole, *parts = (
-        EventTrainer(network, DFA(), threads=1, chunk=chunk).gradients(x, target)
+        Trainer(network, DFA(), threads=1, chunk=chunk, engine="events").gradients(x, target)
         for chunk in (None, 1, 3, 20)
     )
     for part in parts:
@@ -270,11 +272,13 @@ def test_chunk_length_changes_nothing_but_rounding() -> None:
 
 def test_any_torch_optimizer() -> None:
     results = []
-    for kind in (Trainer, EventTrainer):
+    engines: tuple[Engine, ...] = ("reference", "events")
+    for engine in engines:
         network, x, target = build(CASES["dkp"], torch.float64)
-        learner = kind(network, DKP(), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9))
+        sgd = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        learner = Trainer(network, DKP(), sgd, engine=engine)
         for _ in range(3):
-            learner.train(x, target)
+            learner.step(x, target)
         results.append([p.detach().clone() for p in network.parameters()])
     for a, b in zip(*results, strict=True):
         close(a, b, 1e-11)
@@ -282,12 +286,12 @@ def test_any_torch_optimizer() -> None:
 
 def test_changes_from_outside_are_seen() -> None:
     network, x, target = build(CASES["dfa"], torch.float64)
-    events = EventTrainer(network, DFA(), threads=1, generator=torch.Generator().manual_seed(3))
-    events.train(x, target)
+    events = Trainer(network, DFA(), threads=1, generator=torch.Generator().manual_seed(3), engine="events")
+    events.step(x, target)
     with torch.no_grad():
         network.hidden[0].synapse.weight.mul_(0.5)
         network.readout.synapse.weight.add_(0.1)
-    reference = Trainer(network, DFA(), generator=torch.Generator().manual_seed(3))
+    reference = Trainer(network, DFA(), generator=torch.Generator().manual_seed(3), engine="reference")
     for a, b in zip(reference.gradients(x, target), events.gradients(x, target), strict=True):
         close(a, b, 1e-11)
 
@@ -296,9 +300,11 @@ def test_probes_of_the_counter_are_reproducible_and_balanced() -> None:
     matrices = []
     for seed in (1, 1, 2):
         network, x, target = build(CASES["fdfa"], torch.float64)
-        learner = EventTrainer(network, FDFA(), threads=1, generator=torch.Generator().manual_seed(seed))
+        learner = Trainer(
+            network, FDFA(), threads=1, generator=torch.Generator().manual_seed(seed), engine="events"
+        )
         for _ in range(150):
-            learner.train(x, target)
+            learner.step(x, target)
         matrices.append(learner.rule_state.matrices[-1].clone())
         wo = network.readout.synapse.weight.detach().t()
         cosine = torch.nn.functional.cosine_similarity(matrices[-1].flatten(), wo.flatten(), dim=0)

@@ -8,12 +8,12 @@ import torch
 
 from neurofdfa import events
 from neurofdfa.errors import UserError
-from neurofdfa.events import Events, EventTrainer
+from neurofdfa.events import Events
 from neurofdfa.events.native import check_total
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import DRTP, FDFA
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 
 def spikes(steps: int = 23, batch: int = 5, n: int = 70) -> torch.Tensor:
@@ -38,9 +38,16 @@ def test_the_same_as_a_tensor(rule: Any, readout: Any) -> None:
         ).double()
         for p in network.parameters():
             p.data.mul_(5)
-        learner = EventTrainer(network, rule, adam(1e-3), threads=2, chunk=10)
+        learner = Trainer(
+            network,
+            rule,
+            torch.optim.Adam(network.parameters(), lr=1e-3),
+            threads=2,
+            chunk=10,
+            engine="events",
+        )
         for _ in range(3):
-            learner.train(given, target)
+            learner.step(given, target)
         y = events.run(network, given).y
         results.append([y, *(p.detach() for p in network.parameters())])
     for a, b in zip(*results, strict=True):
@@ -92,7 +99,7 @@ def test_no_samples_other_network_too_many() -> None:
     with pytest.raises(UserError):
         events.run(network, given)
     with pytest.raises(UserError):
-        EventTrainer(network, FDFA(), threads=1).train(given, torch.zeros(1, dtype=torch.int64))
+        Trainer(network, FDFA(), threads=1, engine="events").step(given, torch.zeros(1, dtype=torch.int64))
     check_total(2**31 - 1)
     with pytest.raises(UserError, match="at most 2147483647 events"):
         check_total(2**31)

@@ -5,14 +5,16 @@ import warnings
 import pytest
 import torch
 
-from neurofdfa import events
 from neurofdfa.errors import UserError
-from neurofdfa.events import EventTrainer, notice
+from neurofdfa.events import notice, run
+from neurofdfa.events.trainer import EventEngine
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
-from neurofdfa.rules import DFA, FDFA, SBD, STLLR, EProp
+from neurofdfa.rules import BPTT, DFA, FDFA, SBD, STLLR, EProp
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.device import Device
+from neurofdfa.train.graph_loop import GraphLoop
+from neurofdfa.train.online import OnlineLoop
 from neurofdfa.train.trainer import Trainer
 
 
@@ -23,42 +25,61 @@ def _fresh_notices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_events_by_default_and_reference_on_request() -> None:
     network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
-    assert type(events.learner(network, DFA())) is EventTrainer
-    assert type(events.learner(network, DFA(), engine="reference")) is Trainer
-    with pytest.raises(UserError, match="events or reference"):
-        events.learner(network, DFA(), engine="fast")  # type: ignore[arg-type]
+    assert isinstance(Trainer(network, DFA()).executor, EventEngine)
+    assert isinstance(Trainer(network, DFA(), engine="reference").executor, OnlineLoop)
+    with pytest.raises(UserError, match="auto, events or reference"):
+        Trainer(network, DFA(), engine="fast")  # type: ignore[arg-type]
+
+
+def test_no_notice_where_the_engine_never_applies() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(
+            Trainer(feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None)), BPTT()).executor,
+            GraphLoop,
+        )
+    with pytest.raises(UserError, match="goes back through autograd's graph"):
+        Trainer(feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None)), BPTT(), engine="events")
 
 
 def test_one_notice_when_it_falls_back() -> None:
     network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
     hard = feed_forward(8, [16], 3, neuron=LIF(reset="hard", decay_bits=None))
     with pytest.warns(UserWarning, match="for soft detached resets only: using the reference"):
-        assert type(events.learner(hard, DFA(trace=PerSynapse()))) is Trainer
+        assert isinstance(Trainer(hard, DFA(trace=PerSynapse())).executor, OnlineLoop)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert type(events.learner(hard, DFA(trace=PerSynapse()))) is Trainer
+        assert isinstance(Trainer(hard, DFA(trace=PerSynapse())).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
-        assert type(events.learner(network, DFA(trace=PerNeuron(downstream=True)))) is Trainer
+        assert isinstance(Trainer(network, DFA(trace=PerNeuron(downstream=True))).executor, OnlineLoop)
     adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1, reset="soft", decay_bits=None))
     with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
-        assert type(events.learner(adaptive, DFA())) is Trainer
+        assert isinstance(Trainer(adaptive, DFA()).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="the rule 's-tllr'"):
-        assert type(events.learner(network, STLLR(feedback="random"))) is Trainer
+        assert isinstance(Trainer(network, STLLR(feedback="random")).executor, OnlineLoop)
     dropped = feed_forward(8, [16, 16], 3, dropout=0.1, neuron=LIF(reset="soft", decay_bits=None))
     with pytest.warns(UserWarning, match="no symmetric feedback through layers with dropout"):
-        assert type(events.learner(dropped, EProp(feedback="symmetric"))) is Trainer
+        assert isinstance(Trainer(dropped, EProp(feedback="symmetric")).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="no regularisers for sbd"):
-        assert type(events.learner(network, SBD(power=0.1))) is Trainer
+        assert isinstance(Trainer(network, SBD(power=0.1)).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="no updates inside a sequence with"):
-        assert type(events.learner(network, FDFA(weighting="error"), update_every=2)) is Trainer
+        assert isinstance(Trainer(network, FDFA(weighting="error"), update_every=2).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="drop is set: using the reference"):
-        impaired = events.learner(network, FDFA(), impairments=Device(drop=0.5))
-    assert impaired.impairments.drop == 0.5
+        impaired = Trainer(network, FDFA(), device=Device(drop=0.5))
+    assert impaired.device.drop == 0.5
+
+
+def test_long_sequences_with_traces_per_synapse_say_so() -> None:
+    soft = feed_forward(4, [5], 2, neuron=LIF(reset="soft"))
+    trainer = Trainer(soft, DFA(trace=PerSynapse()))
+    assert isinstance(trainer.executor, EventEngine)
+    with pytest.warns(UserWarning, match="over 128 steps and these sequences have 130: using the reference"):
+        trainer.step(torch.ones(130, 1, 4), torch.tensor([1]))
 
 
 def test_bad_batches_are_refused() -> None:
     network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
-    learner = EventTrainer(network, DFA(), threads=1)
+    learner = Trainer(network, DFA(), engine="events")
     x = torch.zeros(4, 2, 8)
     for bad, target in (
         (torch.zeros(4, 2, 9), torch.zeros(2, dtype=torch.int64)),
@@ -67,10 +88,10 @@ def test_bad_batches_are_refused() -> None:
         (x, torch.zeros(3, dtype=torch.int64)),
     ):
         with pytest.raises(UserError):
-            learner.train(bad, target)
+            learner.step(bad, target)
     with pytest.raises(UserError, match="no regularisers for sbd"):
-        EventTrainer(network, SBD(power=0.1))
+        Trainer(network, SBD(power=0.1), engine="events")
     with pytest.raises(UserError, match="chunk"):
-        EventTrainer(network, DFA(), chunk=0)
+        Trainer(network, DFA(), chunk=0)
     with pytest.raises(UserError):
-        events.run(network, torch.zeros(4, 2, 9))
+        run(network, torch.zeros(4, 2, 9))

@@ -7,14 +7,16 @@ import torch
 
 from neurofdfa import events
 from neurofdfa.errors import UserError
-from neurofdfa.events import EventTrainer, LearnStream, RunStream
+from neurofdfa.events import RunStream
+from neurofdfa.events.stream import LearnStream
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp
 from neurofdfa.rules.traces import PerNeuron
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.stream import OnlineStream
+from neurofdfa.train.trainer import Engine, Trainer
 from tests.layers import conv_layer, pool_layer
 
 FAST = LIF(tau_mem=2e-3, tau_syn=1e-3, reset="soft", decay_bits=None)
@@ -59,25 +61,36 @@ def test_the_same_as_the_reference(name: str) -> None:
     if case.get("values"):
         x = x * torch.rand(x.shape, generator=g).double()
     target = torch.randint(0, 4, (steps, batch), generator=g)
-    options = {"rate_target": case.get("rate")}
-    learners: list[Any] = []
-    for kind, more in (
-        (Trainer, {"update_every": every}),
-        (EventTrainer, {"chunk": 1, "probes": "reference"}),
-    ):
-        generator = torch.Generator().manual_seed(3)
+    engines: tuple[Engine, ...] = ("reference", "events")
+    learners: list[Trainer] = []
+    for engine in engines:
         net = network(**case.get("net", {}))
-        learners.append(kind(net, case["rule"], adam(1e-3), generator=generator, **options, **more))
+        learners.append(
+            Trainer(
+                net,
+                case["rule"],
+                torch.optim.Adam(net.parameters(), lr=1e-3),
+                update_every=every,
+                rate_regulariser=case.get("rate"),
+                generator=torch.Generator().manual_seed(3),
+                engine=engine,
+                probes="reference",
+            )
+        )
     reference, events = learners
-    stream = LearnStream(events, batch, horizon=50, update_every=every, values=case.get("values", False))
+    slow, stream = (
+        learner.stream(batch, horizon=50, values=case.get("values", False)) for learner in learners
+    )
+    assert isinstance(stream, LearnStream)
     assert steps > stream.last + 20
-    reference.begin(batch, 50)
     for t in range(steps):
-        expected, y = reference.step(x[t], target[t]), stream.step(x[t], target[t])
+        expected, y = slow.step(x[t], target[t]), stream.step(x[t], target[t])
         torch.testing.assert_close(y, expected, rtol=1e-9, atol=1e-11)
     for a, b in zip(reference.network.parameters(), events.network.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
     for a, b in zip(reference.rule_state.matrices, events.rule_state.matrices, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+    for a, b in zip(slow.end(), stream.end(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
@@ -99,13 +112,8 @@ def test_refusals() -> None:
     for step, message in ((torch.zeros(2, 20), r"is \[1, 20\]"), (torch.full((1, 20), 0.5), "values=True")):
         with pytest.raises(UserError, match=message):
             stream.step(step.double())
-    for options, message in (
-        ({"chunk": 2}, "chunk=1"),
-        ({"chunk": 1, "loss": CrossEntropy("last")}, "no last step"),
-        ({"chunk": 1, "update_every": 2}, "an update_every of its own"),
-    ):
-        with pytest.raises(UserError, match=message):
-            LearnStream(EventTrainer(net, DFA(), **options))
+    with pytest.raises(UserError, match="no last step"):
+        Trainer(net, DFA(), loss=CrossEntropy("last"), engine="events").stream()
     for bad, message in (
         (feed_forward(20, [8], 4, neuron=LIF(reset="soft", decay_bits=None)), "readout that forgets"),
         (
@@ -114,4 +122,25 @@ def test_refusals() -> None:
         ),
     ):
         with pytest.raises(UserError, match=message):
-            LearnStream(EventTrainer(bad, DFA(), chunk=1))
+            Trainer(bad, DFA(), engine="events").stream()
+        with pytest.warns(UserWarning, match=message):
+            assert isinstance(Trainer(bad, DFA()).stream(), OnlineStream)
+    with pytest.raises(UserError, match="1 to 128 samples"):
+        Trainer(net, DFA(), engine="events").stream(129)
+
+
+def test_a_stream_has_an_end() -> None:
+    net = network()
+    trainer = Trainer(net, DFA(), engine="events")
+    before = [p.detach().clone() for p in net.parameters()]
+    stream = trainer.stream(2)
+    x, labels = torch.ones(2, 20), torch.tensor([0, 1])
+    stream.step(x, labels)
+    with pytest.raises(UserError, match="still open"):
+        trainer.step(x.expand(3, 2, 20), labels)
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    stream.end()
+    assert not torch.equal(before[-1], list(net.parameters())[-1])
+    with pytest.raises(UserError, match="has ended"):
+        stream.step(x, labels)
+    trainer.step(x.expand(3, 2, 20), labels)

@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 
-from neurofdfa.events import EventTrainer, run, warm
+from neurofdfa.events import run, warm
 from neurofdfa.events.kernels import sequence, update
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import DKP, FDFA
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import adam
+from neurofdfa.train.trainer import Trainer
 
 
 def test_nothing_is_left_to_compile() -> None:
@@ -29,9 +29,16 @@ def test_nothing_is_left_to_compile() -> None:
         (DKP(), 2, RateRegulariser(), {"weight_bits": 4}),
     ):
         network = feed_forward(70, [80, 100], 20, **{"neuron": LIF(reset="soft", decay_bits=None)} | options)
-        learner = EventTrainer(network, rule, adam(1e-3), rate_target=rate, threads=threads)
+        learner = Trainer(
+            network,
+            rule,
+            torch.optim.Adam(network.parameters(), lr=1e-3),
+            rate_regulariser=rate,
+            threads=threads,
+            engine="events",
+        )
         for x in (torch.rand(30, 5, 70).gt(0.9), torch.rand(30, 5, 70)):
-            learner.train(x, torch.zeros(5, dtype=torch.int64))
+            learner.step(x, torch.zeros(5, dtype=torch.int64))
             run(network, x)
             run(network, x, spikes=False, threads=2)
     assert [list(kernel.signatures) for kernel in kernels] == before

@@ -12,6 +12,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward
 from neurofdfa.nn.surrogate import FastSigmoid, Sigmoid, Triangular
 from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train.trainer import Trainer
 from tests.interop.chains import Run, alike, draw, ours, same_weights, spike_train
 
 SPIKING = (norse.LIFCell, norse.LIFBoxCell, norse.LIFRecurrentCell)
@@ -82,7 +83,7 @@ def test_backpropagation_gives_the_same_gradient(seed):
     """∂loss/∂(weights of ours) = ∂loss/∂(weights of theirs) / (1 − β)."""
     network = kind(seed)
     x, labels = spike_train(network.n_in, seed), torch.tensor([0, 2, 1])
-    expected = BPTT(network).gradients(x, labels)
+    expected = Trainer(network, BPTT(), engine="reference").gradients(x, labels)
     chain = to_norse(network)
     y = theirs(chain, x).y
     loss = nn.functional.cross_entropy(y.flatten(0, 1), labels.repeat(len(y)))

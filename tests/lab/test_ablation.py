@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from neurofdfa.errors import UserError
-from neurofdfa.lab.ablation import State, ablate, best_row
+from neurofdfa.lab.ablation import State, ablate
 from neurofdfa.lab.ledger import Ledger, Trial
-from neurofdfa.lab.markdown import sweep_tables
 from neurofdfa.lab.record import read_summary
 from neurofdfa.lab.run_or_resume import locked
 from neurofdfa.lab.space import Study
 from neurofdfa.lab.study_file import read_study
+from neurofdfa.lab.tables import sweep_markdown
 
 BASE = """
 [base]
@@ -31,8 +31,14 @@ SWEEP = f"""
 name = "tiny"
 seeds = [0, 1]
 {BASE}
+[[cases]]
+"rule.name" = "fdfa"
+[[cases]]
+"rule.name" = "dfa"
+[[cases]]
+"rule.name" = "dfa"
+"training.start_from" = "nowhere"
 [grid]
-"rule.name" = ["fdfa", "dfa", "nope"]
 "training.lr" = [0.003, 0.03]
 "network.reset" = ["hard", "soft"]
 """
@@ -90,7 +96,7 @@ seeds = [5, 6]
 [base]
 "training.epochs" = 1
 "training.batch" = 64
-"training.engine" = "events"
+"training.engine" = "auto"
 "network.hidden" = [8]
 [tasks.short]
 "data.steps" = 2
@@ -183,6 +189,20 @@ def test_more_trials_keep_the_first_ones(tmp_path: Path) -> None:
         ('[tasks.a]\n"data.stepps" = 1', "did you mean data.steps"),
         ("[tasks]\na = 1", r"'a' must be a table"),
         ("seeds = = 1", "not valid TOML"),
+        ("seeds = " + "[" * 3000, "nested too deeply|not valid TOML"),
+        ("seeds = " + "9" * 5000, "not valid TOML"),
+        ("seeds = 1000000000", "at most 100000"),
+        ("[random]\ntrials = 1" + "0" * 400, "at most"),
+        ('[random]\ntrials = 2\n"training.lr" = {uniform = [0, inf]}', "finite bounds"),
+        ('[random]\ntrials = 2\n"data.steps" = {integer = [0, 1' + "0" * 400 + "]}", "finite bounds"),
+        (
+            "[grid]\n"
+            + "\n".join(
+                f'"{key}" = {list(range(1, 101))}'
+                for key in ("training.epochs", "training.batch", "data.steps")
+            ),
+            "more than 100000 points",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -195,62 +215,75 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path: Path, text: str
 
 def test_failed_trials_are_kept_with_their_reason_and_stop_nothing(tmp_path: Path) -> None:
     heard: list[State] = []
-    file = small(tmp_path, "[-1.0, 0.01, 0.03]")
-    text = file.read_text() + '"rule.options.fraction" = [0.5, 7.0]\n"rule.name" = ["fdfa", "dfa"]\n'
+    file = small(tmp_path, "[0.01, 0.03]")
+    text = file.read_text() + '"training.start_from" = ["none", "nowhere"]\n'
     result = ablate(
         written(tmp_path, text), tmp_path / "a", workers_at_once=2, on_state=lambda s, t: heard.append(s)
     )
     with Ledger(result.ledger) as ledger:
         trials = ledger.trials()
-    assert (result.done, result.failed) == (2, 10)
+    assert (result.done, result.failed) == (2, 2)
     for trial in trials:
-        s = trial.settings
-        if s["training.lr"] < 0:
-            assert "greater than 0" in (trial.reason or "")
-        elif s["rule.name"] == "dfa":
-            assert "rule 'dfa' does not take 'fraction'" in (trial.reason or "")
-        elif s["rule.options.fraction"] > 1:
-            assert "fraction" in (trial.reason or "")
+        if trial.settings["training.start_from"] == "nowhere":
+            assert "no checkpoint at nowhere" in (trial.reason or "")
         else:
             summary = read_summary(tmp_path / "a" / trial.folder)
             assert trial.result is not None
-            assert trial.result["test_accuracy"] == summary.test_accuracy
+            assert trial.result.test_accuracy == summary.test_accuracy
             assert trial.measured is not None
-            assert trial.measured == {key: getattr(summary, key) for key in trial.measured}
-            assert trial.measured["cpu_seconds"] > 0
+            for key in ("seconds", "cpu_seconds", "peak_mib"):
+                assert getattr(trial.measured, key) == getattr(summary, key) > 0
         assert (trial.status == "failed") == (trial.reason is not None)
-    assert (heard[-1].done, heard[-1].failed, heard[-1].total) == (2, 10, 12)
+    assert (heard[-1].done, heard[-1].failed, heard[-1].total) == (2, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ('"training.lr" = [0.01, -1.0]', "training.lr = -1.0: training.lr: .* greater than 0"),
+        ('"rule.options.fractoin" = [0.5]', "rule 'fdfa' does not take 'fractoin'"),
+        ('"rule.options.fraction" = [0.5, 7.0]', "fraction"),
+        ('"rule.name" = ["fdfa", "fdfaa"]', "unknown rule 'fdfaa'"),
+        ('"rule.name" = ["fdfa", "dfa"]\n"rule.options.fraction" = [0.5]', "rule 'dfa' does not take"),
+        ('"data.steps.x" = [1]', "no setting 'data.steps.x'"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_the_first_trial(tmp_path: Path, grid: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        ablate(written(tmp_path, f"{BASE}[grid]\n{grid}\n"), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_best_point_is_chosen_on_validation_data(tmp_path: Path) -> None:
     result = ablate(small(tmp_path, "[0.0001, 0.03, 0.01]"), tmp_path / "a", workers_at_once=1)
-    best = best_row(result.document)
+    best = result.document.best_row
     assert best is not None
-    assert best["validation_mean"] == max(row["validation_mean"] for row in result.document["rows"])
-    assert best["settings"]["training.lr"] != 0.0001
+    assert best.validation_mean == max(row.validation_mean or 0 for row in result.document.rows)
+    assert best.settings["training.lr"] != 0.0001
 
 
 def test_the_first_seed_chooses_for_the_others(tmp_path: Path) -> None:
     heard: list[State] = []
-    file = written(tmp_path, TASKS)
+    known = '"rule.name" = ["dfa"]\n"training.start_from" = ["none", "nowhere"]'
+    file = written(tmp_path, TASKS.replace('"rule.name" = ["dfa", "nope"]', known))
     result = ablate(file, tmp_path / "a", workers_at_once=1, on_state=lambda s, t: heard.append(s))
     with Ledger(result.ledger) as ledger:
         trials = ledger.trials()
     assert heard[0].total == 8 + 4
-    assert len(trials) == 8 + 2  # nothing to choose from where the rule is unknown
+    assert len(trials) == 8 + 2  # nothing to choose from where all failed
     assert (result.done, result.failed) == (6, 4)
     for task in ("short", "long"):
-        rows = [row for row in result.document["rows"] if row["settings"]["task"] == task][:2]
-        first = [row["runs"][0]["result"]["validation_accuracy"] for row in rows]
+        rows = [row for row in result.document.rows if row.settings["task"] == task][:2]
+        first = [row.runs[0].result.validation_accuracy for row in rows]
         assert first[0] != first[1]
-        assert [row["chosen"] for row in rows] == [accuracy == max(first) for accuracy in first]
-        assert [[run["seed"] for run in row["runs"]] for row in rows] == [
-            [5, 6] if row["chosen"] else [5] for row in rows
+        assert [row.chosen for row in rows] == [accuracy == max(first) for accuracy in first]
+        assert [[run.seed for run in row.runs] for row in rows] == [
+            [5, 6] if row.chosen else [5] for row in rows
         ]
-    assert result.document["best"] is None
-    text = sweep_tables(result.document)[1]
-    assert text.count("| rule.name | short | long |") == 4
-    assert "| nope | failed | failed |" in text
+    assert result.document.best is None
+    text = sweep_markdown(result.document)
+    assert text.count("| rule.name | training.start_from | short | long |") == 4
+    assert "| dfa | nowhere | failed | failed |" in text
     assert ablate(file, tmp_path / "a", workers_at_once=1).fingerprint == result.fingerprint
 
 

@@ -16,8 +16,14 @@ seeds = [0, 1]
 "training.epochs" = 1
 "training.batch" = 256
 "training.warmup" = 2
+[[cases]]
+"rule.name" = "fdfa"
+[[cases]]
+"rule.name" = "dfa"
+[[cases]]
+"rule.name" = "dfa"
+"training.start_from" = "nowhere"
 [grid]
-"rule.name" = ["fdfa", "dfa", "nope"]
 "training.lr" = [0.01, 0.03]
 """
 

@@ -44,6 +44,11 @@ def test_a_resumed_run_goes_on_in_the_same_charts(tmp_path: Path) -> None:
     for epochs in ((1, 2, 3), (3, 4)):  # the third epoch was not kept when the run was interrupted
         with tensorboard(tmp_path) as tell:
             for k in epochs:
-                tell(Epoch(k, 1.0, 2.0, 0.5, math.nan, 0.1 * k, [0.1], [0.0], None, None))
+                tell(
+                    Epoch(
+                        epoch=k, seconds=1.0, train_loss=2.0, train_accuracy=0.5, validation_loss=math.nan,
+                        validation_accuracy=0.1 * k, rates=[0.1], psi_zero=[0.0],
+                    )
+                )  # fmt: skip
     found = scalars(tmp_path)["accuracy/validation"]
     assert [step for step, _ in found] == [1, 2, 3, 4]

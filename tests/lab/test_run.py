@@ -9,7 +9,7 @@ import torch
 from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.errors import UserError
 from neurofdfa.io import read_tensors, write_tensors, write_text, write_whole
-from neurofdfa.lab.build import build_data, build_learner, build_network
+from neurofdfa.lab.build import build_data, build_network, build_trainer
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.evaluation import evaluate
 from neurofdfa.lab.load_run import load_run
@@ -188,7 +188,7 @@ def test_steps_before_the_answer_carry_no_error_and_no_score(tmp_path: Path) -> 
     data = build_data(config.data, 0)
     network = build_network(config.network, data.n_in, data.n_out, 0)
     learners = [
-        build_learner(config.with_settings({"rule.name": rule}), network, data.answer_from)
+        build_trainer(config.with_settings({"rule.name": rule}), network, data.answer_from)
         for rule in ("dfa", "bptt")
     ]
     x, target = next(evaluation_batches(data, data.validation, 64))
@@ -203,4 +203,4 @@ def test_steps_before_the_answer_carry_no_error_and_no_score(tmp_path: Path) -> 
         float(torch.stack([torch.nn.functional.cross_entropy(now, target) for now in y]).mean()), rel=1e-5
     )
     assert found.accuracy == float((y.mean(0).argmax(1) == target).float().mean())
-    assert torch.equal(learners[1].train(x, target).scores.detach(), y.mean(0))
+    assert torch.equal(learners[1].step(x, target).scores.detach(), y.mean(0))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neurofdfa.lab.build import build_learner, build_network
+from neurofdfa.lab.build import build_network, build_trainer
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.study_file import read_study
 
@@ -22,4 +22,4 @@ def test_every_point_of_a_shipped_study_can_be_built(path: Path) -> None:
     assert len(points) >= 4
     for settings in points:
         config = RunConfig().with_settings(study.settings(settings))
-        build_learner(config, build_network(config.network, 64, 10, config.seed, shape=(1, 8, 8)))
+        build_trainer(config, build_network(config.network, 64, 10, config.seed, shape=(1, 8, 8)))

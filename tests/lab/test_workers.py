@@ -11,7 +11,7 @@ import pytest
 from neurofdfa.errors import UserError
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.record import Summary
-from neurofdfa.lab.run_or_resume import Failure, Job, attempt, complete, locked
+from neurofdfa.lab.run_or_resume import Failure, Job, locked, outcome_of, run_or_resume
 from neurofdfa.lab.workers import outcomes, run_jobs
 
 TINY = {
@@ -47,7 +47,7 @@ def test_a_killed_worker_costs_its_run_one_attempt_and_changes_nothing(tmp_path:
     with closing(outcomes([job], 1, kill_once)) as finished:
         ((_, outcome),) = list(finished)
     assert killed
-    undisturbed = attempt(Job("two", tiny(), tmp_path / "whole"))
+    undisturbed = outcome_of(Job("two", tiny(), tmp_path / "whole"))
     assert isinstance(outcome, Summary)
     assert isinstance(undisturbed, Summary)
     assert (outcome.test_accuracy, outcome.firing_rate) == (
@@ -74,7 +74,7 @@ def test_a_run_whose_worker_always_dies_fails_with_the_reason(tmp_path: Path) ->
 def test_a_failure_that_nobody_foresaw_is_told_with_its_traceback(tmp_path: Path) -> None:
     job = Job("huge", tiny(**{"network.hidden": (8, 2**45)}), tmp_path / "r", reuse=True)
     for _ in range(2):  # what the first attempt left does not hinder the second
-        outcome = attempt(job)
+        outcome = outcome_of(job)
         assert isinstance(outcome, Failure)
         assert outcome.reason.startswith("RuntimeError: ")
         assert "\n" not in outcome.reason
@@ -89,24 +89,24 @@ def test_run_jobs_raises_the_first_failure(tmp_path: Path) -> None:
 
 
 def test_finished_runs_are_read_and_other_configs_refused(tmp_path: Path) -> None:
-    first = complete(tiny(), tmp_path / "r")
+    first = run_or_resume(tiny(), tmp_path / "r")
     before = (tmp_path / "r" / "summary.json").stat().st_mtime_ns
-    assert complete(tiny(), tmp_path / "r") == first
+    assert run_or_resume(tiny(), tmp_path / "r") == first
     assert (tmp_path / "r" / "summary.json").stat().st_mtime_ns == before
     with pytest.raises(UserError, match="another config"):
-        complete(tiny(**{"training.lr": 0.5}), tmp_path / "r")
+        run_or_resume(tiny(**{"training.lr": 0.5}), tmp_path / "r")
 
 
 def test_what_a_killed_write_left_does_not_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / ".config.toml.abc.tmp").write_text("hal")
-    assert complete(tiny(), tmp_path).seed == 0
+    assert run_or_resume(tiny(), tmp_path).seed == 0
     assert not list(tmp_path.glob(".*"))
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="not an empty folder"):
-        complete(tiny(), tmp_path)
+        run_or_resume(tiny(), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 

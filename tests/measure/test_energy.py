@@ -13,7 +13,7 @@ from neurofdfa.measure.energy.table import rows
 from neurofdfa.nn.lif import LIF, lif_step
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward
-from neurofdfa.rules import RULES, Rule, rule_named
+from neurofdfa.rules import BPTT, RULES, Rule, rule_named
 from tests.layers import conv_layer, delay_layer, pool_layer
 
 # β = e⁻²⁰: a neuron spikes when its input says so
@@ -103,7 +103,7 @@ def test_bptt_of_the_first_net() -> None:
     )
     assert found.loihi1 is None
     x = first()[1]
-    windowed = ledger(first()[0], x, CrossEntropy(), None, window=2).learning
+    windowed = ledger(first()[0], x, CrossEntropy(), BPTT(window=2)).learning
     assert list(windowed) == ["bptt"]
     assert windowed["bptt"].counts.memory["stored_activations"] == 2 * 7
 

@@ -50,14 +50,14 @@ def test_the_gain_below_is_what_autograd_finds() -> None:
 
 def test_quality_is_a_cosine_to_the_gain() -> None:
     network = feed_forward(12, [9], 4, neuron=LIF(reset="soft", decay_bits=None)).double()
-    learner = Trainer(network, DFA())
+    learner = Trainer(network, DFA(), engine="reference")
     assert abs(feedback_quality(learner, inputs())[0]) < 0.8
     learner.rule_state.matrices[0].copy_(3.0 * network.readout.synapse.weight.t())
     assert feedback_quality(learner, inputs())[0] > 1 - 1e-12
-    assert feedback_quality(Trainer(network, DKP()), inputs()) is not None
+    assert feedback_quality(Trainer(network, DKP(), engine="reference"), inputs()) is not None
 
 
 def test_rules_without_feedback_have_no_quality() -> None:
     network = feed_forward(12, [9], 4, neuron=LIF(reset="soft", decay_bits=None)).double()
     for rule in (ReadoutOnly(), LocalLoss()):
-        assert feedback_quality(Trainer(network, rule), inputs()) is None
+        assert feedback_quality(Trainer(network, rule, engine="reference"), inputs()) is None

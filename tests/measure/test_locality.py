@@ -19,7 +19,7 @@ from neurofdfa.rules import DFA, RULES, Broadcast, Rule, Signals, rule_named
 from neurofdfa.rules.base import Feedback, broadcast_back
 from neurofdfa.rules.traces import PerNeuron
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 from tests.layers import conv_layer, pool_layer
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -266,7 +266,7 @@ def test_an_optimizer_that_couples_layers_is_caught() -> None:
             return super().step()
 
     def make(net: Network) -> Trainer:
-        return Trainer(net, DFA(), lambda parameters: Clipped(parameters, lr=0.1))
+        return Trainer(net, DFA(), Clipped(net.parameters(), lr=0.1), engine="reference")
 
     found = certify_learner(make, network(), *spikes())
     assert ("readout", "layer1.state") in {(v.layer, v.reads) for v in found.violations}
@@ -274,7 +274,14 @@ def test_an_optimizer_that_couples_layers_is_caught() -> None:
 
 def test_settings_of_a_learner_are_part_of_what_is_audited() -> None:
     def make(net: Network) -> Trainer:
-        return Trainer(net, DFA(), adam(1e-2), update_every=2, rate_target=RateRegulariser())
+        return Trainer(
+            net,
+            DFA(),
+            torch.optim.Adam(net.parameters(), lr=1e-2),
+            update_every=2,
+            rate_regulariser=RateRegulariser(),
+            engine="reference",
+        )
 
     net = network()
     before = [p.clone() for p in net.parameters()]

@@ -24,7 +24,7 @@ def test_the_exact_rule_is_aligned_and_its_opposite_is_not() -> None:
     ).double()
     x, target = batch()
     scale_to_rate(net, x, 0.2)
-    learner = Trainer(net, DFA(trace=PerSynapse()))
+    learner = Trainer(net, DFA(trace=PerSynapse()), engine="reference")
     exact = net.readout.synapse.weight.detach().t().clone()
     learner.rule_state = Feedback((exact,))
     before = [p.detach().clone() for p in net.parameters()]
@@ -43,7 +43,7 @@ def test_samples_without_a_gradient_are_excluded_and_counted() -> None:
     ).double()
     x, target = batch()
     x[:, 2] = 0  # no input, no eligibility
-    found = alignment(Trainer(net, DFA()), x, target)
+    found = alignment(Trainer(net, DFA(), engine="reference"), x, target)
     assert found.excluded == (1,)
 
 
@@ -59,9 +59,11 @@ def test_peak_memory_is_counted_exactly() -> None:
 def test_online_learning_holds_no_more_for_longer_sequences() -> None:
     peaks = []
     for steps in (10, 200):
-        learner = Trainer(feed_forward(100, [256], 4, neuron=LIF(reset="soft", decay_bits=None)), FDFA())
+        learner = Trainer(
+            feed_forward(100, [256], 4, neuron=LIF(reset="soft", decay_bits=None)), FDFA(), engine="reference"
+        )
         x = torch.rand(steps, 32, 100)
         target = torch.randint(0, 4, (32,))
-        learner.train(x, target)
-        peaks.append(peak_mib(lambda x=x, target=target, learner=learner: learner.train(x, target)))
+        learner.step(x, target)
+        peaks.append(peak_mib(lambda x=x, target=target, learner=learner: learner.step(x, target)))
     assert peaks[1] < 1.05 * peaks[0]

@@ -102,7 +102,9 @@ def test_spikes_gradients_and_tangents_are_those_of_the_oracle(recurrent):
         assert ours.any()
         assert torch.equal(ours, theirs.detach())
     exact = torch.autograd.grad(sequence_loss(wanted.y, LABELS, "every-step"), list(w.values()))
-    for ours, theirs in zip(BPTT(network).gradients(x, LABELS), exact, strict=True):
+    for ours, theirs in zip(
+        Trainer(network, BPTT(), engine="reference").gradients(x, LABELS), exact, strict=True
+    ):
         assert relative(ours, theirs) < 1e-10
 
     generator = torch.Generator().manual_seed(2)
@@ -128,16 +130,22 @@ def test_spikes_gradients_and_tangents_are_those_of_the_oracle(recurrent):
 def test_an_early_step_knows_nothing_of_a_window_that_ended():
     """Truncated in windows of 4: what was sent before a window carries no gradient into it."""
     network, x = network_of(DEEP), spikes()
-    whole, cut = BPTT(network).gradients(x, LABELS), BPTT(network, window=4).gradients(x, LABELS)
+    whole, cut = (
+        Trainer(network, BPTT(), engine="reference").gradients(x, LABELS),
+        Trainer(network, BPTT(window=4), engine="reference").gradients(x, LABELS),
+    )
     assert relative(cut[0], whole[0]) > 1e-3
-    assert relative(BPTT(network, window=10).gradients(x, LABELS)[0], whole[0]) < 1e-12
+    assert (
+        relative(Trainer(network, BPTT(window=10), engine="reference").gradients(x, LABELS)[0], whole[0])
+        < 1e-12
+    )
 
 
 def test_with_the_input_delayed_the_online_gradient_is_exact():
     network, x = network_of([delay_layer(0, 3), 7], gradient="attached"), spikes()
     for ours, theirs in zip(
-        Trainer(network, rule_named("e-prop", feedback="symmetric")).gradients(x, LABELS),
-        BPTT(network).gradients(x, LABELS),
+        Trainer(network, rule_named("e-prop", feedback="symmetric"), engine="reference").gradients(x, LABELS),
+        Trainer(network, BPTT(), engine="reference").gradients(x, LABELS),
         strict=True,
     ):
         assert relative(ours, theirs) < 1e-10
@@ -166,16 +174,17 @@ def test_fdfa_finds_the_gain_of_a_path_that_takes_its_time(hidden):
 @pytest.mark.parametrize("name", RULES)
 def test_rules_learn_through_delays_or_say_why_not(name):
     network, x = network_of(DEEP, recurrent=True), spikes()
-    if rule_named(name).local_in_space:
+    rule = rule_named(name)
+    if rule.local_in_space or rule.through_time is not None:
         before = network.hidden[0].synapse.weight.detach().clone()
-        Trainer(network, rule_named(name)).train(x, LABELS)
-        Trainer(network, rule_named(name)).train(x, LABELS)
+        Trainer(network, rule_named(name), engine="reference").step(x, LABELS)
+        Trainer(network, rule_named(name), engine="reference").step(x, LABELS)
         moved = not torch.equal(before, network.hidden[0].synapse.weight)
         assert moved == (name not in ("readout-only", "fdfa", "sbd"))  # B of these two starts at 0
         return
     with pytest.raises(UserError, match=f"'{name}' sends errors down within one step"):
-        Trainer(network, rule_named(name))
-    Trainer(network_of([delay_layer(0, 3), 7]), rule_named(name)).train(
+        Trainer(network, rule_named(name), engine="reference")
+    Trainer(network_of([delay_layer(0, 3), 7]), rule_named(name), engine="reference").step(
         x, LABELS
     )  # of the input: no obstacle
 

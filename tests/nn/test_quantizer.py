@@ -14,7 +14,7 @@ from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.nn.quantizer import GAUSSIAN_STEP, WeightQuantizer
 from neurofdfa.rules import FDFA
 from neurofdfa.rules.bptt import BPTT
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 from neurofdfa_hardware.nir.graph import load
 from neurofdfa_hardware.quantization.quantize import quantize
 
@@ -47,9 +47,9 @@ def trained(bits: int) -> tuple[Network, torch.Tensor]:
     target = torch.randint(0, 4, (32,), generator=generator)
     net = feed_forward(20, [30, 25], 4, neuron=LIF(reset="hard", decay_bits=12), weight_bits=bits)
     scale_to_rate(net, x, 0.15)
-    learner = Trainer(net, FDFA(), adam(1e-2))
+    learner = Trainer(net, FDFA(), torch.optim.Adam(net.parameters(), lr=1e-2), engine="reference")
     for _ in range(5):
-        learner.train(x, target)
+        learner.step(x, target)
     return net, x
 
 
@@ -64,7 +64,7 @@ def test_spikes_see_the_grid_while_the_float_weights_learn() -> None:
 def test_backpropagation_passes_straight_through() -> None:
     net, x = trained(4)
     target = torch.zeros(x.shape[1], dtype=torch.int64)
-    through = BPTT(net).gradients(x, target)
+    through = Trainer(net, BPTT(), engine="reference").gradients(x, target)
     rounded = [
         synapse.quantized_weight.detach().clone()
         for synapse in (*(h.synapse for h in net.hidden), net.readout.synapse)
@@ -72,7 +72,7 @@ def test_backpropagation_passes_straight_through() -> None:
     for synapse, weight in zip((*(h.synapse for h in net.hidden), net.readout.synapse), rounded, strict=True):
         synapse.module.quantizer = None
         synapse.weight.data.copy_(weight)
-    for a, b in zip(through, BPTT(net).gradients(x, target), strict=True):
+    for a, b in zip(through, Trainer(net, BPTT(), engine="reference").gradients(x, target), strict=True):
         torch.testing.assert_close(a, b)
 
 

@@ -22,17 +22,18 @@ def run(network, rule, x, update_every=None):
         copy.deepcopy(network),
         rule,
         update_every=update_every,
-        rate_target=RateRegulariser(),
+        rate_regulariser=RateRegulariser(),
         generator=torch.Generator().manual_seed(3),
+        engine="reference",
     )
     history = []
-    learner.begin(x.shape[1], len(x))
+    stream = learner.stream(x.shape[1], horizon=len(x))
     for x_t in x:
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
         tensors = [*learner.network.parameters(), *learner.rule.trainable(learner.rule_state)]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in tensors]
         history.append(([p.detach().clone() for p in tensors], grads))
-    learner.end()
+    stream.end()
     return history
 
 

@@ -32,10 +32,10 @@ def network_with(hidden=(6,), **settings):
 def test_no_feedback_no_hidden_learning(make):
     network = network_with((6, 5), bias=True, recurrent=True)
     before = {n: p.detach().clone() for n, p in named(network)}
-    learner = Trainer(network, DFA(scale=0.0), make)
+    learner = Trainer(network, DFA(scale=0.0), make(network.parameters()), engine="reference")
     assert all(not b.any() for b in learner.rule_state.matrices)
     for _ in range(3):
-        learner.train(X, LABELS)
+        learner.step(X, LABELS)
     for name, p in named(network):
         assert torch.equal(p, before[name]) == name.startswith("hidden"), name
 
@@ -44,10 +44,10 @@ def test_fdfa_starts_without_feedback():
     """Its first sequence cannot move a hidden layer; its second can."""
     network = network_with((6, 5))
     before = [layer.synapse.weight.detach().clone() for layer in network.hidden]
-    learner = Trainer(network, FDFA(), sgd(0.1))
-    learner.train(X, LABELS)
+    learner = Trainer(network, FDFA(), sgd(0.1)(network.parameters()), engine="reference")
+    learner.step(X, LABELS)
     assert all(torch.equal(a, b.synapse.weight) for a, b in zip(before, network.hidden, strict=True))
-    learner.train(X, LABELS)
+    learner.step(X, LABELS)
     assert not any(torch.equal(a, b.synapse.weight) for a, b in zip(before, network.hidden, strict=True))
 
 
@@ -57,13 +57,13 @@ def test_flipped_feedback_climbs_the_loss(sign):
     network = network_with((12,), readout_gain=1.5)
     rule = DFA(trace=PerSynapse())
     frozen = [p for n, p in named(network) if n.startswith("hidden")]
-    learner = Trainer(network, rule, lambda _: torch.optim.SGD(frozen, lr=0.02))
+    learner = Trainer(network, rule, torch.optim.SGD(frozen, lr=0.02), engine="reference")
     learner.rule_state.matrices[0].copy_(sign * network.readout.synapse.weight.t())
     start = float(sequence_loss(network.run(X).y, LABELS, "every-step"))
     for _ in range(15):
         for p in network.parameters():  # the frozen readout's gradient is nobody's to clear
             p.grad = None
-        learner.train(X, LABELS)
+        learner.step(X, LABELS)
     end = float(sequence_loss(network.run(X).y, LABELS, "every-step"))
     assert end < 0.9 * start if sign > 0 else end > 1.1 * start
 
@@ -74,13 +74,15 @@ def test_flipped_feedback_climbs_the_loss(sign):
 def test_kolen_pollack_difference_decays_geometrically(make, lr, readout, update_every):
     """The same update to B and W_oᵀ and the same decay λ: B − W_oᵀ shrinks by 1 − λ per update, exactly."""
     network = network_with((6,), readout=readout)
-    learner = Trainer(network, DKP(decay=0.8), make, update_every=update_every)
+    learner = Trainer(
+        network, DKP(decay=0.8), make(network.parameters()), update_every=update_every, engine="reference"
+    )
     w_out, b = network.readout.synapse.weight, learner.rule_state.matrices[0]
     start = (b - w_out.t()).detach()
     moved = w_out.detach().clone()
     updates = 0
     for _ in range(6):
-        learner.train(X, LABELS)
+        learner.step(X, LABELS)
         updates += 1 if update_every is None else 3  # 12 steps: after 5, after 10, at the end
         torch.testing.assert_close(
             (b - w_out.t()).detach(), start * (1 - lr * 0.8) ** updates, rtol=1e-9, atol=1e-12
@@ -90,10 +92,10 @@ def test_kolen_pollack_difference_decays_geometrically(make, lr, readout, update
 
 def test_kolen_pollack_without_decay_keeps_its_difference():
     network = network_with((6,))
-    learner = Trainer(network, DKP(decay=0.0), sgd(0.05))
+    learner = Trainer(network, DKP(decay=0.0), sgd(0.05)(network.parameters()), engine="reference")
     start = (learner.rule_state.matrices[0] - network.readout.synapse.weight.t()).detach()
     for _ in range(4):
-        learner.train(X, LABELS)
+        learner.step(X, LABELS)
     now = (learner.rule_state.matrices[0] - network.readout.synapse.weight.t()).detach()
     torch.testing.assert_close(now, start, rtol=1e-12, atol=1e-13)
 
@@ -102,8 +104,14 @@ def test_kolen_pollack_without_decay_keeps_its_difference():
 def test_learning_lowers_the_loss_with_plain_sgd(rule):
     """SGD, because Adam would hide a wrongly scaled feedback."""
     network = network_with((12, 10))
-    learner = Trainer(network, rule, sgd(0.1), generator=torch.Generator().manual_seed(1))
-    losses = [float(learner.train(X, LABELS).loss) for _ in range(40)]
+    learner = Trainer(
+        network,
+        rule,
+        sgd(0.1)(network.parameters()),
+        generator=torch.Generator().manual_seed(1),
+        engine="reference",
+    )
+    losses = [float(learner.step(X, LABELS).loss) for _ in range(40)]
     assert losses[-1] < 0.95 * losses[0]
 
 
@@ -112,11 +120,17 @@ def test_hidden_learning_adds_to_the_readout(rule):
     """Frozen hidden layers against learning ones, from the same start; the two rules that learn feedback."""
     network = network_with((12,))
     frozen = copy.deepcopy(network)
-    free = Trainer(network, rule, sgd(0.05), generator=torch.Generator().manual_seed(1))
-    held = Trainer(frozen, DFA(scale=0.0), sgd(0.05))
+    free = Trainer(
+        network,
+        rule,
+        sgd(0.05)(network.parameters()),
+        generator=torch.Generator().manual_seed(1),
+        engine="reference",
+    )
+    held = Trainer(frozen, DFA(scale=0.0), sgd(0.05)(frozen.parameters()), engine="reference")
     for _ in range(60):
-        free_loss = float(free.train(X, LABELS).loss)
-        held_loss = float(held.train(X, LABELS).loss)
+        free_loss = float(free.step(X, LABELS).loss)
+        held_loss = float(held.step(X, LABELS).loss)
     assert free_loss < held_loss
 
 
@@ -124,5 +138,7 @@ def test_losses_reported_are_the_losses_of_the_reference():
     network = network_with()
     y = network.run(X).y
     for when in ("every-step", "last"):
-        stats = Trainer(copy.deepcopy(network), DFA(), loss=CrossEntropy(when=when)).train(X, LABELS)
+        stats = Trainer(copy.deepcopy(network), DFA(), loss=CrossEntropy(when=when), engine="reference").step(
+            X, LABELS
+        )
         assert float(stats.loss) == pytest.approx(float(sequence_loss(y, LABELS, when)), rel=1e-12)

@@ -89,8 +89,8 @@ def test_with_the_transposed_path_the_online_gradient_is_the_gradient(reset, gra
     wanted = reference_gradients(network, x, when)
     rule = EProp(feedback="symmetric", trace=PerSynapse())
     for found in (
-        Trainer(network, rule, loss=CrossEntropy(when=when)).gradients(x, LABELS),
-        BPTT(network, loss=CrossEntropy(when=when)).gradients(x, LABELS),
+        Trainer(network, rule, loss=CrossEntropy(when=when), engine="reference").gradients(x, LABELS),
+        Trainer(network, BPTT(), loss=CrossEntropy(when=when), engine="reference").gradients(x, LABELS),
     ):
         for ours, theirs in zip(found, wanted, strict=True):
             assert float(theirs.norm()) > 1e-4
@@ -101,7 +101,7 @@ def test_traces_per_neuron_are_exact_where_they_say_so():
     """A soft, detached reset and a readout without memory."""
     network, x = network_of(ONE, bias=True, **remembering(0.0)), spikes()
     rule = EProp(feedback="symmetric", trace=PerNeuron())
-    found = Trainer(network, rule).gradients(x, LABELS)
+    found = Trainer(network, rule, engine="reference").gradients(x, LABELS)
     for ours, theirs in zip(found, reference_gradients(network, x, "every-step"), strict=True):
         assert relative(ours, theirs) < 1e-10
 
@@ -109,14 +109,14 @@ def test_traces_per_neuron_are_exact_where_they_say_so():
 def test_a_mismatched_reset_is_noticed():
     network, x = network_of(ONE), spikes()
     wrong = spec_of(network)._replace(hard=True)
-    found = Trainer(network, EProp(feedback="symmetric")).gradients(x, LABELS)
+    found = Trainer(network, EProp(feedback="symmetric"), engine="reference").gradients(x, LABELS)
     assert relative(found[0], reference_gradients(network, x, "every-step", wrong)[0]) > 1e-2
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_backpropagation_through_time_of_a_deep_one(recurrent):
     network, x = network_of(DEEP, gradient="attached", bias=True, recurrent=recurrent), spikes()
-    found = BPTT(network).gradients(x, LABELS)
+    found = Trainer(network, BPTT(), engine="reference").gradients(x, LABELS)
     for ours, theirs in zip(found, reference_gradients(network, x, "every-step"), strict=True):
         assert relative(ours, theirs) < 1e-10
 
@@ -173,7 +173,14 @@ def test_a_rule_learns_shared_weights_as_its_dense_twin_learns_them_apart(name, 
     twin = dense_twin(network)
     x = spikes()
     found, apart = (
-        woken(Trainer(net, rule_named(name, **settings), generator=torch.Generator().manual_seed(4)))
+        woken(
+            Trainer(
+                net,
+                rule_named(name, **settings),
+                generator=torch.Generator().manual_seed(4),
+                engine="reference",
+            )
+        )
         for net in (network, twin)
     )
     wanted = tied(network, apart.gradients(x, LABELS))
@@ -193,8 +200,12 @@ def pushed(network, x, shared, seed):
     """(what a weight-perturbed forward gradient finds, its product with the exact gradient)."""
     generator = torch.Generator().manual_seed(seed)
     rule = WeightForwardGradient(shared=shared)
-    found = hidden_of(network, Trainer(network, rule, generator=generator).gradients(x, LABELS[:1]))
-    return found, hidden_of(network, BPTT(network).gradients(x, LABELS[:1])) @ found
+    found = hidden_of(
+        network, Trainer(network, rule, generator=generator, engine="reference").gradients(x, LABELS[:1])
+    )
+    return found, hidden_of(
+        network, Trainer(network, BPTT(), engine="reference").gradients(x, LABELS[:1])
+    ) @ found
 
 
 def test_one_direction_over_shared_weights_has_the_exact_derivative():
@@ -221,7 +232,7 @@ def test_a_direction_for_the_whole_batch_has_it_too():
 
 def test_feedback_alignment_sends_errors_down_through_its_own_kernels():
     network, x = network_of(DEEP), spikes(steps=1)
-    learner = Trainer(network, rule_named("fa"))
+    learner = Trainer(network, rule_named("fa"), engine="reference")
     matrices = learner.rule_state.backward
     above = [network.hidden[1].synapse, network.hidden[2].synapse, network.readout.synapse]
     assert [b.shape for b in matrices] == [s.weight.shape for s in above]
@@ -298,11 +309,11 @@ def test_one_probe_per_channel_is_no_noisier_than_the_mean_of_separate_estimates
 @pytest.mark.parametrize("rule", [DFA, DKP, FDFA, SBD])
 def test_positions_of_a_channel_share_their_feedback(rule):
     network, x = network_of(DEEP), spikes()
-    learner = woken(Trainer(network, rule(feedback_per="channel")))
+    learner = woken(Trainer(network, rule(feedback_per="channel"), engine="reference"))
     sizes = [layer.synapse.channels for layer in network.hidden]
     assert [b.shape for b in learner.rule_state.matrices] == [(n, 3) for n in sizes]
     # the same as feedback per neuron with the rows repeated
-    wide = woken(Trainer(network, rule()))
+    wide = woken(Trainer(network, rule(), engine="reference"))
     with torch.no_grad():
         for b, row, layer in zip(
             wide.rule_state.matrices, learner.rule_state.matrices, network.hidden, strict=True
@@ -318,10 +329,12 @@ def test_feedback_per_channel_is_learnt_as_the_mean_over_positions(rule):
 
     def learnt(per):
         network = network_of([conv_layer(3, 3)])
-        learner = Trainer(network, rule(feedback_per=per), lambda p: torch.optim.SGD(p, lr=0.5))
+        learner = Trainer(
+            network, rule(feedback_per=per), torch.optim.SGD(network.parameters(), lr=0.5), engine="reference"
+        )
         with torch.no_grad():
             learner.rule_state.matrices[0].zero_()
-        learner.train(x, LABELS)
+        learner.step(x, LABELS)
         return learner.rule_state.matrices[0]
 
     torch.testing.assert_close(learnt("channel"), learnt("neuron").view(3, 16, 3).mean(1))

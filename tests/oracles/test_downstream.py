@@ -22,7 +22,7 @@ LINEAR = FastSigmoid(width=1e12)
 def gradients(trace, lif, **settings):
     """Of all parameters: the rule's with the gains as B, and BPTT's."""
     network = small_network(lif=lif, hidden=[6, 4, 5], readout="leaky", tau_out=4e-3, bias=True, **settings)
-    learner = Trainer(network, DFA(trace=trace))
+    learner = Trainer(network, DFA(trace=trace), engine="reference")
     gain = network.readout.synapse.weight.detach()
     for index in (2, 1, 0):
         learner.rule_state.matrices[index].copy_(gain.t())
@@ -30,7 +30,7 @@ def gradients(trace, lif, **settings):
             neuron = network.hidden[index].neuron
             leak = (1 - neuron.alpha) * (1 - neuron.beta)
             gain = gain @ network.hidden[index].synapse.weight.detach() / leak
-    return learner.gradients(X, LABELS), BPTT(network).gradients(X, LABELS)
+    return learner.gradients(X, LABELS), Trainer(network, BPTT(), engine="reference").gradients(X, LABELS)
 
 
 @pytest.mark.parametrize("form", [PerSynapse, PerNeuron])

@@ -40,7 +40,7 @@ def lif(reset="soft", reset_gradient="detached", tau_syn=0.0) -> LIF:
 
 
 def online(network, rule, x, target, loss):
-    return Trainer(network, rule, loss=loss).gradients(x, target)
+    return Trainer(network, rule, loss=loss, engine="reference").gradients(x, target)
 
 
 @pytest.mark.parametrize(("reset", "reset_gradient"), RESETS)
@@ -55,7 +55,7 @@ def test_online_gradient_is_the_gradient(reset, reset_gradient, when, tau_syn, r
     assert 0.08 < fired < 0.8, "a silent or saturated layer would prove nothing"
     expected = reference_gradients(network, x, LABELS, when)
     got = online(network, Symmetric(trace=PerSynapse()), x, LABELS, CrossEntropy(when=when))
-    bptt = BPTT(network, loss=CrossEntropy(when=when)).gradients(x, LABELS)
+    bptt = Trainer(network, BPTT(), loss=CrossEntropy(when=when), engine="reference").gradients(x, LABELS)
     assert len(expected) == len(got) == len(bptt) == (4 if bias else 2)
     for e, g, b in zip(expected, got, bptt, strict=True):
         assert float(e.norm()) > 1e-4
@@ -131,7 +131,7 @@ def test_spiking_readout_learns_from_its_exact_gradient(reset, reset_gradient, w
     assert network.run(x).readout_spikes.mean() > 0.05
     expected = reference_gradients(network, x, LABELS, when)
     got = online(network, Symmetric(trace=PerSynapse()), x, LABELS, CrossEntropy(when=when))
-    bptt = BPTT(network, loss=CrossEntropy(when=when)).gradients(x, LABELS)
+    bptt = Trainer(network, BPTT(), loss=CrossEntropy(when=when), engine="reference").gradients(x, LABELS)
     for g, e, b in zip(got[2:], expected[2:], bptt[2:], strict=True):
         assert relative(g, e) < 1e-10
         assert relative(b, e) < 1e-10
@@ -165,7 +165,7 @@ def test_bptt_is_the_gradient_of_deep_recurrent_networks():
     network = small_network(lif=lif("hard", "attached", 4e-3), hidden=[6, 5], recurrent=True, bias=True)
     x = spike_train()
     expected = reference_gradients(network, x, LABELS, "every-step")
-    got = BPTT(network).gradients(x, LABELS)
+    got = Trainer(network, BPTT(), engine="reference").gradients(x, LABELS)
     assert max(relative(g, e) for g, e in zip(got, expected, strict=True)) < 1e-10
 
 
@@ -181,11 +181,12 @@ def test_dropout_gradient_is_exact_given_the_masks():
     learner = Trainer(
         network,
         Symmetric(trace=PerSynapse()),
-        lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        torch.optim.SGD(network.parameters(), lr=1.0),
         generator=torch.Generator().manual_seed(9),
+        engine="reference",
     )
     before = [p.detach().clone() for p in network.parameters()]
-    learner.train(x, LABELS)  # `gradients` leaves dropout out
+    learner.step(x, LABELS)  # `gradients` leaves dropout out
     got = [old - new.detach() for old, new in zip(before, network.parameters(), strict=True)]
     assert (masks.layers[0] == 0).any()
     assert max(relative(g, e) for g, e in zip(got, expected, strict=True)) < 1e-10
@@ -208,7 +209,7 @@ def test_forward_pass_equals_the_reference_in_every_mode():
 
 def test_dfa_with_the_transposed_readout_is_the_symmetric_rule():
     network = small_network(lif=lif())
-    learner = Trainer(network, DFA(trace=PerSynapse()))
+    learner = Trainer(network, DFA(trace=PerSynapse()), engine="reference")
     learner.rule_state.matrices[0].copy_(network.readout.synapse.weight.t())
     expected = reference_gradients(network, spike_train(), LABELS, "every-step")
     got = learner.gradients(spike_train(), LABELS)

@@ -250,10 +250,16 @@ def still(parameters):
 def test_running_average_has_the_variance_a_over_two_minus_a():
     a = 0.3
     network = feed_forward(5, [100], 20, readout="integrator").double()
-    learner = Trainer(network, FDFA(momentum=a), still, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(
+        network,
+        FDFA(momentum=a),
+        still(network.parameters()),
+        generator=torch.Generator().manual_seed(2),
+        engine="reference",
+    )
     seen = []
     for n in range(400):
-        learner.train(X[:1], torch.tensor([0]))
+        learner.step(X[:1], torch.tensor([0]))
         if n >= 20:
             seen.append(learner.rule_state.matrices[0].clone())
     j = network.readout.synapse.weight.detach()
@@ -265,7 +271,13 @@ def test_feedback_follows_a_drifting_readout_with_the_lag_of_a_running_average()
     """W_o moves by δ per batch: B stays (1 − a)/a · δ behind, the a-average of a line."""
     network = network_with(hidden=(6,), readout="integrator")
     a = 0.1
-    learner = Trainer(network, FDFA(momentum=a), still, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(
+        network,
+        FDFA(momentum=a),
+        still(network.parameters()),
+        generator=torch.Generator().manual_seed(2),
+        engine="reference",
+    )
     weight = network.readout.synapse.weight
     generator = torch.Generator().manual_seed(8)
     drift = 0.05 * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
@@ -274,7 +286,7 @@ def test_feedback_follows_a_drifting_readout_with_the_lag_of_a_running_average()
         if n:
             with torch.no_grad():
                 weight += drift
-        learner.train(x, label)
+        learner.step(x, label)
     lag = (weight - learner.rule_state.matrices[0].t()) - drift * (1 - a) / a
     assert float(lag.norm() / (drift.norm() * (1 - a) / a)) < 0.15
     assert relative(learner.rule_state.matrices[0].t(), weight) < 0.2
@@ -283,12 +295,18 @@ def test_feedback_follows_a_drifting_readout_with_the_lag_of_a_running_average()
 def test_the_first_estimates_are_averaged_evenly():
     """So that B is unbiased from its first update on, although it starts at 0."""
     network = network_with(hidden=(6,), readout="integrator")
-    learner = Trainer(network, FDFA(momentum=0.01), still, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(
+        network,
+        FDFA(momentum=0.01),
+        still(network.parameters()),
+        generator=torch.Generator().manual_seed(2),
+        engine="reference",
+    )
     twin = FDFA(momentum=0.01)
     state = twin.init(network, torch.Generator().manual_seed(2))
     shots = []
     for _ in range(12):
-        learner.train(X, torch.tensor([1]))
+        learner.step(X, torch.tensor([1]))
         state = twin.begin(network, state, Shard(1))
         per_step = []
         with torch.no_grad():

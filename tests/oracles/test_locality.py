@@ -38,9 +38,10 @@ def learner_for(network, rule):
     learner = Trainer(
         network,
         rule,
-        lambda parameters: torch.optim.SGD(parameters, lr=0.0),
-        rate_target=RateRegulariser(),
+        torch.optim.SGD(network.parameters(), lr=0.0),
+        rate_regulariser=RateRegulariser(),
         generator=torch.Generator().manual_seed(5),
+        engine="reference",
     )
     for matrix in learner.rule_state.matrices:  # FDFA starts at 0, where a leak would be invisible
         matrix.copy_(torch.randn(matrix.shape, generator=torch.Generator().manual_seed(6)))
@@ -49,9 +50,9 @@ def learner_for(network, rule):
 
 def collect(learner):
     """Accumulated gradients of a sequence before any update: of parameters by name, and of feedback."""
-    learner.begin(X.shape[1], len(X))
+    stream = learner.stream(X.shape[1], horizon=len(X))
     for x_t in X:
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
     grads = {n: p.grad for n, p in named(learner.network)}
     return grads, [b.grad for b in learner.rule.trainable(learner.rule_state)]
 

@@ -64,8 +64,8 @@ def test_online_gradient_is_the_gradient(kind, reset, gradient, when, readout):
     assert 0.05 < network.run(x).spikes[0].mean() < 0.8, "a silent or saturated layer would prove nothing"
     expected = reference_gradients(network, x, LABELS, when)
     loss = CrossEntropy(when=when)
-    got = Trainer(network, Symmetric(trace=PerSynapse()), loss=loss).gradients(x, LABELS)
-    bptt = BPTT(network, loss=loss).gradients(x, LABELS)
+    got = Trainer(network, Symmetric(trace=PerSynapse()), loss=loss, engine="reference").gradients(x, LABELS)
+    bptt = Trainer(network, BPTT(), loss=loss, engine="reference").gradients(x, LABELS)
     assert (
         len(got)
         == len(expected)
@@ -82,7 +82,7 @@ def test_recurrent_layer_drops_only_the_paths_through_other_spikes(kind):
     network = network_of(kind, "hard", "attached", recurrent=True)
     x = spike_train()
     cut = reference_gradients(network, x, LABELS, "every-step", cut_recurrence=True)
-    got = Trainer(network, Symmetric(trace=PerSynapse())).gradients(x, LABELS)
+    got = Trainer(network, Symmetric(trace=PerSynapse()), engine="reference").gradients(x, LABELS)
     assert max(relative(g, e) for g, e in zip(got, cut, strict=True)) < 1e-10
 
 
@@ -91,7 +91,7 @@ def test_bptt_is_the_gradient_of_deep_recurrent_networks(kind):
     network = network_of(kind, "soft", "attached", recurrent=True, hidden=[6, 5], readout="spike-count")
     x = spike_train()
     expected = reference_gradients(network, x, LABELS, "every-step")
-    got = BPTT(network).gradients(x, LABELS)
+    got = Trainer(network, BPTT(), engine="reference").gradients(x, LABELS)
     assert max(relative(g, e) for g, e in zip(got, expected, strict=True)) < 1e-10
 
 
@@ -103,7 +103,7 @@ def test_an_eligibility_without_the_adaptation_is_not_the_gradient(monkeypatch):
     from neurofdfa.nn.eligibility import step_jacobian
 
     monkeypatch.setattr(step, lambda *arguments: step_jacobian(*arguments)._replace(adaptation=0.0))
-    got = Trainer(network, Symmetric(trace=PerSynapse())).gradients(spike_train(), LABELS)
+    got = Trainer(network, Symmetric(trace=PerSynapse()), engine="reference").gradients(spike_train(), LABELS)
     assert relative(got[0], expected[0]) > 1e-2
     assert relative(got[-1], expected[-1]) < 1e-10
 
@@ -143,13 +143,15 @@ def test_tangents_are_those_of_forward_mode(monkeypatch, kind, reset, gradient, 
 def test_later_inputs_leave_earlier_learning_untouched(kind):
     def learnt(x):
         network = network_of(kind, "hard", "attached", recurrent=True)
-        learner = Trainer(network, DFA(trace=PerSynapse()), generator=torch.Generator().manual_seed(3))
-        learner.begin(4, 12)
+        learner = Trainer(
+            network, DFA(trace=PerSynapse()), generator=torch.Generator().manual_seed(3), engine="reference"
+        )
+        stream = learner.stream(4, horizon=12)
         for x_t in x[:8]:
-            learner.step(x_t, LABELS)
+            stream.step(x_t, LABELS)
         found = [p.grad.clone() for p in network.parameters()]
         for x_t in x[8:]:
-            learner.step(x_t, LABELS)
+            stream.step(x_t, LABELS)
         return found, [p.grad.clone() for p in network.parameters()]
 
     x = spike_train()
@@ -166,11 +168,11 @@ def test_training_moves_the_time_constants_and_keeps_the_decays_within_bounds(mo
 
     monkeypatch.setattr(torch.autograd, "backward", refuse)
     network = network_of("both", readout="leaky").float()
-    learner = Trainer(network, rule, lambda p: torch.optim.Adam(p, lr=0.5))
+    learner = Trainer(network, rule, torch.optim.Adam(network.parameters(), lr=0.5), engine="reference")
     found = network.hidden[0].time_constants
     before = found.tau("membrane", 1e-3)
     for seed in range(8):
-        learner.train(spike_train(seed).float(), LABELS)
+        learner.step(spike_train(seed).float(), LABELS)
     after, lif = found.tau("membrane", 1e-3), network.hidden[0].dynamics
     assert not torch.allclose(before, after, rtol=0.1)
     for decays in (lif.alpha, lif.beta):
@@ -182,13 +184,15 @@ def test_what_cannot_learn_them_says_so():
     network = network_of("mixed")
     for rule in (DFA(), WeightForwardGradient(trace=PerSynapse()), GuidedForwardGradient()):
         with pytest.raises(UserError, match=f"rule '{rule.name}' has no eligibility for time constants"):
-            Trainer(network, rule)
+            Trainer(network, rule, engine="reference")
 
 
 @pytest.mark.parametrize("kind", ["mixed", "adaptive"])
 def test_one_trace_for_all_neurons_refuses_them(kind):
     network = network_of(kind, **({"learn_tau": False} if kind == "mixed" else {}))
     with pytest.raises(UserError, match="trace = 'per-synapse'"):
-        Trainer(network, DFA(trace=PerNeuron())).train(spike_train(), LABELS)
+        Trainer(network, DFA(trace=PerNeuron()), engine="reference").step(spike_train(), LABELS)
     with pytest.raises(UserError, match="neurons that are alike"):
-        Trainer(network, GuidedForwardGradient(trace=PerSynapse())).train(spike_train(), LABELS)
+        Trainer(network, GuidedForwardGradient(trace=PerSynapse()), engine="reference").step(
+            spike_train(), LABELS
+        )

@@ -42,7 +42,7 @@ def autograd_raises(monkeypatch):
 def test_training_without_autograd(autograd_raises, rule, readout):
     lif = LIF(reset="hard", reset_gradient="attached", tau_syn=2e-3, decay_bits=None)
     network = feed_forward(5, [8, 7], 3, neuron=lif, readout=readout, bias=True, recurrent=True, dropout=0.1)
-    learner = Trainer(network, rule, update_every=4, rate_target=RateRegulariser())
+    learner = Trainer(network, rule, update_every=4, rate_regulariser=RateRegulariser(), engine="reference")
     before = [p.detach().clone() for p in network.parameters()]
     seen_grad_mode = []
     step = network.step
@@ -57,7 +57,7 @@ def test_training_without_autograd(autograd_raises, rule, readout):
     x = spike_train(steps=10).float()
     with torch.enable_grad():  # a caller's grad mode must not leak in
         for _ in range(3):
-            stats = learner.train(x, LABELS)
+            stats = learner.step(x, LABELS)
             learner.gradients(x, LABELS)
     assert seen_grad_mode
     assert not any(seen_grad_mode)
@@ -71,7 +71,7 @@ def test_training_without_autograd(autograd_raises, rule, readout):
 def test_bptt_does_use_autograd(autograd_raises):
     """So the patch above is known to bite."""
     with pytest.raises(AssertionError, match="autograd was called"):
-        BPTT(feed_forward(5, [8], 3)).train(spike_train().float(), LABELS)
+        Trainer(feed_forward(5, [8], 3), BPTT(), engine="reference").step(spike_train().float(), LABELS)
 
 
 class PeakBytes(TorchDispatchMode):
@@ -104,15 +104,17 @@ class PeakBytes(TorchDispatchMode):
 
 def peak(trainer, steps):
     x = torch.zeros(1, 2, 40).expand(steps, -1, -1)  # the input itself takes no memory
-    trainer.train(x[:3], torch.tensor([0, 1]))  # optimizer state and gradients exist from here on
+    trainer.step(x[:3], torch.tensor([0, 1]))  # optimizer state and gradients exist from here on
     with PeakBytes() as counter:
-        trainer.train(x, torch.tensor([0, 1]))
+        trainer.step(x, torch.tensor([0, 1]))
     return counter.peak
 
 
 @pytest.mark.parametrize("rule", [FDFA(trace=PerSynapse()), DKP()])
 def test_memory_is_flat_over_time(rule):
-    peaks = [peak(Trainer(feed_forward(40, [30, 30], 4), rule), steps) for steps in (50, 200)]
+    peaks = [
+        peak(Trainer(feed_forward(40, [30, 30], 4), rule, engine="reference"), steps) for steps in (50, 200)
+    ]
     assert peaks[0] > 0
     assert peaks[1] == peaks[0]
 
@@ -120,12 +122,16 @@ def test_memory_is_flat_over_time(rule):
 def test_memory_of_long_sequences():
     """T = 5000 costs what T = 50 costs, to the byte."""
     network = feed_forward(40, [30], 4)
-    peaks = [peak(Trainer(network, FDFA(kernel="output")), steps) for steps in (50, 500, 5000)]
+    peaks = [
+        peak(Trainer(network, FDFA(kernel="output"), engine="reference"), steps) for steps in (50, 500, 5000)
+    ]
     assert peaks[0] > 0
     assert peaks[2] == peaks[1] == peaks[0]
 
 
 def test_memory_of_bptt_grows():
     """The same counter on the reference."""
-    peaks = [peak(BPTT(feed_forward(40, [30], 4)), steps) for steps in (50, 500)]
+    peaks = [
+        peak(Trainer(feed_forward(40, [30], 4), BPTT(), engine="reference"), steps) for steps in (50, 500)
+    ]
     assert peaks[1] > 8 * peaks[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neurofdfa.lab import report
+from neurofdfa import report
 from tests.report.browser import Browser, find_chromium
 from tests.report.synthetic import demo_folder
 

@@ -31,7 +31,7 @@ SAMPLES = {
 
 def write_config(folder: Path, rule: str, data: str, seed: int = 0) -> None:
     (folder / "config.toml").write_text(
-        f"""format = 1
+        f"""format = 2
 seed = {seed}
 
 [data]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from neurofdfa import report
 from neurofdfa.errors import UserError
-from neurofdfa.lab import report
 from tests.report.html_check import Page
 
 MIB = 1 << 20

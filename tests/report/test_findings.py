@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from neurofdfa import report
 from neurofdfa.errors import UserError
-from neurofdfa.lab import report
 from neurofdfa.lab.chip import keep_parity, keep_placement, keep_refusal
 from neurofdfa.lab.energy import keep, learning_joules
 from neurofdfa.measure.energy.ledger import ledger

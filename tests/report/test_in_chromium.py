@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurofdfa.lab import report
+from neurofdfa import report
 from neurofdfa.report.plot import marks
 from neurofdfa.report.plot.style import Frame
 from neurofdfa.report.raster import Raster, read_raster

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from neurofdfa.lab import report
+from neurofdfa import report
 from neurofdfa.report import words
 from neurofdfa.report.plot import marks
 from neurofdfa.report.plot.style import Frame, rule_stroke, spread

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from neurofdfa import report
 from neurofdfa.errors import UserError
-from neurofdfa.lab import report
-from neurofdfa.lab.comparison import NAME as COMPARISON
-from neurofdfa.lab.outcome import Found, row_of
+from neurofdfa.lab.results import (
+    COMPARISON,
+    Comparison,
+    FailedRun,
+    FinishedRun,
+    Measurement,
+    PointSummary,
+    RuleSummary,
+    RunResult,
+    Sweep,
+)
+from neurofdfa.lab.statistics import Difference
 from neurofdfa.report.costs import on_front
 from neurofdfa.report.plot.scatter import Point, log_ticks, pareto
 from neurofdfa.report.studies import read_comparison
@@ -21,42 +29,49 @@ from tests.report.browser import Browser
 RULE_NAMES = [*RULES, "bptt"]
 
 
-def run(k: int, seed: int) -> Found:
+def run(k: int, seed: int) -> FinishedRun:
     accuracy = 0.5 + 0.02 * k + 0.003 * seed
-    result = {
-        "validation_accuracy": accuracy,
-        "test_accuracy": accuracy - 0.01 * (k % 3),
-        "best_epoch": 1,
-        "firing_rate": [0.05, 0.1],
-        "silent_neurons": [0, 1],
-        "alignment": None if k % 2 else [0.5, 0.9],
-        "energy": 1e-6 * (1 + abs(k - 4)),
-    }
-    return Found(seed, f"none-{k}-{seed}", result, {"seconds": 3.0 - 0.1 * k, "peak_mib": 1.0 + k})
+    result = RunResult(
+        validation_accuracy=accuracy,
+        test_accuracy=accuracy - 0.01 * (k % 3),
+        best_epoch=1,
+        firing_rate=[0.05, 0.1],
+        silent_neurons=[0, 1],
+        alignment=None if k % 2 else [0.5, 0.9],
+        energy=1e-6 * (1 + abs(k - 4)),
+    )
+    measured = Measurement(seconds=3.0 - 0.1 * k, peak_mib=1.0 + k)
+    return FinishedRun(seed=seed, folder=f"none-{k}-{seed}", result=result, measured=measured)
 
 
-def difference(k: int) -> dict[str, Any] | None:
+def difference(k: int) -> Difference | None:
     if k == 0:
         return None
-    return {"n": 3, "mean": 0.02 * k, "ci95": [0.01, 0.03], "p_t": 1e-5, "p_wilcoxon": 0.25, "p_holm": 1e-4}
+    return Difference(3, 0.02 * k, (0.01, 0.03), p_t=1e-5, p_wilcoxon=0.25, p_holm=1e-4)
 
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studies") / "comparison"
     folder.mkdir()
-    rows = [
-        {"rule": rule, "difference": difference(k)}
-        | row_of([run(k, seed) for seed in (0, 1, 2)], [(9, "<b>out of memory</b>")] if k == 3 else [])
+    lost = FailedRun(seed=9, reason="<b>out of memory</b>")
+    rows = tuple(
+        RuleSummary.of(
+            [run(k, seed) for seed in (0, 1, 2)],
+            [lost] if k == 3 else [],
+            rule=rule,
+            difference=difference(k),
+        )
         for k, rule in enumerate(RULE_NAMES)
-    ]
-    document = {
-        "command": "neurofdfa compare …",
-        "data": "digits",
-        "reference": "fdfa",
-        "seeds": [0, 1, 2, 9],
-    }
-    (folder / COMPARISON).write_text(json.dumps(document | {"versions": {"torch": "2"}, "rows": rows}))
+    )
+    Comparison(
+        command="neurofdfa compare …",
+        data="digits",
+        reference="fdfa",
+        seeds=(0, 1, 2, 9),
+        versions={"torch": "2"},
+        rows=rows,
+    ).write(folder / COMPARISON)
     return report.write(folder)
 
 
@@ -67,16 +82,19 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [
         (rule, steps, hidden) for rule in ("fdfa", "bptt") for steps in (4, 512) for hidden in (8, 16)
     ]
-    rows = [
-        {"point": k, "settings": {"rule.name": r, "data.steps": t, "network.hidden": [n, n]}}
-        | row_of([run(k, 0)] if k != 5 else [], [] if k != 5 else [(0, "no such thing")])
+    rows = tuple(
+        PointSummary.of(
+            [run(k, 0)] if k != 5 else [],
+            [] if k != 5 else [FailedRun(seed=0, reason="no such thing")],
+            point=k,
+            settings={"rule.name": r, "data.steps": t, "network.hidden": [n, n]},
+        )
         for k, (r, t, n) in enumerate(settings)
-    ]
-    document = {
-        "name": "length and width", "command": "neurofdfa ablate …", "seeds": [0], "done": 7, "failed": 1,
-        "varied": ["rule.name", "data.steps", "network.hidden"], "best": 7, "rows": rows,
-    }  # fmt: skip
-    (folder / "ablation.json").write_text(json.dumps(document))
+    )
+    Sweep(
+        name="length and width", command="neurofdfa ablate …", seeds=(0,), done=7, failed=1,
+        varied=("rule.name", "data.steps", "network.hidden"), best=7, rows=rows,
+    ).write(folder / "ablation.json")  # fmt: skip
     (folder / "study.toml").write_text('name = "length and width"\n')
     return report.write(folder)
 
@@ -108,18 +126,18 @@ def test_a_sweep_shows_every_point_the_best_and_what_failed(ablation: Path) -> N
 
 def test_the_front_over_all_costs_is_marked(comparison: Path) -> None:
     """The last row is the most accurate and fastest, the fifth takes least energy, the first least memory."""
-    record = read_comparison(comparison.parent)
-    front = on_front(record.rows)
-    assert {0, 4, len(record.rows) - 1} <= front
-    for row in record.rows:
+    rows = read_comparison(comparison.parent).found.rows
+    front = on_front(rows)
+    assert {0, 4, len(rows) - 1} <= front
+    for place, row in enumerate(rows):
         beaten = [
             other.rule
-            for other in record.rows
+            for other in rows
             if other is not row
-            and (other.test or 0) >= (row.test or 0)
-            and all(getattr(other, cost) <= getattr(row, cost) for cost in ("seconds", "peak_mib", "joules"))
+            and (other.mean or 0) >= (row.mean or 0)
+            and all(getattr(other, cost) <= getattr(row, cost) for cost in ("seconds", "peak_mib", "energy"))
         ]
-        assert (row.point in front) == (not beaten)
+        assert (place in front) == (not beaten)
     assert comparison.read_text().count(">●<") == len(front)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurofdfa import report
 from neurofdfa.errors import UserError
-from neurofdfa.lab import report
 from tests.report.html_check import Page
 from tests.report.synthetic import demo_folder, run_folder, write_config, write_raster
 

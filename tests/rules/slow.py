@@ -57,7 +57,9 @@ def input_spikes(steps: int = 9, batch: int = 4, seed: int = 5) -> Tensor:
 
 def learnt(network: Network, rule, x: Tensor, target: Tensor = LABELS, *, seed: int = 11, loss=None):
     """(learner, gradients by parameter name)."""
-    learner = Trainer(network, rule, loss=loss, generator=torch.Generator().manual_seed(seed))
+    learner = Trainer(
+        network, rule, loss=loss, generator=torch.Generator().manual_seed(seed), engine="reference"
+    )
     found = learner.gradients(x, target)
     return learner, dict(zip((name for name, _ in named(network)), found, strict=True))
 

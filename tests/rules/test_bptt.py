@@ -7,6 +7,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.lif import LIF
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import (
     SURROGATE,
     reference_gradients,
@@ -38,7 +39,12 @@ def test_one_step_of_sgd_follows_the_exact_gradient():
     network = network_with()
     before = [p.detach().clone() for p in network.parameters()]
     expected = reference_gradients(network, X, LABELS, "every-step")
-    stats = BPTT(network, lambda p: torch.optim.SGD(p, lr=0.5)).train(X, LABELS)
+    stats = Trainer(
+        network,
+        BPTT(),
+        torch.optim.SGD(network.parameters(), lr=0.5),
+        engine="reference",
+    ).step(X, LABELS)
     for p, old, g in zip(network.parameters(), before, expected, strict=True):
         assert relative(old - p.detach(), 0.5 * g) < 1e-10
     assert not stats.scores.requires_grad
@@ -47,11 +53,14 @@ def test_one_step_of_sgd_follows_the_exact_gradient():
 def test_gradients_change_nothing():
     network = network_with(dropout=0.3)
     twin = copy.deepcopy(network)
-    one, two = (BPTT(n, generator=torch.Generator().manual_seed(1)) for n in (network, twin))
+    one, two = (
+        Trainer(n, BPTT(), generator=torch.Generator().manual_seed(1), engine="reference")
+        for n in (network, twin)
+    )
     for _ in range(3):
-        one.train(X, LABELS)
+        one.step(X, LABELS)
         two.gradients(X, LABELS)
-        two.train(X, LABELS)
+        two.step(X, LABELS)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), twin.parameters(), strict=True))
 
 
@@ -63,19 +72,24 @@ def test_rate_penalty_is_in_the_gradient():
     penalty = sum(0.35 * (s.mean((0, 1)) - 0.1).square().sum() for s in done.spikes)
     loss = sequence_loss(done.y, LABELS, "every-step") + penalty
     expected = torch.autograd.grad(loss, list(w.values()))
-    got = BPTT(network, rate_target=target).gradients(X, LABELS)
+    got = Trainer(network, BPTT(), rate_regulariser=target, engine="reference").gradients(X, LABELS)
     assert max(relative(g, e) for g, e in zip(got, expected, strict=True)) < 1e-10
 
 
 def test_it_learns():
     network = network_with()
-    bptt = BPTT(network, lambda p: torch.optim.Adam(p, lr=0.02))
-    losses = [float(bptt.train(X, LABELS).loss) for _ in range(40)]
+    bptt = Trainer(
+        network,
+        BPTT(),
+        torch.optim.Adam(network.parameters(), lr=0.02),
+        engine="reference",
+    )
+    losses = [float(bptt.step(X, LABELS).loss) for _ in range(40)]
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_bad_batches():
     with pytest.raises(UserError, match="5 input channels"):
-        BPTT(network_with()).train(X[:, :, :2], LABELS)
+        Trainer(network_with(), BPTT(), engine="reference").step(X[:, :, :2], LABELS)
     with pytest.raises(UserError, match="labels from 0 to 2"):
-        BPTT(network_with()).gradients(X, LABELS + 1)
+        Trainer(network_with(), BPTT(), engine="reference").gradients(X, LABELS + 1)

@@ -7,6 +7,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.rules.slow import LABELS, input_spikes, spike, tiny
 
 
@@ -34,7 +35,9 @@ def cut_by_hand(network, x, window, loss_steps):
 @pytest.mark.parametrize("when", ["every-step", "last"])
 def test_gradients_reach_back_one_window(window, when):
     network, x = tiny((6,), recurrent=True), input_spikes(steps=9)
-    found = BPTT(network, window=window, loss=CrossEntropy(when)).gradients(x, LABELS)
+    found = Trainer(network, BPTT(window=window), loss=CrossEntropy(when), engine="reference").gradients(
+        x, LABELS
+    )
     steps = range(9) if when == "every-step" else [8]
     for ours, wanted in zip(found, cut_by_hand(network, x, window, steps), strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-13)
@@ -46,8 +49,10 @@ def test_a_window_as_long_as_the_sequence_changes_nothing():
     ends = []
     for window in (None, 9, 50):
         network = tiny(readout="spike-count")
-        trainer = BPTT(network, window=window, rate_target=RateRegulariser(strength=0.1))
-        stats = [trainer.train(x, LABELS) for _ in range(3)][-1]
+        trainer = Trainer(
+            network, BPTT(window=window), rate_regulariser=RateRegulariser(strength=0.1), engine="reference"
+        )
+        stats = [trainer.step(x, LABELS) for _ in range(3)][-1]
         ends.append((*network.parameters(), *stats))
     for other in ends[1:]:
         assert all(torch.equal(a, b) for a, b in zip(ends[0], other, strict=True))
@@ -55,11 +60,16 @@ def test_a_window_as_long_as_the_sequence_changes_nothing():
 
 def test_measures_do_not_depend_on_the_window():
     x = input_spikes(steps=9)
-    whole, cut = (BPTT(tiny(), window=w, rate_target=RateRegulariser()).train(x, LABELS) for w in (None, 4))
+    whole, cut = (
+        Trainer(tiny(), BPTT(window=w), rate_regulariser=RateRegulariser(), engine="reference").step(
+            x, LABELS
+        )
+        for w in (None, 4)
+    )
     for name in ("scores", "rates", "psi_zero"):
         torch.testing.assert_close(getattr(whole, name), getattr(cut, name))
 
 
 def test_an_empty_window_is_refused():
     with pytest.raises(UserError, match="at least 1 step"):
-        BPTT(tiny(), window=0)
+        Trainer(tiny(), BPTT(window=0), engine="reference")

@@ -12,17 +12,19 @@ from tests.oracles.reference import spike_train
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_feedback_is_normalised(scale):
     network = feed_forward(5, [400, 100], 50, neuron=LIF(reset="soft", decay_bits=None))
-    matrices = Trainer(network, DFA(scale=scale)).rule_state.matrices
+    matrices = Trainer(network, DFA(scale=scale), engine="reference").rule_state.matrices
     for b, n in zip(matrices, (400, 100), strict=True):
         assert b.shape == (n, 50)
         assert float(b.std()) == pytest.approx(scale / (n * 50) ** 0.5, rel=0.03)
 
 
 def test_feedback_never_changes():
-    learner = Trainer(feed_forward(5, [8, 7], 3, neuron=LIF(reset="soft", decay_bits=None)), DFA())
+    learner = Trainer(
+        feed_forward(5, [8, 7], 3, neuron=LIF(reset="soft", decay_bits=None)), DFA(), engine="reference"
+    )
     before = [b.clone() for b in learner.rule_state.matrices]
     for _ in range(3):
-        learner.train(spike_train().float(), torch.tensor([0, 1, 2, 1]))
+        learner.step(spike_train().float(), torch.tensor([0, 1, 2, 1]))
     assert all(torch.equal(a, b) for a, b in zip(before, learner.rule_state.matrices, strict=True))
 
 
@@ -32,6 +34,7 @@ def test_feedback_comes_from_the_generator():
             feed_forward(5, [8], 3, neuron=LIF(reset="soft", decay_bits=None)),
             DFA(),
             generator=torch.Generator().manual_seed(s),
+            engine="reference",
         ).rule_state
         for s in (1, 1, 2)
     ]
@@ -40,7 +43,11 @@ def test_feedback_comes_from_the_generator():
 
 
 def test_only_the_taught_neurons_of_a_layer_learn():
-    learner = Trainer(feed_forward(5, [8, 7], 3, neuron=LIF(reset="soft", decay_bits=None)), DFA(taught=2))
+    learner = Trainer(
+        feed_forward(5, [8, 7], 3, neuron=LIF(reset="soft", decay_bits=None)),
+        DFA(taught=2),
+        engine="reference",
+    )
     gradients = learner.gradients(spike_train().float(), torch.tensor([0, 1, 2, 1]))
     for gradient in gradients[:2]:
         assert gradient[:2].abs().sum() > 0

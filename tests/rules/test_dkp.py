@@ -15,10 +15,10 @@ def test_feedback_gradient_is_the_outer_product_of_filtered_spikes_and_error():
     lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, reset="soft", decay_bits=None)
     network = small_network(lif=lif, hidden=[6, 5], readout="leaky", tau_out=5e-3)
     run = network.run(X)
-    learner = Trainer(network, DKP())
-    learner.begin(4, 12)
+    learner = Trainer(network, DKP(), engine="reference")
+    stream = learner.stream(4, horizon=12)
     for x_t in X:
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
     onehot = torch.nn.functional.one_hot(LABELS, 3).double()
     for b, spikes in zip(learner.rule_state.matrices, run.spikes, strict=True):
         z = torch.zeros_like(spikes[0])

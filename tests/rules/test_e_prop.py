@@ -58,14 +58,12 @@ def test_symmetric_feedback_is_the_weights_transposed(recurrent):
 @pytest.mark.parametrize(("reset", "gradient"), RESETS)
 def test_one_layer_with_symmetric_feedback_and_dropout_is_bptt(reset, gradient):
     steps = []
-    for trainer in (Trainer, BPTT):
+    for rule in (EProp(feedback="symmetric"), BPTT()):
         network = tiny((8,), reset=reset, reset_gradient=gradient)
         network.hidden[0].dropped = Dropout(0.4)
         before = [p.detach().clone() for p in network.parameters()]
-        rule = [EProp(feedback="symmetric")] if trainer is Trainer else []
-        generator = torch.Generator().manual_seed(3)
-        learner = trainer(network, *rule, lambda p: torch.optim.SGD(p, lr=1.0), generator=generator)
-        learner.train(input_spikes(), LABELS)
+        sgd, generator = torch.optim.SGD(network.parameters(), lr=1.0), torch.Generator().manual_seed(3)
+        Trainer(network, rule, sgd, generator=generator, engine="reference").step(input_spikes(), LABELS)
         steps.append([a - b.detach() for a, b in zip(before, network.parameters(), strict=True)])
     for ours, exact in zip(*steps, strict=True):
         assert exact.abs().max() > 1e-6
@@ -101,7 +99,7 @@ def test_feedback_comes_from_the_rules_it_names():
         theirs, _ = learnt(tiny(), same, x)
         for learner in (ours, theirs):
             for _ in range(3):
-                learner.train(x, torch.tensor([0, 2, 1, 2]))
+                learner.step(x, torch.tensor([0, 2, 1, 2]))
         for a, b in zip(ours.network.parameters(), theirs.network.parameters(), strict=True):
             assert torch.equal(a, b)
         for a, b in zip(ours.rule_state.matrices, theirs.rule_state.matrices, strict=True):

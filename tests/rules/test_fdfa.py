@@ -19,8 +19,9 @@ def learner_with(rule, **settings):
     return Trainer(
         network,
         rule,
-        lambda p: torch.optim.SGD(p, lr=0.0),
+        torch.optim.SGD(network.parameters(), lr=0.0),
         generator=torch.Generator().manual_seed(3),
+        engine="reference",
     )
 
 
@@ -36,7 +37,7 @@ def test_feedback_of_the_last_layer_finds_the_readout(kernel, probe):
     learner = learner_with(FDFA(momentum=0.01, kernel=kernel, probe=probe))
     x, labels = X[:4].repeat(1, 250, 1), LABELS.repeat(250)
     for _ in range(10):
-        learner.train(x, labels)
+        learner.step(x, labels)
     w_out = learner.network.readout.synapse.weight
     assert relative(learner.rule_state.matrices[1], w_out.t()) < 0.1
 
@@ -45,7 +46,7 @@ def test_every_other_batch_leaves_the_feedback_alone():
     learner = learner_with(FDFA(every=2))
     seen = []
     for _ in range(4):
-        learner.train(X, LABELS)
+        learner.step(X, LABELS)
         seen.append(learner.rule_state.matrices[0].clone())
     assert seen[0].any()
     assert torch.equal(seen[0], seen[1])
@@ -56,8 +57,8 @@ def test_every_other_batch_leaves_the_feedback_alone():
 @pytest.mark.parametrize(("fraction", "probed"), [(1.0, 4), (0.5, 2), (0.3, 2), (0.01, 1)])
 def test_fraction_of_the_batch_that_carries_tangents(fraction, probed):
     learner = learner_with(FDFA(fraction=fraction))
-    learner.begin(4, 12)
-    learner.step(X[0], LABELS)
+    stream = learner.stream(4, horizon=12)
+    stream.step(X[0], LABELS)
     assert learner.rule_state.tangent.readout.y.shape == (probed, 3)
 
 
@@ -80,9 +81,9 @@ def test_adam_gets_the_plain_pseudo_gradient():
     slow = learner_with(FDFA(optimizer="adam", momentum=0.01))
     grads = []
     for learner in (adam, momentum, slow):
-        learner.begin(4, 12)
+        stream = learner.stream(4, horizon=12)
         for x_t in X:
-            learner.step(x_t, LABELS)
+            stream.step(x_t, LABELS)
         grads.append(learner.rule_state.matrices[0].grad)
     assert torch.equal(grads[0], grads[1])
     assert torch.equal(grads[0], grads[2])
@@ -95,10 +96,12 @@ def test_weighting_by_error_averages_the_path_where_its_error_is():
     network.readout.synapse.weight.data *= 20.0  # errors that differ between samples
     generator = torch.Generator().manual_seed(3)
     rule = FDFA(momentum=0.02, weighting="error")
-    learner = Trainer(network, rule, lambda p: torch.optim.SGD(p, lr=0.0), generator=generator)
+    learner = Trainer(
+        network, rule, torch.optim.SGD(network.parameters(), lr=0.0), generator=generator, engine="reference"
+    )
     x, labels = X[:, :4].repeat(1, 100, 1), LABELS.repeat(100)
     for _ in range(200):
-        learner.train(x, labels)
+        learner.step(x, labels)
     beta = network.hidden[1].neuron.beta
     w_out, w_2 = network.readout.synapse.weight.detach(), network.hidden[1].synapse.weight.detach()
     found = {

@@ -5,6 +5,7 @@ import torch
 
 from neurofdfa.errors import UserError
 from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.loss import MeanSquaredError
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import ForwardForward
 from neurofdfa.rules.bptt import BPTT
@@ -29,7 +30,7 @@ def goodness(kappa, spikes, rate):
 def test_each_layer_follows_its_own_goodness(trace):
     network, x = tiny(recurrent=True), input_spikes()
     rule = ForwardForward(trace=trace, threshold=2.0, rate=0.3, overlay=1.5)
-    learner = Trainer(network, rule, generator=torch.Generator().manual_seed(2))
+    learner = Trainer(network, rule, generator=torch.Generator().manual_seed(2), engine="reference")
     found = dict(zip((n for n, _ in named(network)), learner.gradients(x, LABELS), strict=True))
     wrong = (LABELS + torch.randint(1, 3, (4,), generator=torch.Generator().manual_seed(2))) % 3
     assert not (wrong == LABELS).any()
@@ -44,24 +45,26 @@ def test_each_layer_follows_its_own_goodness(trace):
 
 def test_the_readout_learns_from_the_input_as_it_is():
     network, x = tiny(), input_spikes()
-    found = Trainer(network, ForwardForward()).gradients(x, LABELS)
-    exact = BPTT(network).gradients(x, LABELS)
+    found = Trainer(network, ForwardForward(), engine="reference").gradients(x, LABELS)
+    exact = Trainer(network, BPTT(), engine="reference").gradients(x, LABELS)
     torch.testing.assert_close(found[-1], exact[-1], rtol=1e-9, atol=1e-12)
-    stats = Trainer(network, ForwardForward()).train(x, LABELS)
+    stats = Trainer(network, ForwardForward(), engine="reference").step(x, LABELS)
     assert stats.scores.shape == (4, 3)
-    assert float(stats.loss) == pytest.approx(float(BPTT(tiny()).train(x, LABELS).loss), rel=1e-9)
+    assert float(stats.loss) == pytest.approx(
+        float(Trainer(tiny(), BPTT(), engine="reference").step(x, LABELS).loss), rel=1e-9
+    )
 
 
 def test_prediction_tries_every_label():
     network, x = tiny(), input_spikes()
     rule = ForwardForward(rate=0.3)
-    scores = Trainer(network, rule).predict(x)
+    scores = Trainer(network, rule, engine="reference").predict(x)
     assert scores.shape == (4, 3)
     for label in range(3):
         spikes = network.run(overlaid(x, torch.full((4,), label))).spikes
         wanted = sum(goodness(network.readout.kappa, s, 0.3)[-1] for s in spikes)
         torch.testing.assert_close(scores[:, label], wanted, rtol=1e-9, atol=1e-12)
-    plain = Trainer(network, ForwardForward(predict_from="readout")).predict(x)
+    plain = Trainer(network, ForwardForward(predict_from="readout"), engine="reference").predict(x)
     torch.testing.assert_close(plain, network.decode(network.run(x).y))
 
 
@@ -70,7 +73,7 @@ def test_it_learns_to_tell_true_pairs_from_wrong_ones():
     generator = torch.Generator().manual_seed(0)
     network = feed_forward(14, [30], 3, generator=generator, neuron=LIF(reset="soft", decay_bits=None))
     rule = ForwardForward(threshold=2.0)
-    learner = Trainer(network, rule, generator=generator)
+    learner = Trainer(network, rule, generator=generator, engine="reference")
     centres = (torch.rand(3, 11, generator=generator) < 0.5).float()
 
     def batch(size):
@@ -80,14 +83,20 @@ def test_it_learns_to_tell_true_pairs_from_wrong_ones():
 
     x, target = batch(100)
     for _ in range(120):
-        learner.train(*batch(40))
+        learner.step(*batch(40))
     assert (learner.predict(x).argmax(1) == target).float().mean() > 0.8
 
 
 def test_bad_input():
     with pytest.raises(UserError, match="at least two labels"):
-        Trainer(feed_forward(2, [4], 3, neuron=LIF(reset="soft", decay_bits=None)), ForwardForward())
+        Trainer(
+            feed_forward(2, [4], 3, neuron=LIF(reset="soft", decay_bits=None)),
+            ForwardForward(),
+            engine="reference",
+        )
     with pytest.raises(UserError, match="class numbers"):
-        Trainer(tiny(), ForwardForward()).train(input_spikes(), torch.zeros(4, 3, dtype=torch.float64))
+        Trainer(tiny(), ForwardForward(), loss=MeanSquaredError(), engine="reference").step(
+            input_spikes(), torch.zeros(4, 3, dtype=torch.float64)
+        )
     with pytest.raises(UserError, match="threshold"):
         ForwardForward(threshold=0.0)

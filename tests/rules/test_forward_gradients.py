@@ -33,7 +33,9 @@ def hidden(network, gradients):
 
 def estimate(network, rule, x, target, copies, seed=0, loss=None):
     """Mean over `copies` directions: the batch is so many copies of itself."""
-    learner = Trainer(network, rule, loss=loss, generator=torch.Generator().manual_seed(seed))
+    learner = Trainer(
+        network, rule, loss=loss, generator=torch.Generator().manual_seed(seed), engine="reference"
+    )
     return hidden(network, learner.gradients(x.repeat(1, copies, 1), target.repeat(copies)))
 
 
@@ -45,7 +47,7 @@ def test_unbiased_with_an_error_that_falls_as_one_over_root_n(rule, reset, gradi
     )
     x = input_spikes(steps=6, batch=2)
     target = torch.tensor([0, 2])
-    exact = hidden(network, BPTT(network).gradients(x, target))
+    exact = hidden(network, Trainer(network, BPTT(), engine="reference").gradients(x, target))
 
     def error(copies):
         runs = [estimate(network, rule, x, target, copies, seed) for seed in range(6)]
@@ -60,11 +62,11 @@ def test_unbiased_with_an_error_that_falls_as_one_over_root_n(rule, reset, gradi
 def test_a_final_loss_through_a_leaky_readout(rule):
     network = tiny((4,), readout="leaky")
     x, target, loss = input_spikes(steps=6, batch=2), torch.tensor([0, 2]), CrossEntropy("last")
-    exact = hidden(network, BPTT(network, loss=loss).gradients(x, target))
+    exact = hidden(network, Trainer(network, BPTT(), loss=loss, engine="reference").gradients(x, target))
     shared = rule == WeightForwardGradient(shared=True)
     if shared:
         generator = torch.Generator().manual_seed(1)
-        learner = Trainer(network, rule, loss=loss, generator=generator)
+        learner = Trainer(network, rule, loss=loss, generator=generator, engine="reference")
         runs = []
         for _ in range(250):
             runs.append(hidden(network, learner.gradients(x, target)))
@@ -79,16 +81,15 @@ def test_a_final_loss_through_a_leaky_readout(rule):
 def test_unbiased_under_dropout(rule):
     """Both draw their masks first, so the same seed drops the same neurons of the same copies."""
     steps = []
-    for trainer in (Trainer, BPTT):
+    for each in (rule, BPTT()):
         network = tiny((4, 3), recurrent=True)
         for layer in network.hidden:
             layer.dropped = Dropout(0.4)
         before = [p.detach().clone() for p in network.parameters()]
         x = input_spikes(steps=6, batch=2).repeat(1, 12000, 1)
-        arguments = (network, rule) if trainer is Trainer else (network,)
-        generator = torch.Generator().manual_seed(3)
-        learner = trainer(*arguments, lambda p: torch.optim.SGD(p, lr=1.0), generator=generator)
-        learner.train(x, torch.tensor([0, 2]).repeat(12000))
+        sgd, generator = torch.optim.SGD(network.parameters(), lr=1.0), torch.Generator().manual_seed(3)
+        learner = Trainer(network, each, sgd, generator=generator, engine="reference")
+        learner.step(x, torch.tensor([0, 2]).repeat(12000))
         steps.append(hidden(network, [a - b for a, b in zip(before, network.parameters(), strict=True)]))
     found, exact = steps
     assert (found - exact).norm() / exact.norm() < 0.25
@@ -98,7 +99,7 @@ def test_one_weight_direction_has_the_exact_directional_derivative():
     """ĝ = c V with entries ±c, so ⟨g, ĝ⟩ = c ⟨g, V⟩ = c² by the very definition of c."""
     network = tiny((5, 4))
     x, target = input_spikes(steps=7, batch=1), torch.tensor([1])
-    exact = hidden(network, BPTT(network).gradients(x, target))
+    exact = hidden(network, Trainer(network, BPTT(), engine="reference").gradients(x, target))
     for seed in range(5):
         found = estimate(network, WeightForwardGradient(), x, target, 1, seed)
         sizes = found.abs()
@@ -137,7 +138,9 @@ def run_from(lif, pre, weight):
 def test_the_guided_gradient_is_the_projection_of_the_true_one(target, guess):
     network, x = tiny((5, 4)), input_spikes(steps=7)
     generator = torch.Generator().manual_seed(4)
-    learner = Trainer(network, GuidedForwardGradient(target=target, guess=guess), generator=generator)
+    learner = Trainer(
+        network, GuidedForwardGradient(target=target, guess=guess), generator=generator, engine="reference"
+    )
     projections = [g.clone() for g in learner.rule_state.local.projections]
     drawn = torch.Generator().manual_seed(0)
     drawn.set_state(generator.get_state())
@@ -172,11 +175,11 @@ def test_guided_settings():
 def test_directions_are_fresh_in_every_sequence_and_repeatable():
     network, x = tiny(), input_spikes()
     for rule in RANDOM:
-        learner = Trainer(network, rule, generator=torch.Generator().manual_seed(0))
+        learner = Trainer(network, rule, generator=torch.Generator().manual_seed(0), engine="reference")
         first, again = learner.gradients(x, LABELS), learner.gradients(x, LABELS)
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-        learner.begin(4, 9)
-        learner.begin(4, 9)
+        learner.executor.begin(4, 9)
+        learner.executor.begin(4, 9)
         later = learner.gradients(x, LABELS)
         assert not torch.equal(first[0], later[0])
         assert torch.equal(first[-1], later[-1])

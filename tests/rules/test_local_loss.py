@@ -49,21 +49,21 @@ def test_fixed_readouts_stay_and_learnt_ones_follow_their_gradient():
     network, x = tiny(), input_spikes()
     fixed, _ = learnt(network, LocalLoss(), x)
     before = [g.clone() for g in fixed.rule_state.projections]
-    fixed.train(x, LABELS)
+    fixed.step(x, LABELS)
     assert all(torch.equal(a, b) for a, b in zip(before, fixed.rule_state.projections, strict=True))
 
     network = tiny()
     learner, _ = learnt(network, MonoForward(), x)
     projections = [g.clone().requires_grad_() for g in learner.rule_state.projections]
     losses = [loss for _, loss in own_losses(network, x, projections, network.readout.kappa)]
-    learner.begin(4, 9)
+    stream = learner.stream(4, horizon=9)
     for x_t in x:
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
     for g, ours, loss in zip(projections, learner.rule_state.projections, losses, strict=True):
         (wanted,) = torch.autograd.grad(loss, g)
         torch.testing.assert_close(ours.grad * 4, wanted, rtol=1e-9, atol=1e-12)
     before = [g.clone() for g in learner.rule_state.projections]
-    learner.end()
+    stream.end()
     assert not any(torch.equal(a, b) for a, b in zip(before, learner.rule_state.projections, strict=True))
 
 

@@ -16,13 +16,14 @@ def test_hidden_layers_keep_their_weights_whatever_else_is_set(make):
     learner = Trainer(
         network,
         ReadoutOnly(),
-        lambda p: make(p, lr=0.1, weight_decay=0.1),
-        rate_target=RateRegulariser(strength=1.0),
+        make(network.parameters(), lr=0.1, weight_decay=0.1),
+        rate_regulariser=RateRegulariser(strength=1.0),
         update_every=2,
+        engine="reference",
     )
     x, labels = spike_train().float(), torch.tensor([0, 1, 2, 1])
     for _ in range(3):
         learner.gradients(x, labels)
-        learner.train(x, labels)
+        learner.step(x, labels)
     for name, p in named(network):
         assert torch.equal(p, before[name]) == name.startswith("hidden"), name

@@ -10,7 +10,7 @@ from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 from neurofdfa.rules import SBD, Broadcast
 from neurofdfa.rules.bptt import BPTT
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import named
 from tests.rules.slow import LABELS, errors, filtered, input_spikes, learnt, tiny
 
@@ -19,7 +19,13 @@ from tests.rules.slow import LABELS, errors, filtered, input_spikes, learnt, tin
 def test_feedback_is_the_running_correlation_of_activity_and_score(when):
     network, x = tiny(), input_spikes()
     rule = SBD(momentum=0.25, sign="decorrelate")
-    learner = Trainer(network, rule, adam(1e-9), loss=CrossEntropy(when))  # the network stands still
+    learner = Trainer(
+        network,
+        rule,
+        torch.optim.Adam(network.parameters(), lr=1e-9),
+        loss=CrossEntropy(when),
+        engine="reference",
+    )  # the network stands still
     with torch.no_grad():
         spikes = [s.double() for s in network.run(x).spikes]
     e = errors(network, spikes[-1])
@@ -27,7 +33,7 @@ def test_feedback_is_the_running_correlation_of_activity_and_score(when):
         e = e * 9 * torch.tensor([0.0] * 8 + [1.0]).view(9, 1, 1)
     expected = [torch.zeros(n, 3, dtype=torch.float64) for n in (6, 5)]
     for _ in range(3):
-        learner.train(x, LABELS)
+        learner.step(x, LABELS)
         for index, s in enumerate(spikes):
             z = filtered(network.readout.kappa, s)
             now = torch.einsum("tbn,tbk->nk", z, e) / 4
@@ -58,14 +64,23 @@ def test_the_sign_against_bptt(depth):
         # only the readout learns, so that both signs are asked about the same network
         frozen = [p for name, p in named(network) if name.startswith("hidden")]
         kept = [p.clone() for p in frozen]
-        learner = Trainer(network, SBD(sign=sign), adam(5e-3), generator=generator)
+        learner = Trainer(
+            network,
+            SBD(sign=sign),
+            torch.optim.Adam(network.parameters(), lr=5e-3),
+            generator=generator,
+            engine="reference",
+        )
         for _ in range(8):
-            learner.train(*blobs(generator, centres))
+            learner.step(*blobs(generator, centres))
             with torch.no_grad():
                 for p, value in zip(frozen, kept, strict=True):
                     p.copy_(value)
         batch = blobs(generator, centres)
-        ours, exact = learner.gradients(*batch), BPTT(network).gradients(*batch)
+        ours, exact = (
+            learner.gradients(*batch),
+            Trainer(network, BPTT(), engine="reference").gradients(*batch),
+        )
         pairs = list(zip(ours, exact, strict=True))[:depth]
         cosines[sign] = [float(torch.cosine_similarity(a.flatten(), b.flatten(), 0)) for a, b in pairs]
     assert all(c > 0.3 for c in cosines["descend"]), cosines

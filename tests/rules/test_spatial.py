@@ -73,11 +73,11 @@ def test_sltt_is_spatial_backpropagation_alone(reset):
 def test_sltt_every_third_step_counts_from_the_end():
     network, x = tiny(), input_spikes(steps=9)
     learner, _ = learnt(network, SLTT(every=3), x)
-    learner.begin(4, 9)
+    stream = learner.stream(4, horizon=9)
     learning = []
     for x_t in x:
         before = network.hidden[0].synapse.weight.grad.clone()
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
         learning.append(not torch.equal(before, network.hidden[0].synapse.weight.grad))
     assert learning == [False, False, True] * 3
     with pytest.raises(UserError, match="every = 0"):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.lab.state import pack, unpack
 from neurofdfa.measure.locality.audit import certify_learner
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
@@ -16,7 +15,8 @@ from neurofdfa.rules import RULES, rule_named
 from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.device import ON_THE_BUS, Device
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.state import pack, unpack
+from neurofdfa.train.trainer import Trainer
 
 T, B, K = 9, 4, 3
 BROADCAST = ("fdfa", "dfa", "dkp", "drtp", "e-prop", "sbd")
@@ -37,17 +37,19 @@ def batch(seed: int = 1, samples: int = B) -> tuple[Tensor, Tensor]:
 
 
 def learner(rule: str = "dfa", network: Network | None = None, lr: float = 1e-2, **settings: Any) -> Trainer:
+    network = net() if network is None else network
     return Trainer(
-        network if network is not None else net(),
+        network,
         rule_named(rule),
-        adam(lr),
-        rate_target=RateRegulariser(strength=0.0),
-        impairments=Device(**settings),
+        torch.optim.Adam(network.parameters(), lr=lr),
+        rate_regulariser=RateRegulariser(strength=0.0),
+        device=Device(**settings),
         generator=torch.Generator().manual_seed(5),
+        engine="reference",
     )
 
 
-def weights(of: Trainer | BPTT) -> list[Tensor]:
+def weights(of: Trainer) -> list[Tensor]:
     return [p.detach().clone() for p in of.network.parameters()]
 
 
@@ -102,7 +104,7 @@ def test_nothing_lost_is_nothing_changed(rule: str) -> None:
         # the probes and the losses are drawn from one generator: start each batch alike
         for one in (plain, lossless):
             one.generator.manual_seed(seed)
-            one.train(*batch(seed))
+            one.step(*batch(seed))
         if rule != "fdfa":
             assert same(weights(plain), weights(lossless))
     assert torch.equal(plain.rule_state.matrices[0], lossless.rule_state.matrices[0]) or rule == "fdfa"
@@ -114,8 +116,8 @@ def test_everything_lost_is_the_readout_alone(rule: str) -> None:
     if rule == "dkp":  # its decay of the readout's weights is its own
         deaf.rule = rule_named("dkp", decay=0.0)
     for seed in range(4):
-        control.train(*batch(seed))
-        deaf.train(*batch(seed))
+        control.step(*batch(seed))
+        deaf.step(*batch(seed))
     assert same(weights(control), weights(deaf))
 
 
@@ -150,7 +152,7 @@ def test_coarse_feedback_is_as_if_the_matrices_were_coarse() -> None:
 def test_many_bits_are_float(rule: str, setting: str) -> None:
     plain, fine, coarse = (learner(rule, **bits) for bits in ({}, {setting: 24}, {setting: 3}))
     for one in (plain, fine, coarse):
-        one.train(*batch(0))  # feedback that starts at zero is filled
+        one.step(*batch(0))  # feedback that starts at zero is filled
     found = [torch.cat([g.flatten() for g in one.gradients(*batch())]) for one in (plain, fine, coarse)]
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-6 * float(found[0].abs().max()))
     assert not torch.allclose(found[2], found[0], rtol=1e-2)
@@ -158,8 +160,8 @@ def test_many_bits_are_float(rule: str, setting: str) -> None:
 
 def test_what_learns_the_feedback_is_not_coarse() -> None:
     plain, coarse = learner("fdfa"), learner("fdfa", feedback_bits=1)
-    plain.train(*batch())
-    coarse.train(*batch())
+    plain.step(*batch())
+    coarse.step(*batch())
     assert same(list(plain.rule_state.matrices), list(coarse.rule_state.matrices))
     assert plain.rule_state.matrices[0].any()
 
@@ -167,16 +169,16 @@ def test_what_learns_the_feedback_is_not_coarse() -> None:
 def test_traces_are_stored_coarsely_in_the_readout_too() -> None:
     coarse = learner(trace_bits=3)
     x, target = batch()
-    coarse.begin(B, T)
+    stream = coarse.stream(B, horizon=T)
     for x_t in x:
-        coarse.step(x_t, target)
-        now = coarse._sequence
+        stream.step(x_t, target)
+        now = stream.loop.sequence
         assert now is not None
-        for state in (now.traces[0].pre[-1], now.traces[1].out[0], now.readout_trace[0][0]):
+        for state in (now.traces[0].pre[-1], now.traces[1].out[0], now.readout_trace.heard):
             exponents = torch.frexp(state.abs().amax(1))[1]
             codes = state / torch.exp2(exponents.double() - 3)[:, None]
             assert torch.equal(codes, codes.round())
-    coarse.end()
+    stream.end()
 
 
 @pytest.mark.parametrize("rule", ["dfa", "fdfa", "dkp", "ottt", "weight-forward-gradient", "readout-only"])
@@ -186,7 +188,7 @@ def test_stored_weights_never_leave_their_grid(rule: str, rounding: str) -> None
     assert [w.shape for w in stored.stored.tensors] == [(7, 6), (5, 7), (3, 5)]
     before = weights(stored)
     for seed in range(4):
-        stored.train(*batch(seed))
+        stored.step(*batch(seed))
         for weight, step in zip(*stored.stored, strict=True):
             codes = weight.detach() / step
             assert torch.equal(codes, codes.round())
@@ -200,7 +202,7 @@ def test_small_updates_survive_only_at_random() -> None:
         stored = learner(stored_weight_bits=4, rounding=rounding, lr=1e-3)
         before = weights(stored)
         for seed in range(20):
-            stored.train(*batch(seed))
+            stored.step(*batch(seed))
         moved[rounding] = sum(
             float((a - b).abs().sum()) for a, b in zip(before, weights(stored), strict=True) if a.dim() == 2
         )
@@ -209,10 +211,10 @@ def test_small_updates_survive_only_at_random() -> None:
 
 def test_many_stored_bits_are_float() -> None:
     plain, stored = learner(), learner(stored_weight_bits=24)
-    bptt = [BPTT(net(), adam(1e-2), impairments=Device(stored_weight_bits=bits)) for bits in (None, 24)]
+    bptt = [learner("bptt", stored_weight_bits=bits) for bits in (None, 24)]
     for seed in range(5):
         for one in (plain, stored, *bptt):
-            one.train(*batch(seed))
+            one.step(*batch(seed))
     for a, b in zip(weights(plain) + weights(bptt[0]), weights(stored) + weights(bptt[1]), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
 
@@ -222,10 +224,10 @@ def test_a_resumed_learner_goes_on_as_if_nothing_had_happened() -> None:
         "stored_weight_bits": 6, "rounding": "stochastic", "drop": 0.2, "delay": 2, "trace_bits": 5
     }  # fmt: skip
     first, second = learner("fdfa", **settings), learner("fdfa", **settings)
-    first.train(*batch(0))
+    first.step(*batch(0))
     unpack({name: x.clone() for name, x in pack(first, {}).items()}, second, {})
-    first.train(*batch(1))
-    second.train(*batch(1))
+    first.step(*batch(1))
+    second.step(*batch(1))
     assert same(weights(first), weights(second))
 
 
@@ -243,7 +245,7 @@ def test_an_impaired_rule_is_as_local_as_before() -> None:
 
     def make(network: Network) -> Trainer:
         generator = torch.Generator().manual_seed(1)
-        return Trainer(network, rule_named("fdfa"), adam(), impairments=settings, generator=generator)
+        return Trainer(network, rule_named("fdfa"), device=settings, generator=generator, engine="reference")
 
     certify_learner(make, net(), x, target).require_local()
 
@@ -265,9 +267,9 @@ def test_rules_without_traces_and_bptt_refuse_by_name() -> None:
         with pytest.raises(UserError, match=f"trace_bits does not apply to '{rule}'"):
             learner(rule, trace_bits=4)
     with pytest.raises(UserError, match="delay does not apply to 'bptt'"):
-        BPTT(net(), impairments=Device(delay=1, stored_weight_bits=4))
+        Trainer(net(), BPTT(), device=Device(delay=1, stored_weight_bits=4), engine="reference")
     with pytest.raises(UserError, match="does not apply to 'e-prop'"):
-        Trainer(net(), rule_named("e-prop", feedback="symmetric"), impairments=Device(delay=1))
+        Trainer(net(), rule_named("e-prop", feedback="symmetric"), device=Device(delay=1), engine="reference")
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
@@ -277,6 +279,8 @@ def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(UserError, match="exclude each other"):
         learner(network=net(weight_bits=4), stored_weight_bits=4)
     with pytest.raises(UserError, match="too late"):
-        Trainer(net(), rule_named("dfa"), loss=CrossEntropy("last"), impairments=Device(delay=1))
+        Trainer(
+            net(), rule_named("dfa"), loss=CrossEntropy("last"), device=Device(delay=1), engine="reference"
+        )
     with pytest.raises(UserError, match="no error would arrive"):
-        learner(delay=T).train(*batch())
+        learner(delay=T).step(*batch())

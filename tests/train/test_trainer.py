@@ -37,8 +37,10 @@ def parameters_of(network):
     return [p.detach().clone() for p in network.parameters()]
 
 
-def seeded(network, rule, *arguments, **settings):
-    return Trainer(network, rule, *arguments, generator=torch.Generator().manual_seed(4), **settings)
+def seeded(network, rule, make=None, **settings):
+    optimizer = None if make is None else make(network.parameters())
+    generator = torch.Generator().manual_seed(4)
+    return Trainer(network, rule, optimizer, generator=generator, engine="reference", **settings)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -50,7 +52,7 @@ def test_same_seed_same_weights(rule, dtype):
         network = network_with(dropout=0.3, recurrent=True).to(dtype)
         learner = seeded(network, rule)
         for _ in range(3):
-            stats = learner.train(X.to(dtype), LABELS)
+            stats = learner.step(X.to(dtype), LABELS)
         runs.append((parameters_of(network), stats))
     assert all(torch.equal(a, b) for a, b in zip(runs[0][0], runs[1][0], strict=True))
     assert all(p.dtype == dtype for p in runs[0][0])
@@ -75,11 +77,11 @@ def test_gradients_change_nothing(rule):
     ends = []
     for look in (False, True):
         network = network_with(dropout=0.2)
-        learner = seeded(network, rule, rate_target=RateRegulariser())
+        learner = seeded(network, rule, rate_regulariser=RateRegulariser())
         for _ in range(4):
             if look:
                 learner.gradients(X, LABELS)
-            learner.train(X, LABELS)
+            learner.step(X, LABELS)
         ends.append([*parameters_of(network), *learner.rule.trainable(learner.rule_state), *learner.rates])
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
@@ -89,7 +91,7 @@ def test_gradients_are_what_the_optimizer_gets():
     learner = seeded(network, DFA(), sgd(0.5))
     before = parameters_of(network)
     gradients = learner.gradients(X, LABELS)
-    learner.train(X, LABELS)
+    learner.step(X, LABELS)
     for p, old, g in zip(network.parameters(), before, gradients, strict=True):
         torch.testing.assert_close(p.detach(), old - 0.5 * g)
 
@@ -108,7 +110,7 @@ def test_update_every_without_learning_rate_sums_to_the_same():
             step()
 
         learner.optimizer.step = counted
-        learner.train(X, LABELS)
+        learner.step(X, LABELS)
         assert len(taken) == updates
         total = [sum(g) for g in zip(*taken, strict=True)]
         assert max(relative(a, b) for a, b in zip(total, whole, strict=True)) < 1e-5
@@ -117,26 +119,26 @@ def test_update_every_without_learning_rate_sums_to_the_same():
 def test_update_every_step_changes_the_very_next_step():
     network = network_with()
     learner = seeded(network, DFA(), sgd(0.5), update_every=1)
-    learner.begin(4, 12)
+    stream = learner.stream(4, horizon=12)
     for x_t in X[:3]:
         before = parameters_of(network)
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
         assert not torch.equal(before[-2], parameters_of(network)[-2])
 
 
 def test_streaming_equals_training_on_the_whole():
     ends = []
-    for stream in (False, True):
+    for streamed in (False, True):
         network = network_with()
         learner = seeded(network, FDFA(), update_every=3)
         for _ in range(2):
-            if stream:
-                learner.begin(4, 12)
+            if streamed:
+                stream = learner.stream(4, horizon=12)
                 for x_t in X:
-                    learner.step(x_t, LABELS)
-                learner.end()
+                    stream.step(x_t, LABELS)
+                stream.end()
             else:
-                learner.train(X, LABELS)
+                learner.step(X, LABELS)
         ends.append(parameters_of(network))
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
@@ -146,9 +148,9 @@ def test_rate_pull_is_the_gradient_of_its_loss(filtered):
     """Against autograd: Σ_t pull_t · s_t, where a trace filtered by an integrator sums later pulls too."""
     network = small_network(lif=LIFS, readout="integrator")
     target = RateRegulariser(rate=0.1, strength=0.7, memory=5.0)
-    got = seeded(network, DFA(scale=0.0, trace=PerSynapse(filtered=filtered)), rate_target=target).gradients(
-        X, LABELS
-    )[0]
+    got = seeded(
+        network, DFA(scale=0.0, trace=PerSynapse(filtered=filtered)), rate_regulariser=target
+    ).gradients(X, LABELS)[0]
     w = weights_of(network, requires_grad=True)
     spikes = simulate(w, X, spec_of(network)).spikes[0]
     average, pulls = torch.full((6,), 0.1, dtype=torch.float64), []
@@ -181,19 +183,20 @@ def test_rate_target_pulls_rates_to_it(start):
     learner = Trainer(
         network,
         DFA(scale=0.0),
-        lambda p: torch.optim.Adam(p, lr=0.02),
-        rate_target=RateRegulariser(rate=0.2, strength=1.0, memory=20.0),
+        torch.optim.Adam(network.parameters(), lr=0.02),
+        rate_regulariser=RateRegulariser(rate=0.2, strength=1.0, memory=20.0),
+        engine="reference",
     )
-    before = abs(float(learner.train(X, LABELS).rates[0]) - 0.2)
+    before = abs(float(learner.step(X, LABELS).rates[0]) - 0.2)
     for _ in range(80):
-        stats = learner.train(X, LABELS)
+        stats = learner.step(X, LABELS)
     assert abs(float(stats.rates[0]) - 0.2) < min(0.1, before)
 
 
 def test_stats():
     network = network_with(readout="leaky")
     run = network.run(X)
-    stats = seeded(copy.deepcopy(network), DFA()).train(X, LABELS)
+    stats = seeded(copy.deepcopy(network), DFA()).step(X, LABELS)
     torch.testing.assert_close(stats.scores, run.y.mean(0))
     for rate, spikes in zip(stats.rates, run.spikes, strict=True):
         assert float(rate) == pytest.approx(float(spikes.mean()))
@@ -211,20 +214,25 @@ def test_the_last_loss_teaches_nothing_before_the_end():
     network = network_with()
     learner = seeded(network, DFA(), sgd(0.5), loss=CrossEntropy(when="last"), update_every=1)
     before = parameters_of(network)
-    learner.begin(4, 12)
+    stream = learner.stream(4, horizon=12)
     for x_t in X[:-1]:
-        learner.step(x_t, LABELS)
+        stream.step(x_t, LABELS)
     assert all(torch.equal(a, b) for a, b in zip(before, parameters_of(network), strict=True))
-    learner.step(X[-1], LABELS)
+    stream.step(X[-1], LABELS)
     assert not any(torch.equal(a, b) for a, b in zip(before, parameters_of(network), strict=True))
 
 
 def test_out_of_order_calls_and_bad_settings():
     learner = seeded(network_with(), DFA())
-    with pytest.raises(UserError, match="step\\(\\) without begin"):
-        learner.step(X[0], LABELS)
-    with pytest.raises(UserError, match="end\\(\\) without begin"):
-        learner.end()
+    stream = learner.stream(4, horizon=12)
+    with pytest.raises(UserError, match="still open"):
+        learner.step(X, LABELS)
+    with pytest.raises(UserError, match="still open"):
+        learner.stream(4)
+    stream.end()
+    for call in (lambda: stream.step(X[0], LABELS), stream.end):
+        with pytest.raises(UserError, match="has ended"):
+            call()
     with pytest.raises(UserError, match="update_every must be at least 1"):
         seeded(network_with(), DFA(), update_every=0)
 
@@ -240,7 +248,7 @@ def test_out_of_order_calls_and_bad_settings():
         (X, torch.tensor([0, -1, 2, 1]), "labels from 0 to 2"),
     ],
 )
-@pytest.mark.parametrize("call", ["train", "gradients"])
+@pytest.mark.parametrize("call", ["step", "gradients"])
 def test_bad_batches(call, x, target, message):
     network = network_with()
     learner = seeded(network, FDFA())
@@ -248,4 +256,4 @@ def test_bad_batches(call, x, target, message):
     with pytest.raises(UserError, match=message):
         getattr(learner, call)(x, target)
     assert all(torch.equal(a, b) for a, b in zip(before, parameters_of(network), strict=True))
-    learner.train(X, LABELS)  # still usable
+    learner.step(X, LABELS)  # still usable

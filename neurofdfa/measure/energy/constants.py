@@ -7,7 +7,7 @@ energy per operation, so none is given for it.
 
 from typing import NamedTuple
 
-from neurofdfa.measure.energy.counts import Counts
+from neurofdfa.rules.cost import Counts
 
 DAVIES = "Davies et al. 2018, IEEE Micro 38(1), 0.75 V, pre-silicon simulation"
 HOROWITZ = "Horowitz 2014, ISSCC, 45 nm at 0.9 V"

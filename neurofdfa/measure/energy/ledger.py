@@ -11,12 +11,13 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.measure.energy.constants import CONSTANTS, cmos, cmos_parts, loihi1
-from neurofdfa.measure.energy.counts import Activity, Counts, forward, measure
-from neurofdfa.measure.energy.learning import bptt, learning
-from neurofdfa.measure.energy.synapses import Case
+from neurofdfa.measure.energy.counts import forward, measure
+from neurofdfa.measure.energy.learning import learning
 from neurofdfa.nn.loss import Loss, step_weight
 from neurofdfa.nn.network import Network
+from neurofdfa.rules import EXACT
 from neurofdfa.rules.base import Rule
+from neurofdfa.rules.cost import Activity, Case, Counts
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """learning: by name of the run's rule, and bptt; each includes its own forward pass."""
+    """learning: by name of the run's rule, and of the exact gradient; each includes its own forward pass."""
 
     samples: int
     steps: int
@@ -62,10 +63,8 @@ class Ledger:
         }
 
 
-def ledger(
-    network: Network, x: Tensor, loss: Loss, rule: Rule[Any] | None, *, window: int | None = None
-) -> Ledger:
-    """Count what `x`, `[T, B, n_in]`, costs per sample under a rule (None: BPTT alone) and under BPTT.
+def ledger(network: Network, x: Tensor, loss: Loss, rule: Rule[Any]) -> Ledger:
+    """Count what `x`, `[T, B, n_in]`, costs per sample under a rule, and under the exact gradient.
 
     Learning is counted for one sample at a time, its update written at the sequence's end, as a device
     would; the regulariser, dropout and the optimizer's own state are left out. Raises `UserError` for a
@@ -76,10 +75,10 @@ def ledger(
     activity = measure(network, x)
     learns = tuple(step_weight(loss, t, x.shape[0]) > 0 for t in range(x.shape[0]))
     entries: dict[str, Entry] = {}
-    if rule is not None:
-        counts = learning(Case(rule, network, activity, learns))
-        entries[rule.name] = _entry(counts, activity, rule.local_in_space)
-    entries["bptt"] = _entry(bptt(activity, window), activity, False)
+    for each in (rule, EXACT):
+        if each.name not in entries:
+            counts = learning(Case(each, network, activity, learns))
+            entries[each.name] = _entry(counts, activity, each.local_in_space)
     return Ledger(x.shape[1], x.shape[0], _entry(forward(activity), activity, True), entries)
 
 

@@ -12,7 +12,7 @@ from neurofdfa.measure.energy.ledger import Entry, ledger
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.rules import FDFA, RULES, rule_named
+from neurofdfa.rules import EXACT, FDFA, RULES, rule_named
 
 COLUMNS = (
     "per sample",
@@ -57,7 +57,7 @@ def rows(when: Literal["every-step", "last"] = "every-step") -> Iterator[str]:
     network, x = example()
     loss = CrossEntropy(when)
     with torch.no_grad():
-        found = ledger(network, x, loss, None)
+        found = ledger(network, x, loss, EXACT)
         yield line("inference", found.inference)
         for name in RULES:
             rule = rule_named(name)
@@ -65,7 +65,6 @@ def rows(when: Literal["every-step", "last"] = "every-step") -> Iterator[str]:
             if isinstance(rule, FDFA):
                 sparing = FDFA(fraction=0.125)
                 yield line(f"{name}, probes on 1/8", ledger(network, x, loss, sparing).learning[name])
-        yield line("[bptt](rules/bptt.md)", found.learning["bptt"])
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from neurofdfa.measure.locality.replay import Make, Outcome, Tape, train_once
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
-from neurofdfa.rules.base import OptimizerFactory, Rule
-from neurofdfa.rules.bptt import BPTT
+from neurofdfa.rules import rule_named
+from neurofdfa.rules.base import Rule
+from neurofdfa.train.learning import optimizer_like
 from neurofdfa.train.trainer import Trainer
 
 BROADCAST = ("error", "target", "outputs", "output tangents")
@@ -45,26 +46,23 @@ def certify(
     target: Tensor | None = None,
     *,
     loss: Loss | None = None,
-    optimizer: OptimizerFactory | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
     seed: int = 0,
 ) -> Certificate:
-    """Audit a rule on a network; neither is changed. rule "bptt" is the reference.
+    """Audit a rule, or one of that name, on a network; neither is changed.
 
-    x: `[T, B, n_in]` with at least 2 steps and 2 samples, target as for `Trainer.train`; random spikes and
-    labels where none are given. Raises `UserError` for inputs that cannot tell anything.
+    x: `[T, B, n_in]` with at least 2 steps and 2 samples, target as for `Trainer.step`; random spikes and
+    labels where none are given. optimizer: one whose kind and settings are taken. Raises `UserError` for
+    inputs that cannot tell anything.
 
     >>> certify(MyRule(), feed_forward(6, [8, 8], 3)).require_local()
     """
-    if isinstance(rule, str) and rule != "bptt":
-        from neurofdfa.rules import rule_named
+    audited = rule_named(rule) if isinstance(rule, str) else rule
 
-        rule = rule_named(rule)
-
-    def make(net: Network) -> Trainer | BPTT:
+    def make(net: Network) -> Trainer:
         generator = torch.Generator().manual_seed(seed)
-        if isinstance(rule, str):
-            return BPTT(net, optimizer, loss=loss, generator=generator)
-        return Trainer(net, rule, optimizer, loss=loss, generator=generator)
+        own = None if optimizer is None else optimizer_like(optimizer, net.parameters())
+        return Trainer(net, audited, own, loss=loss, generator=generator, engine="reference")
 
     if x is None or target is None:
         x, target = _random_task(network, seed)
@@ -72,7 +70,7 @@ def certify(
 
 
 def certify_learner(make: Make, network: Network, x: Tensor, target: Tensor) -> Certificate:
-    """Audit what `make` builds around a network: any `Trainer` or `BPTT`, settings and all.
+    """Audit what `make` builds around a network: any `Trainer` on the reference engine, settings and all.
 
     It is called many times, each time with a copy in double precision.
     """
@@ -94,10 +92,10 @@ def certify_learner(make: Make, network: Network, x: Tensor, target: Tensor) -> 
     in_space = not violations
     timed = _time(make, double, x, target, autograd.backward, autograd.saved)
     coupled = _samples(make, double, x, target)
-    rule = subject.rule if isinstance(subject, Trainer) else None
+    rule = subject.rule
     return Certificate(
-        rule="bptt" if rule is None else getattr(rule, "name", type(rule).__name__),
-        settings=f"BPTT(window={subject.window})" if isinstance(subject, BPTT) else repr(rule),
+        rule=getattr(rule, "name", type(rule).__name__),
+        settings=repr(rule),
         network=_shape(network),
         inputs=f"{x.shape[0]} steps, {x.shape[1]} samples, weights {kind} checked in float64",
         local_in_space=in_space,
@@ -228,8 +226,8 @@ def _peak(make: Make, network: Network, x: Tensor, target: Tensor, times: int) -
     learner = make(_double(network))
     x = x.repeat(times, 1, 1)
     target = target.repeat(times, 1, 1) if target.dim() == 3 else target
-    learner.train(x, target)  # optimizers make their state at the first update
-    return peak_mib(lambda: learner.train(x, target))
+    learner.step(x, target)  # optimizers make their state at the first update
+    return peak_mib(lambda: learner.step(x, target))
 
 
 def _samples(make: Make, network: Network, x: Tensor, target: Tensor) -> list[Violation]:

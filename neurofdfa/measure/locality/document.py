@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.trainer import Trainer
 
 
@@ -103,11 +102,9 @@ class Certificate:
         return "\n".join(lines) + "\n"
 
 
-def code_hash(learner: Trainer | BPTT) -> str:
+def code_hash(learner: Trainer) -> str:
     """SHA-256 of the modules that define the learner, its rule and trace, and what these import of us."""
-    parts: list[Any] = [learner]
-    if isinstance(learner, Trainer):
-        parts += [learner.rule, learner.rule.trace]
+    parts: list[Any] = [learner, learner.executor, learner.rule, learner.rule.trace]
     names = {kind.__module__ for part in parts for kind in type(part).__mro__}
     waiting, seen = sorted(names), set[str]()
     while waiting:

@@ -6,7 +6,7 @@ out what was recorded, so that a layer's update can change only if it was comput
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -18,10 +18,9 @@ from neurofdfa.measure.locality.noise import Change, Noise, layer_names
 from neurofdfa.nn.loss import Loss, When
 from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.nn.readout import ReadoutTangent
-from neurofdfa.rules.bptt import BPTT
 from neurofdfa.train.trainer import Trainer
 
-Make: TypeAlias = Callable[[Network], Trainer | BPTT]
+Make: TypeAlias = Callable[[Network], Trainer]
 
 
 @dataclass
@@ -64,22 +63,22 @@ def train_once(
         noise.replace_weights(network)
     learner = make(network)
     if not regulated:
-        learner.rate_target = type(learner.rate_target)(strength=0.0)
+        learner.rate_regulariser = replace(learner.rate_regulariser, strength=0.0)
     _wake(learner)
     session = _Session(network, learner, tape if tape is not None else Tape(), noise)
     session.install()
     if noise is not None:
         x, target = noise.altered("input", x, 1), noise.other_target(target)
-    learner.train(x, target)
+    learner.step(x, target)
     return Outcome(session.handed, _by_layer(learner, lambda tensor: tensor), session.history)
 
 
-def trainable(learner: Trainer | BPTT) -> tuple[Tensor, ...]:
-    """The learner's feedback tensors, () for BPTT."""
-    return learner.rule.trainable(learner.rule_state) if isinstance(learner, Trainer) else ()
+def trainable(learner: Trainer) -> tuple[Tensor, ...]:
+    """The learner's feedback tensors."""
+    return learner.rule.trainable(learner.rule_state)
 
 
-def _wake(learner: Trainer | BPTT) -> None:
+def _wake(learner: Trainer) -> None:
     """Feedback that starts at zero would hide what it carries."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -88,7 +87,7 @@ def _wake(learner: Trainer | BPTT) -> None:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype))
 
 
-def _by_layer(learner: Trainer | BPTT, of: Callable[[Tensor], Tensor]) -> dict[str, list[Tensor]]:
+def _by_layer(learner: Trainer, of: Callable[[Tensor], Tensor]) -> dict[str, list[Tensor]]:
     network = learner.network
     names = layer_names(network)
     found = {
@@ -112,7 +111,7 @@ class _Session:
     def __init__(
         self,
         network: Network,
-        learner: Trainer | BPTT,
+        learner: Trainer,
         tape: Tape,
         noise: Noise | None,
     ) -> None:
@@ -127,7 +126,7 @@ class _Session:
         self.network.__dict__["step"] = self.step
         self.network.readout.__dict__["tangent_step"] = self.tangent_step
         self.learner.optimizer.register_step_pre_hook(self.about_to_update)
-        if isinstance(self.learner, Trainer):
+        if self.learner.rule.through_time is None:
             self.learner.loss = _Bus(self.learner.loss, self)
             self.learner.rule = _Watched(self.learner.rule, self)  # pyright: ignore[reportAttributeAccessIssue]
 

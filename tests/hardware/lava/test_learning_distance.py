@@ -11,7 +11,7 @@ from neurofdfa.data.load import load
 from neurofdfa.lab.deploy import deploy
 from neurofdfa.rules import DFA
 from neurofdfa.rules.base import Feedback
-from neurofdfa.train.trainer import Trainer, adam
+from neurofdfa.train.trainer import Trainer
 from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.lava.learning import LearningRule
 from neurofdfa_hardware.learning import lower
@@ -65,7 +65,7 @@ def test_the_chips_update_points_along_the_rules_own() -> None:
     spikes = example["spikes_of"](data, data.train, turned=True)[:, :samples]
     labels = data.train.targets[:samples]
     chip = [chip_update(program, spikes[:, n], int(labels[n]), integers, rule) for n in range(samples)]
-    learner = Trainer(network, DFA(), adam(1e-3))
+    learner = Trainer(network, DFA(), torch.optim.Adam(network.parameters(), lr=1e-3), engine="reference")
     learner.rule_state = Feedback((torch.from_numpy(feedback).float(),))
     inputs = torch.from_numpy(spikes).float()
 

@@ -1,13 +1,79 @@
-"""The rules side by side: accuracy, time, memory and firing on each task."""
+"""The demo's tasks: every rule on each, side by side in accuracy, time, memory and firing."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from neurofdfa.lab.record import RunFolder, is_run, read_run
+from neurofdfa.lab.results import DEMO, Demo, RuleRun
+from neurofdfa.lab.statistics import mean
+from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import words
-from neurofdfa.report.page import Block, Cell, Column, Figure, Panel, Table
+from neurofdfa.report.page import Block, Figure, Panel
 from neurofdfa.report.plot.dots import MARGINS, Dot, accuracy_limits, dots, height
 from neurofdfa.report.plot.style import rule_stroke
 from neurofdfa.report.plot.svg import draw
-from neurofdfa.report.records import PerLayer, Row, Task
+
+TASKS = {"digits": "Handwritten digits", "timing": "Spike timing"}
+
+
+class Row(RuleRun):
+    """One rule on one task, with its run folder where that is still there."""
+
+    run: RunFolder | None = None
+
+    @property
+    def samples(self) -> int | None:
+        """Size of the test split, when the run tells."""
+        return self.run.summary.samples.get("test") if self.run and self.run.summary else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """All rules on one task."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+
+    def row(self, rule: str) -> Row | None:
+        """The row of `rule`."""
+        return next((row for row in self.rows if row.rule == rule), None)
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """A demo folder."""
+
+    folder: Path
+    found: Demo
+    tasks: tuple[Task, ...]
+
+    def task(self, name: str) -> Task | None:
+        """The task `name`, when it was run."""
+        return next((task for task in self.tasks if task.name == name), None)
+
+
+def is_demo(folder: Path) -> bool:
+    """Whether `folder` looks like a demo folder."""
+    return (folder / DEMO).is_file()
+
+
+def read_demo(folder: Path) -> DemoFolder:
+    """Read a demo folder; parts that are missing stay empty. Raises UserError when one is damaged."""
+    found = Demo.read(folder / DEMO)
+    rows = {"digits": found.digits, "timing": found.timing}
+    tasks = (
+        Task(name, title, tuple(_row(folder, row) for row in rows[name])) for name, title in TASKS.items()
+    )
+    return DemoFolder(folder, found, tuple(task for task in tasks if task.rows))
+
+
+def _row(folder: Path, row: RuleRun) -> Row:
+    run = folder / row.folder
+    return Row(**dict(row), run=read_run(run) if row.folder and is_run(run) else None)
+
 
 _COLUMNS = (
     Column("Rule", number=False),
@@ -97,20 +163,12 @@ def _cells(row: Row, best: float | None) -> tuple[Cell, ...]:
         Cell(words.percent(row.validation_accuracy, 2), row.validation_accuracy),
         Cell(words.seconds(row.seconds), row.seconds),
         Cell(words.mebibytes(row.peak_mib), row.peak_mib),
-        Cell(layer_rates(row.firing_rate), _mean(row.firing_rate)),
+        Cell(words.layer_rates(row.firing_rate), _mean_rate(row.firing_rate)),
     )
 
 
-def layer_rates(rates: PerLayer) -> str:
-    """Firing rates of the layers in one cell."""
-    if not rates:
-        return words.DASH
-    return " · ".join(words.DASH if r is None else f"{100 * r:.1f}" for r in rates) + f"{words.SPACE}%"
-
-
-def _mean(rates: PerLayer) -> float | None:
-    known = [rate for rate in rates if rate is not None]
-    return sum(known) / len(known) if known else None
+def _mean_rate(rates: Sequence[float]) -> float | None:
+    return mean([rate for rate in rates if math.isfinite(rate)])
 
 
 def _by_accuracy(rows: Sequence[Row]) -> list[Row]:

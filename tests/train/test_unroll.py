@@ -5,9 +5,10 @@ import torch
 
 from neurofdfa.data.encode import direct
 from neurofdfa.nn.lif import LIF
-from neurofdfa.rules import bptt_graph
 from neurofdfa.rules.bptt import BPTT
+from neurofdfa.train import unroll
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import SURROGATE, relative, small_network, spike_train
 
 X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
@@ -18,13 +19,15 @@ X, LABELS = spike_train(), torch.tensor([0, 1, 2, 1])
 @pytest.mark.parametrize("readout", ["integrator", "spike-count"])
 def test_both_ways_train_alike(monkeypatch, reset, reset_gradient, readout):
     def trained(layered):
-        monkeypatch.setattr(bptt_graph, "layered", lambda network: layered)
+        monkeypatch.setattr(unroll, "layered", lambda network: layered)
         lif = LIF(
             6e-3, 2e-3, reset=reset, reset_gradient=reset_gradient, surrogate=SURROGATE, decay_bits=None
         )
         network = small_network(lif=lif, hidden=[6, 5], bias=True, readout=readout, dropout=0.2)
-        bptt = BPTT(network, rate_target=RateRegulariser(strength=0.3), window=5)
-        return list(network.parameters()), [bptt.train(X, LABELS) for _ in range(3)]
+        bptt = Trainer(
+            network, BPTT(window=5), rate_regulariser=RateRegulariser(strength=0.3), engine="reference"
+        )
+        return list(network.parameters()), [bptt.step(X, LABELS) for _ in range(3)]
 
     (one, seen), (other, expected) = trained(layered=True), trained(layered=False)
     assert max(relative(a, b) for a, b in zip(one, other, strict=True)) < 1e-10
@@ -34,8 +37,8 @@ def test_both_ways_train_alike(monkeypatch, reset, reset_gradient, readout):
 
 
 def test_loops_between_neurons_go_step_by_step():
-    assert bptt_graph.layered(small_network(lif=LIF(reset="soft", decay_bits=None)))
-    assert not bptt_graph.layered(small_network(lif=LIF(reset="soft", decay_bits=None), recurrent=True))
+    assert unroll.layered(small_network(lif=LIF(reset="soft", decay_bits=None)))
+    assert not unroll.layered(small_network(lif=LIF(reset="soft", decay_bits=None), recurrent=True))
 
 
 def test_constant_currents_are_multiplied_once_and_train_alike():
@@ -43,8 +46,10 @@ def test_constant_currents_are_multiplied_once_and_train_alike():
         network = small_network(
             lif=LIF(6e-3, reset="soft", decay_bits=None), hidden=[6, 5], bias=True, input_dropout=0.2
         )
-        bptt = BPTT(network, rate_target=RateRegulariser(strength=0.3), window=5)
-        return list(network.parameters()), [bptt.train(x, LABELS) for _ in range(3)]
+        bptt = Trainer(
+            network, BPTT(window=5), rate_regulariser=RateRegulariser(strength=0.3), engine="reference"
+        )
+        return list(network.parameters()), [bptt.step(x, LABELS) for _ in range(3)]
 
     pixels = torch.rand(X.shape[1:], generator=torch.Generator().manual_seed(2))
     currents = direct(pixels, len(X), gain=3.0, dtype=X.dtype)

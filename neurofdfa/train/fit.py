@@ -1,0 +1,225 @@
+"""Epochs for those who want no loop of their own: measures, callbacks, a progress bar."""
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from tqdm.auto import tqdm
+
+from neurofdfa.errors import UserError
+from neurofdfa.train.evaluation import correct_in
+
+if TYPE_CHECKING:
+    from neurofdfa.train.trainer import Trainer
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """A split of a data set: it makes time-major batches itself."""
+
+    def batches(self, batch_size: int, *, seed: int | None = None) -> Iterable[tuple[Any, Any]]:
+        """`(x, target)`; seed: of order and noise, None for the order as it is and noise that is fixed."""
+        ...
+
+
+Source: TypeAlias = Batches | Iterable[tuple[Any, Any]]
+"""Where batches come from: a split of a data set, or a loader."""
+Schedule = Literal["epoch", "batch"]
+
+
+class Scheduler(Protocol):
+    """Any of `torch.optim.lr_scheduler`."""
+
+    def step(self, *arguments: Any) -> None:
+        """Move on."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpochStats:
+    """Measures of one epoch. train_*: means over its batches, while they were learnt from; validation_*: at
+    its end, None without validation data; accuracies are NaN for targets that are values. rates: spikes per
+    neuron and step, per hidden layer. learning_rate: at its end. seconds: of learning alone.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    rates: tuple[float, ...]
+    learning_rate: float
+    seconds: float
+
+
+Callback: TypeAlias = Callable[["Trainer", EpochStats], Any]
+"""Called after every epoch; one that returns True ends the training."""
+
+
+def pairs(data: Source, batch: int, seed: int | None, batch_first: bool | None) -> Iterator[tuple[Any, Any]]:
+    """`(x, target)` of a split, whose batches are time-major, or of a loader. Raises `UserError` where there
+    is neither. batch_first: hand them over so.
+    """
+    split = isinstance(data, Batches)
+    found = data.batches(batch, seed=seed) if split else data
+    try:
+        given = ((x, target) for x, target in found)
+        return _batch_first(given) if split and batch_first else given
+    except TypeError as error:
+        raise UserError(
+            f"batches come from a split of a data set or a loader of (x, target), not {type(data).__name__}"
+        ) from error
+
+
+def _batch_first(given: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    for x, target in given:
+        turned = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
+        yield turned, target.transpose(0, 1) if target.dim() == 3 else target
+
+
+def fit(
+    trainer: "Trainer",
+    train: Source,
+    validation: Source | None,
+    epochs: int,
+    *,
+    batch: int,
+    callbacks: Iterable[Callback],
+    scheduler: Scheduler | None,
+    schedule: Schedule,
+    progress: bool,
+) -> list[EpochStats]:
+    """As `Trainer.fit`, which explains the arguments."""
+    if epochs < 1:
+        raise UserError(f"fit for at least 1 epoch, got {epochs}")
+    if schedule not in ("epoch", "batch"):
+        raise UserError(f"a schedule goes by epoch or by batch, not '{schedule}'")
+    done: list[EpochStats] = []
+    last = trainer.epochs + epochs
+    for _ in range(epochs):
+        found = _epoch(trainer, train, validation, batch, last, scheduler, schedule, progress)
+        trainer.epochs = found.epoch
+        done.append(found)
+        ends = [callback(trainer, found) for callback in callbacks]
+        if any(end is True for end in ends):
+            break
+    return done
+
+
+def _epoch(
+    trainer: "Trainer",
+    train: Source,
+    validation: Source | None,
+    batch: int,
+    last: int,
+    scheduler: Scheduler | None,
+    schedule: Schedule,
+    progress: bool,
+) -> EpochStats:
+    number = trainer.epochs + 1
+    samples, labelled, seconds, loss, correct = 0, 0, 0.0, 0.0, 0.0
+    rates = torch.zeros(len(trainer.network.hidden), dtype=torch.float64)
+    bar: Any = tqdm(
+        pairs(train, batch, trainer.epochs, trainer.batch_first),
+        desc=f"epoch {number}/{last}",
+        unit="batch",
+        leave=False,
+        total=_count(train),
+        disable=None if progress else True,
+    )
+    for x, target in bar:
+        started = time.perf_counter()
+        stats = trainer.step(x, target)
+        seconds += time.perf_counter() - started
+        count, wanted = len(stats.scores), torch.as_tensor(target)
+        samples += count
+        loss += float(stats.loss) * count
+        rates += stats.rates.double().cpu() * count
+        if wanted.dim() == 1:
+            labelled += count
+            correct += correct_in(stats.scores, wanted.to(stats.scores.device))
+        if scheduler is not None and schedule == "batch":
+            scheduler.step()
+    if not samples:
+        raise UserError(
+            "there is nothing to learn from: the split or loader has no batch (an iterator is used up after "
+            "one epoch: give a list or a loader)"
+        )
+    found = None if validation is None else trainer.evaluate(validation)
+    result = EpochStats(
+        epoch=number,
+        train_loss=loss / samples,
+        train_accuracy=correct / labelled if labelled else float("nan"),
+        validation_loss=None if found is None else found.loss,
+        validation_accuracy=None if found is None else found.accuracy,
+        rates=tuple(float(rate) / samples for rate in rates),
+        learning_rate=float(trainer.optimizer.param_groups[0]["lr"]),
+        seconds=seconds,
+    )
+    if scheduler is not None and schedule == "epoch":
+        _step_by_epoch(scheduler, result)
+    return result
+
+
+def _count(data: Source) -> int | None:
+    """How many batches a loader has, where it says so."""
+    length: Any = getattr(data, "__len__", None)
+    return None if isinstance(data, Batches) or length is None else int(length())
+
+
+def _step_by_epoch(scheduler: Scheduler, found: EpochStats) -> None:
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        scheduler.step(found.train_loss if found.validation_loss is None else found.validation_loss)
+    else:
+        scheduler.step()
+
+
+class CSVLog:
+    """A callback that writes one line per epoch into a file, which is whole after every epoch."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __call__(self, trainer: "Trainer", found: EpochStats) -> None:
+        """Add a line; the first one brings the heading."""
+        row = _flat(found)
+        new = found.epoch == 1 or not self.path.exists()
+        with open(self.path, "w" if new else "a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+class TensorBoardLog:
+    """A callback that writes every epoch's measures for TensorBoard, which `tensorboard --logdir` shows.
+
+    Raises `UserError` when TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            raise UserError(
+                f"live charts need TensorBoard ({error}): pip install 'neurofdfa[live]'"
+            ) from error
+        self.writer: Any = SummaryWriter(str(folder))
+
+    def __call__(self, trainer: "Trainer", found: EpochStats) -> None:
+        """Add a point to every chart."""
+        for name, value in _flat(found).items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name.replace("_", "/", 1), value, found.epoch)
+        self.writer.flush()
+
+
+def _flat(found: EpochStats) -> dict[str, Any]:
+    """One number per name; rates per layer."""
+    row = asdict(found)
+    rates: tuple[float, ...] = row.pop("rates")
+    return row | {f"rate_layer{index}": rate for index, rate in enumerate(rates, 1)}
