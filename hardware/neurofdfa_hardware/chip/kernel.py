@@ -88,15 +88,17 @@ class Kernel:
         for first in range(0, len(rows), block):
             windows = self._windows(rows[first : first + block].astype(kind, copy=False))
             count = len(windows)
-            if inputs == 1 and channels == self.groups:
-                places = np.einsum("ncyxab,cab->ncyx", windows, values[:, 0])
-                result[first : first + block] = places.reshape(count, -1)
-                continue
             target = result[first : first + block].reshape(count, channels, height, width)
+            if inputs == 1 and channels == self.groups:
+                target[...] = 0
+                for a, b in np.ndindex(*size):
+                    target += windows[..., a, b].transpose(0, 3, 1, 2) * values[:, 0, a, b, None, None]
+                continue
             share = channels // self.groups
             for group in range(self.groups):
-                own = windows[:, group * inputs : (group + 1) * inputs].transpose(0, 2, 3, 1, 4, 5)
-                weight = values[group * share : (group + 1) * share].reshape(share, -1)
+                # Rows of a window lie side by side in memory when the channels come last.
+                own = windows[:, :, :, group * inputs : (group + 1) * inputs].transpose(0, 1, 2, 4, 5, 3)
+                weight = values[group * share : (group + 1) * share].transpose(0, 2, 3, 1).reshape(share, -1)
                 sums = own.reshape(count * height * width, -1) @ weight.T
                 sums = sums.reshape(count, height, width, share).transpose(0, 3, 1, 2)
                 target[:, group * share : (group + 1) * share] = sums
@@ -122,14 +124,14 @@ class Kernel:
         return total[:, :, inside[0], inside[1]].reshape(len(rows), -1)
 
     def _windows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """What each place of the target hears, `[N, channels, rows, columns, k_rows, k_columns]`: a view."""
-        images = rows.reshape(len(rows), *self.image)
-        if any(self.padding):
-            images = np.pad(images, [(0, 0), (0, 0), *((pad, pad) for pad in self.padding)])
+        """What each place of the target hears, `[N, rows, columns, channels, k_rows, k_columns]`: a view."""
+        images = rows.reshape(len(rows), *self.image).transpose(0, 2, 3, 1)
+        border = [(0, 0), *((pad, pad) for pad in self.padding), (0, 0)]
+        images = np.pad(images, border) if any(self.padding) else np.ascontiguousarray(images)
         reach = [self.dilation[k] * (self.values.shape[2 + k] - 1) + 1 for k in (0, 1)]
-        windows = np.lib.stride_tricks.sliding_window_view(images, reach, axis=(2, 3))
+        windows = np.lib.stride_tricks.sliding_window_view(images, reach, axis=(1, 2))
         down, right = self.stride
-        return windows[:, :, ::down, ::right, :: self.dilation[0], :: self.dilation[1]]
+        return windows[:, ::down, ::right, :, :: self.dilation[0], :: self.dilation[1]]
 
     def fan_in(self) -> Places:
         """Synapses of every target neuron whose weight is not 0, `[n_target]`."""
