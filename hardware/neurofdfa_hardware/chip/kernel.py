@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 Pair = tuple[int, int]
 Places = NDArray[np.int64]
-# Numbers that are gathered at a time.
-_BLOCK = 2**23
+# Numbers that are gathered at a time: they stay in the cache.
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Kernel:
         result = np.empty((len(rows), self.shape[0]), kind)
         block = max(1, _BLOCK // (height * width * inputs * size[0] * size[1] * self.groups))
         for first in range(0, len(rows), block):
-            windows = self._windows(rows[first : first + block].astype(kind, copy=False))
+            windows = self._windows(rows[first : first + block])
             count = len(windows)
             target = result[first : first + block].reshape(count, channels, height, width)
             if inputs == 1 and channels == self.groups:
@@ -99,7 +99,8 @@ class Kernel:
                 # Rows of a window lie side by side in memory when the channels come last.
                 own = windows[:, :, :, group * inputs : (group + 1) * inputs].transpose(0, 1, 2, 4, 5, 3)
                 weight = values[group * share : (group + 1) * share].transpose(0, 2, 3, 1).reshape(share, -1)
-                sums = own.reshape(count * height * width, -1) @ weight.T
+                # Gathered in the narrow type that spikes have, and widened in one go.
+                sums = own.reshape(count * height * width, -1).astype(kind, copy=False) @ weight.T
                 sums = sums.reshape(count, height, width, share).transpose(0, 3, 1, 2)
                 target[:, group * share : (group + 1) * share] = sums
         return result

@@ -72,7 +72,9 @@ class Synapses:
             spikes = spikes != 0
         if self.of is not None:
             spikes = spikes * self.of
-        sums = apply(self.weight, spikes.astype(entries(self.weight).dtype))
+        if not isinstance(self.weight, Kernel):
+            spikes = spikes.astype(self.weight.dtype)
+        sums = apply(self.weight, spikes)
         if self.onto is not None:
             sums *= self.onto
         if self.floor:

@@ -180,10 +180,8 @@ class _Part:
 
     def sums(self, spikes: NDArray[Any]) -> Float64:
         """What spikes `[rows, n_source]` deliver, `[rows, n_target]`."""
-        rows = spikes.astype(np.float64)
-        if self.of is not None:
-            rows *= self.of
-        sums = apply(self.weight, rows)
+        rows = spikes if self.of is None else spikes * self.of
+        sums = apply(self.weight, rows if isinstance(self.weight, Kernel) else rows.astype(np.float64))
         return sums if self.onto is None else sums * self.onto
 
 

@@ -47,7 +47,7 @@ SYNAPSES: tuple[Synapses, ...] = ("conv", "dense", "sparse", "auto")
 
 
 def draw(count: int, wraps: bool = False, **options: object) -> list[tuple[Program, np.ndarray, Record]]:
-    """`count` random networks with input, and what the reference says of them; wraps: those whose currents do."""
+    """`count` random networks with input, and what the reference says; wraps: only those that do."""
     found: list[tuple[Program, np.ndarray, Record]] = []
 
     @settings(
