@@ -146,11 +146,10 @@ class Network:
             if population["sends"] != "spikes":
                 continue
             if phase == 0 or (phase == population["depth"] and population["biased"]):
-                for variable in (self.neurons[population["name"]].u, self.neurons[population["name"]].v):
+                neurons = self.neurons[population["name"]]
+                pauses = [neurons.resting] if isinstance(neurons, ResetLIF) else []
+                for variable in (neurons.u, neurons.v, *pauses):
                     variable.set(np.zeros(variable.shape, np.int64))
-        for population in self.neurons.values():
-            if isinstance(population, ResetLIF) and phase == 0:
-                population.resting.set(np.zeros(population.resting.shape, np.int64))
         for connection in self.job["connections"]:
             if phase == 0 or (phase <= connection["source_depth"] and connection["source_biased"]):
                 synapse = self.synapses[connection["name"]]
