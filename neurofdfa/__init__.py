@@ -140,7 +140,7 @@ _HOMES = {
     "train.trainer": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("data",)
+_ROOMS = ("data", "plot")
 
 
 def __getattr__(name: str) -> Any:
