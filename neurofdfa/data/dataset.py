@@ -251,6 +251,43 @@ class Dataset:
         object.__setattr__(self, "validation", shown(self.validation))
         object.__setattr__(self, "sealed_test", self.sealed_test.changed(shown))
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        test: tuple[Any, Any] | None = None,
+        kind: str | None = None,
+        steps: int | None = None,
+        encoder: str = "poisson",
+        max_rate: float = 0.5,
+        gain: float = 1.0,
+        delta: float | None = 0.25,
+        stretch: bool = False,
+        name: str = "arrays",
+    ) -> Dataset:
+        """Make a data set of arrays in memory.
+
+        x: images [N, n], [N, c, height, width], or with kind="images" [N, height, width], spikes [N, T, n]
+        of 0 and 1, or sequences [N, T, c]; or a list of spikes or sequences [T_i, n] of their own lengths.
+        y: labels, whole numbers from 0, or words. validation, test: (x, y) each; a fifth of the samples,
+        stratified, where there is none.
+        kind: "images", "spikes" or "sequences"; None to tell from shape and values.
+        steps: of images (None: 16), and those that sequences are stretched to, if `stretch`. encoder,
+        max_rate, gain: of images, see `neurofdfa.data.encode.encoder_named`. delta: of the level crossings
+        that sequences become, in standard deviations; None for standardised values.
+        Raises UserError for arrays that do not fit together.
+        """
+        from neurofdfa.data.arrays import ArrayEncoding, arrays_dataset
+        from neurofdfa.data.encode import encoder_named
+        from neurofdfa.data.series import Timing
+
+        encode = encoder_named(encoder, max_rate=max_rate, gain=gain)
+        timing = Timing(100 if steps is None else steps, delta, stretch)
+        return arrays_dataset(name, ArrayEncoding(encode, 16, steps, timing), (x, y), validation, test, kind)
+
     @property
     def encode_training(self) -> Encoder | None:
         """`encode` for batches to learn from: behind `augment`, where there is one."""
