@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from neurofdfa.errors import Diverged as Diverged
     from neurofdfa.errors import UserError as UserError
+    from neurofdfa.interop.nir import export_nir as export_nir
+    from neurofdfa.lab.own_run import Run as Run
+    from neurofdfa.lab.own_run import fit as fit
+    from neurofdfa.lab.own_run import load as load
     from neurofdfa.nn.alif import ALIF as ALIF
     from neurofdfa.nn.conv2d import Conv2d as Conv2d
     from neurofdfa.nn.cuba_lif import CubaLIF as CubaLIF
@@ -67,7 +72,9 @@ if TYPE_CHECKING:
     from neurofdfa.train.trainer import Trainer as Trainer
 
 _HOMES = {
-    "errors": ("UserError",),
+    "errors": ("Diverged", "UserError"),
+    "interop.nir": ("export_nir",),
+    "lab.own_run": ("Run", "fit", "load"),
     "nn.alif": ("ALIF",),
     "nn.conv2d": ("Conv2d",),
     "nn.cuba_lif": ("CubaLIF",),

@@ -135,7 +135,13 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option("--from", help="A run whose weights to start from, e.g. to fine-tune.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with an interrupted run in --out, or, for more --epochs in all, with a finished one.",
+        ),
+    ] = False,
     live: Annotated[
         bool, typer.Option("--tensorboard", help="Write events for TensorBoard into --out/tensorboard.")
     ] = False,

@@ -143,6 +143,11 @@ class LIF(Neuron):
         """The neurons as a step sees them: with every neuron's own decays where they differ."""
         return self if self.time_constants is None else self.time_constants.dynamics(self)
 
+    @property
+    def given_time_constants(self) -> bool:
+        """Whether every neuron has its own because they were given, not drawn."""
+        return self.time_constants is not None and not self._drawn
+
     def copy(self) -> Self:
         """As for every neuron; time constants that were drawn are drawn anew."""
         made = super().copy()
