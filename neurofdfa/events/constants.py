@@ -9,7 +9,7 @@ from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.support import SURROGATE_KINDS, spiking_layers
 from neurofdfa.events.tables import Frame
 from neurofdfa.nn.network import Network
-from neurofdfa.rules.fdfa import FDFA
+from neurofdfa.rules.engine_facts import Prober
 from neurofdfa.rules.traces import cascade
 
 Floats = NDArray[np.float64]
@@ -91,8 +91,8 @@ def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> No
     head.mean_score = network.readout.decode == "mean"
 
 
-def fill_probes(frame: Frame, network: Network, rule: FDFA) -> None:
-    """Write what the tangents of FDFA need."""
+def fill_probes(frame: Frame, network: Network, rule: Prober) -> None:
+    """Write what tangents of probes need."""
     head = frame.head
     count, steps = head.hidden, head.steps
     output = rule.kernel == "output"

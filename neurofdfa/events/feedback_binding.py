@@ -10,20 +10,19 @@ import torch
 from torch import Tensor
 
 from neurofdfa.distributed.group import Shard
+from neurofdfa.errors import UserError
 from neurofdfa.events.bound_batch import point_at_probes
 from neurofdfa.events.constants import fill_probes
-from neurofdfa.events.optimizer import even, running_average
+from neurofdfa.events.optimizer import running_average
 from neurofdfa.events.parameters import Gradients, Packed, copy_of
 from neurofdfa.events.relevance import give_relevance, seen_errors
 from neurofdfa.events.session import PreparedBatch
-from neurofdfa.events.support import RULE_KINDS, executed
+from neurofdfa.events.support import prober
 from neurofdfa.events.tiling import tilings
 from neurofdfa.events.weight_layout import feedback_of
 from neurofdfa.nn.network import Network
 from neurofdfa.rules.base import Rule
-from neurofdfa.rules.e_prop import EProp
-from neurofdfa.rules.fdfa import FDFA
-from neurofdfa.rules.sbd import SBD
+from neurofdfa.rules.engine_facts import OuterProduct
 from neurofdfa.rules.spatial import synapses_above
 from neurofdfa.rules.traces import PerSynapse
 
@@ -34,16 +33,25 @@ class FeedbackBinding:
     """A rule as the kernels see it. State of the rule is handed in and out, as everywhere.
 
     kind: "none" (no signal for hidden layers), "broadcast" (the error, through fixed matrices), "target" (the
-    target in its place), "delta" (the error times ψ of a spiking readout), "dkp" (matrices learn from the
-    outer product of activity and error) or "fdfa" (from probes).
+    target in its place), "delta" (the error times ψ of a spiking readout), "outer" (matrices learn from the
+    outer product of activity and error) or "probed" (from probes).
     """
 
     def __init__(self, network: Network, rule: Rule[Any], state: Any, probes: Probes) -> None:
-        self.network, self.rule, self.probes = network, executed(rule), probes
-        self.symmetric = isinstance(self.rule, EProp)
+        facts = rule.engine_facts
+        if isinstance(facts, str):
+            raise UserError(facts)
+        self.network, self.trace, self.probes = network, rule.trace, probes
+        self.prober = prober(facts)
+        self.outer = facts.learning if isinstance(facts.learning, OuterProduct) else None
+        self.symmetric = facts.feedback == "weights"
         """Whether the matrices are the network's own weights."""
-        self.kind = RULE_KINDS[type(self.rule)]
-        if self.symmetric and network.readout.population is not None:
+        self.kind = {"none": "none", "error": "broadcast", "target": "target"}[facts.signal]
+        if self.prober is not None:
+            self.kind = "probed"
+        elif self.outer is not None:
+            self.kind = "outer"
+        elif self.symmetric and network.readout.population is not None:
             self.kind = "delta"
         self.matrices: tuple[Tensor, ...] = () if self.kind == "none" else state.matrices
         if self.symmetric:
@@ -54,9 +62,9 @@ class FeedbackBinding:
         """Whether neurons share rows of the feedback, and so the probes."""
         self.stages: tuple[int, ...] = ()
         """Decays of the noise trace per layer."""
-        if isinstance(self.rule, FDFA):
-            self.stages = tuple(sum(1 for d in kernel if d) for kernel in self.rule.kernels(network))
-        self.per_synapse = isinstance(rule.trace, PerSynapse)
+        if self.prober is not None:
+            self.stages = tuple(sum(1 for d in kernel if d) for kernel in self.prober.kernels(network))
+        self.per_synapse = isinstance(self.trace, PerSynapse)
         """A trace per synapse; sequences longer than a chunk run the reference."""
         self.counted: Tensor | None = None
         """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
@@ -64,26 +72,24 @@ class FeedbackBinding:
     @property
     def averaged(self) -> list[Packed]:
         """Copies of the feedback whose gradients have the same form."""
-        return self.copies if self.kind == "fdfa" else []
+        return self.copies if self.prober is not None else []
 
     @property
     def filtered(self) -> bool:
         """Whether the traces that the kernels keep pass the readout's κ."""
-        return getattr(self.rule.trace, "filtered", False) and not self.per_synapse
+        return getattr(self.trace, "filtered", False) and not self.per_synapse
 
     def begin(self, state: Any, share: Shard) -> tuple[Any, Shard | None]:
         """Count the batch as the rule does; the new state, and the samples that carry tangents."""
-        if not isinstance(self.rule, FDFA):
-            return state, None
-        return self.rule.count(state, share)
+        return (state, None) if self.prober is None else self.prober.count(state, share)
 
     def write(self, work: PreparedBatch) -> None:
         """Write what stays the same for all batches of a shape."""
         for frame in work.frames:
             frame.head.whole_trace = self.per_synapse
-            frame.head.downstream = getattr(self.rule.trace, "downstream", False)
-            if work.shape.probed and isinstance(self.rule, FDFA):
-                fill_probes(frame, self.network, self.rule)
+            frame.head.downstream = getattr(self.trace, "downstream", False)
+            if work.shape.probed and self.prober is not None:
+                fill_probes(frame, self.network, self.prober)
 
     def bind(self, work: PreparedBatch, gradient: Gradients) -> None:
         """Tell the records where the feedback and its gradients lie."""
@@ -120,12 +126,12 @@ class FeedbackBinding:
         generator: torch.Generator,
     ) -> list[Tensor]:
         """Seed of the probes, or the probes themselves."""
-        rule = self.rule
-        if not isinstance(rule, FDFA) or observed is None:
+        prober = self.prober
+        if prober is None or observed is None:
             return []
         give_relevance(work, state.relevance)
-        if self.probes == "reference" or rule.probe == "gaussian" or self.shared:
-            drawn = [[rule.draw(observed, b, generator) for b in self.matrices] for _ in range(steps)]
+        if self.probes == "reference" or prober.probe == "gaussian" or self.shared:
+            drawn = [[prober.draw(observed, b, generator) for b in self.matrices] for _ in range(steps)]
             given = [torch.stack([step[k] for step in drawn]) for k in range(len(self.matrices))]
             given = [v if t is None else t.spread(v) for v, t in zip(given, self.tilings, strict=True)]
             point_at_probes(work, share, 0, given)
@@ -145,11 +151,11 @@ class FeedbackBinding:
 
     def touched(self, probed: bool) -> bool:
         """Whether a batch brings gradients of the feedback."""
-        return self.kind == "dkp" or probed
+        return self.outer is not None or probed
 
     def parts(self, gradient: Gradients, share: Shard) -> Sequence[Tensor]:
         """The feedback's gradients, weighed for the sum over all processes."""
-        observed = self.rule.probed(share) if isinstance(self.rule, FDFA) else share
+        observed = share if self.prober is None else self.prober.probed(share)
         parts = [gradient.flat(b).mul_(observed.weight) for b in self.matrices]
         return parts if self.counted is None else [*parts, self.counted.mul_(observed.weight)]
 
@@ -160,9 +166,10 @@ class FeedbackBinding:
 
         weight: of one step; count: steps since the last update.
         """
-        if not isinstance(self.rule, FDFA) or self.counted is not None:
+        if self.prober is None or self.counted is not None:
             return None
-        return running_average(self.rule, state.updates, optimizer, self.matrices, weight, count)
+        gain = self.prober.early_gain(state.updates)
+        return running_average(gain, optimizer, self.matrices, weight, count)
 
     def take_gradients(self, gradient: Gradients, state: Any, weight: float, count: int, told: float) -> None:
         """Hand the feedback's pseudo-gradients to its optimizer and empty them here.
@@ -172,9 +179,9 @@ class FeedbackBinding:
         for b in self.matrices:
             b.grad = gradient.take(b)
             gradient.flat(b).zero_()
-            if isinstance(self.rule, FDFA):
+            if self.prober is not None:
                 counted = count if self.counted is None else self.counted
                 b.grad = torch.sub(b * (counted * weight), b.grad, alpha=weight)
-                b.grad.mul_(even(self.rule, state.updates))
-            elif isinstance(self.rule, SBD):
-                b.grad = torch.sub(b * told, b.grad, alpha=self.rule.polarity)
+                b.grad.mul_(self.prober.early_gain(state.updates))
+            elif self.outer is not None and self.outer.anchor:
+                b.grad = torch.add(b * (self.outer.anchor * told), b.grad, alpha=self.outer.gain)

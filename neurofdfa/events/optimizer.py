@@ -10,7 +10,6 @@ from neurofdfa.events.kernels.update import update
 from neurofdfa.events.parameters import Gradients, Packed
 from neurofdfa.events.records import Update, memory_of
 from neurofdfa.events.session import KernelSession
-from neurofdfa.rules.fdfa import FDFA
 
 
 def plain_adam(optimizer: torch.optim.Optimizer) -> bool:
@@ -36,26 +35,20 @@ def _hooked(optimizer: Any) -> bool:
     return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
 
 
-def even(rule: FDFA, updates: int) -> float:
-    """What FDFA's first estimates weigh more, so that they are averaged evenly."""
-    return max(1.0, 1.0 / (rule.momentum * updates)) if rule.optimizer == "momentum" else 1.0
-
-
 def running_average(
-    rule: FDFA,
-    updates: int,
+    early_gain: float,
     optimizer: torch.optim.Optimizer,
     matrices: Sequence[Tensor],
     weight: float,
     count: int,
 ) -> tuple[float, float] | None:
-    """How much one update keeps of FDFA's feedback and takes of Σ Ĵ, or None where it is no plain average.
+    """How much one update keeps of probed feedback and takes of Σ Ĵ, or None where it is no plain average.
 
-    weight: of one step; count: steps since the last update.
+    early_gain: what the estimates weigh more; weight: of one step; count: steps since the last update.
     """
     if not plain_sgd(optimizer) or not all(b.is_contiguous() for b in matrices):
         return None
-    rate = optimizer.param_groups[0]["lr"] * even(rule, updates) * weight
+    rate = optimizer.param_groups[0]["lr"] * early_gain * weight
     return 1.0 - rate * count, rate
 
 

@@ -11,28 +11,12 @@ from neurofdfa.nn.network import Network
 from neurofdfa.nn.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
 from neurofdfa.nn.synapse import Convolution, Dense
 from neurofdfa.rules.base import Rule
-from neurofdfa.rules.dfa import DFA
-from neurofdfa.rules.dkp import DKP
-from neurofdfa.rules.drtp import DRTP
-from neurofdfa.rules.e_prop import EProp
-from neurofdfa.rules.fdfa import FDFA
-from neurofdfa.rules.readout_only import ReadoutOnly
-from neurofdfa.rules.sbd import SBD
+from neurofdfa.rules.engine_facts import EngineFacts, OuterProduct, Prober
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.learning import Learning
 
 SURROGATE_KINDS: dict[type[Any], int] = {FastSigmoid: 0, Triangular: 1, ArcTan: 2, Sigmoid: 3}
 LOSS_KINDS: dict[type[Any], int] = {CrossEntropy: 0, MeanSquaredError: 1, SpikeCountError: 2}
-RULE_KINDS: dict[type[Any], str] = {
-    ReadoutOnly: "none",
-    DFA: "broadcast",
-    DRTP: "target",
-    EProp: "broadcast",
-    DKP: "dkp",
-    SBD: "dkp",
-    FDFA: "fdfa",
-}
-"""As in `neurofdfa.events.feedback_binding`, for rules as `executed` names them."""
 WIDEST = 8192
 WIDEST_IMAGE = 65536
 DEEPEST = 8
@@ -42,11 +26,6 @@ def spiking_layers(network: Network) -> tuple[SpikingLayer, ...]:
     """The hidden layers, and the readout's neurons where it has some."""
     population = network.readout.population
     return network.hidden if population is None else (*network.hidden, population)
-
-
-def executed(rule: Rule[Any]) -> Rule[Any]:
-    """The rule whose computation this is: e-prop with random or learnt feedback is DFA or FDFA."""
-    return rule.origin if isinstance(rule, EProp) and rule.feedback != "symmetric" else rule
 
 
 def why_not_network(network: Network) -> str | None:
@@ -90,12 +69,11 @@ def why_not(learning: Learning) -> str | None:
         learning.loss,
         learning.update_every,
     )
-    rule = executed(rule)
-    if type(rule) not in RULE_KINDS:
-        return f"the event engine does not execute the rule '{rule.name}'"
-    if isinstance(rule, SBD) and (rule.power or rule.decorrelation):
-        return "the event engine has no regularisers for sbd (power, decorrelation)"
-    if type(rule) is EProp and any(layer.dropout for layer in network.hidden[1:]):
+    facts = rule.engine_facts
+    if isinstance(facts, str):
+        return facts
+    probing = prober(facts)
+    if facts.feedback == "weights" and any(layer.dropout for layer in network.hidden[1:]):
         return "the event engine has no symmetric feedback through layers with dropout"
     if learning.device.active:
         return f"the event engine impairs nothing and {learning.device.active[0]} is set"
@@ -108,21 +86,28 @@ def why_not(learning: Learning) -> str | None:
             "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
         )
     attached = any(layer.neuron.reset_gradient == "attached" for layer in spiking_layers(network))
-    if type(rule) is FDFA and attached:
+    if probing is not None and attached:
         return "the event engine has no tangents through an attached reset"
-    if type(rule) is FDFA and any(layer.recurrent is not None and layer.dropout for layer in network.hidden):
+    if probing is not None and any(layer.recurrent is not None and layer.dropout for layer in network.hidden):
         return "the event engine has no tangents through recurrent layers with dropout"
-    if type(rule) is FDFA and len(network.hidden) > DEEPEST:
+    if probing is not None and len(network.hidden) > DEEPEST:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
-    if type(rule) is ReadoutOnly and learning.rate_regulariser.strength > 0:
+    if facts.signal == "none" and learning.rate_regulariser.strength > 0:
         return "the event engine has no rate target without a learning signal"
     return why_not_network(network)
 
 
+def prober(facts: EngineFacts) -> Prober | None:
+    """How the feedback learns from probes, if it does."""
+    learning = facts.learning
+    return None if learning is None or isinstance(learning, OuterProduct) else learning
+
+
 def whole_sequences(rule: Rule[Any]) -> bool:
     """Whether the engine learns from sequences as wholes alone with this rule."""
-    rule = executed(rule)
-    return isinstance(rule.trace, PerSynapse) or (isinstance(rule, FDFA) and rule.weighting != "uniform")
+    facts = rule.engine_facts
+    probing = None if isinstance(facts, str) else prober(facts)
+    return isinstance(rule.trace, PerSynapse) or (probing is not None and probing.weighted)
 
 
 def _why_not_trace(network: Network, trace: Any) -> str | None:

@@ -170,7 +170,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head.hidden, head.steps, head.chunk, head.batch = count, shape.steps, steps, shape.batch
     head.samples, head.slots, head.chunks = samples, slots, chunks
     head.outputs, head.kpad, head.probed = k, kpad, shape.probed
-    head.learn, head.dkp = shape.learn, shape.feedback == "dkp"
+    head.learn, head.dkp = shape.learn, shape.feedback == "outer"
     flags = numbers_at(arena, head.counters, (66,), np.int64)
     loss = numbers_at(arena, head.loss_sum, (1,))
     memory = (memory_of(heads, Head), memory_of(records, Layer))
@@ -237,7 +237,7 @@ def _place_states(
             place(row, "traces", places * 3 * widths[index - 1] * size)
             if layer.recurrent is not None:
                 place(row, "own_traces", places * 4 * width * size)
-        if carried and ((index == count and not spiking) or shape.feedback == "dkp"):
+        if carried and ((index == count and not spiking) or shape.feedback == "outer"):
             place(row, "plain_traces", places * width * size)
         if shape.probed:
             place(row, "noise_state", max(1, shape.stages[index - 1]) * places * width * size)

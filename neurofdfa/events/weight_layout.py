@@ -158,8 +158,8 @@ def _bias(synapse: Synapse, tiling: Tiling | None, narrow: bool) -> Learnt | Non
 
 
 def feedback_of(network: Network, matrices: Sequence[Tensor]) -> list[Learnt]:
-    """The feedback as the kernels read it, in rows of outputs. FDFA's gradients have the same form, as means
-    of what positions that share a row of B observe: each of them sees what the probe does to all of them.
+    """The feedback as the kernels read it, in rows of outputs. Gradients of probed feedback have this form,
+    as means of what positions that share a row of B observe: each sees what the probe does to all of them.
     """
     found: list[Learnt] = []
     for b, tiling in zip(matrices, tilings(network.hidden), strict=True):
@@ -180,15 +180,15 @@ def learnt_by(kind: str, network: Network, matrices: Sequence[Tensor]) -> list[L
     for parts in zip(weights, biases, recurrent, strict=True) if kind != "none" else ():
         found += parts
     found += readout
-    if kind == "fdfa":
+    if kind == "probed":
         found += feedback_of(network, matrices)
-    if kind == "dkp":
+    if kind == "outer":
         found += [_rows_of(b, t) for b, t in zip(matrices, tilings(network.hidden), strict=True)]
     return [learnt for learnt in found if learnt is not None]
 
 
 def _rows_of(b: Tensor, tiling: Tiling | None) -> Learnt:
-    """DKP's gradient: a row per neuron, the mean of those that share one."""
+    """Gradient of outer products: a row per neuron, the mean of those that share one."""
     if tiling is None:
         return Learnt(b, False, True)
     places = tiling.places.reshape(len(b), -1)

@@ -56,8 +56,8 @@ class NetworkConfig(_Table):
     channels, rows and columns of the input, None for those of the data.
     readout: "written" where `layers` names every module of the network, neurons and readout among them.
     own: why no file can describe a network that the user handed over, who hands it over again to go on.
-    rate: share of neurons that fire at initialisation, 0 for weights as they are drawn. weight_bits: learn through a
-    quantiser of so many bits, None for float weights.
+    rate: share of neurons that fire at initialisation, 0 for weights as they are drawn. weight_bits: learn
+    through a quantiser of so many bits, None for float weights.
     """
 
     hidden: tuple[int, ...] = (128, 128)

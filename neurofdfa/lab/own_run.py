@@ -161,9 +161,9 @@ def fit(
     cosine to zero, or the optimizer's learning rate all along. rate: scale the initial weights first until
     this share of neurons fires per step (`neurofdfa train` does so, with 0.06); 0 leaves them. seed: of the
     order of samples, their noise, feedback and dropout; the weights are the network's. callbacks: called with
-    the trainer and every epoch's measures, as by `Trainer.fit`; one that returns True ends the training. progress: a bar
-    on a terminal or in a notebook. The other arguments are those of `Trainer`, with the defaults of
-    `neurofdfa train`.
+    the trainer and every epoch's measures, as by `Trainer.fit`; one that returns True ends the training.
+    progress: a bar on a terminal or in a notebook. The other arguments are those of
+    `Trainer`, with the defaults of `neurofdfa train`.
 
     What a file cannot describe (a class of your own, samples of more than 256 MiB) is handed over again to
     `load`. Raises `UserError` for what does not fit, and `Diverged` where loss or weights stop being finite:

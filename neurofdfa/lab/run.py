@@ -206,7 +206,7 @@ def _same_everywhere(config: RunConfig, data: Dataset, group: ProcessGroup) -> N
 def _open_folder(
     folder: Path, config: RunConfig, resume: bool, data: Dataset
 ) -> tuple[RunConfig, list[Epoch]]:
-    """Create the folder, or read the epochs that a run has finished; and the config that holds from now on."""
+    """Create the folder, or read the epochs that a run has finished; and the config from now on."""
     if resume:
         kept, done = load_config(folder / CONFIG), read_epochs(folder)
         if (folder / SUMMARY).exists():

@@ -20,6 +20,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.cost import Case, Counts
+from neurofdfa.rules.engine_facts import EngineFacts
 from neurofdfa.rules.traces import LayerGradient, PerNeuron, PerSynapse, Trace
 
 S = TypeVar("S")
@@ -115,6 +116,11 @@ class Rule(Generic[S]):
     def learns_time_constants(self) -> bool:
         """Whether it can learn them: it needs signals and a trace that has an eligibility for them."""
         return isinstance(self.trace, PerSynapse)
+
+    @property
+    def engine_facts(self) -> EngineFacts | str:
+        """What an engine has to do for it, or why there is none that does."""
+        return f"the event engine does not execute the rule '{self.name}'"
 
     def teaches_at(self, t: int, steps: int) -> bool:
         """Whether hidden layers learn in step t of a sequence of so many, where there is an error."""

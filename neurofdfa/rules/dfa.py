@@ -21,6 +21,7 @@ from neurofdfa.rules.base import (
     random_feedback,
 )
 from neurofdfa.rules.cost import Case, Counts, broadcast_cost
+from neurofdfa.rules.engine_facts import EngineFacts
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class DFA(Rule[Feedback]):
         check_feedback_per(self.name, self.feedback_per)
         if self.taught is not None and self.taught < 1:
             raise UserError(f"dfa teaches at least 1 neuron of a layer, got taught={self.taught}")
+
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """As data."""
+        return EngineFacts()
 
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B once."""

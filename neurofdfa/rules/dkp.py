@@ -27,6 +27,7 @@ from neurofdfa.rules.base import (
     random_feedback,
 )
 from neurofdfa.rules.cost import Case, Counts, activity_cost, broadcast_cost
+from neurofdfa.rules.engine_facts import EngineFacts, OuterProduct
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
 
@@ -51,6 +52,11 @@ class DKP(Rule[DKPState]):
 
     def __post_init__(self) -> None:
         check_feedback_per(self.name, self.feedback_per)
+
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """As data."""
+        return EngineFacts(learning=OuterProduct())
 
     def init(self, network: Network, generator: torch.Generator) -> DKPState:
         """Random B, learnt from then on."""

@@ -23,6 +23,7 @@ from neurofdfa.rules.base import (
     random_feedback,
 )
 from neurofdfa.rules.cost import Case, Counts, broadcast_cost
+from neurofdfa.rules.engine_facts import EngineFacts
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class DRTP(Rule[Feedback]):
 
     def __post_init__(self) -> None:
         check_feedback_per(self.name, self.feedback_per)
+
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """As data."""
+        return EngineFacts(signal="target")
 
     def init(self, network: Network, generator: torch.Generator) -> Feedback:
         """Draw B once."""

@@ -30,6 +30,7 @@ from neurofdfa.rules.base import (
 )
 from neurofdfa.rules.cost import Case, Counts, synapses_in_between
 from neurofdfa.rules.dfa import DFA
+from neurofdfa.rules.engine_facts import EngineFacts
 from neurofdfa.rules.fdfa import FDFA
 from neurofdfa.rules.spatial import check_no_delay_above, output_delta, synapses_above
 from neurofdfa.rules.traces import PerSynapse, Trace
@@ -73,6 +74,13 @@ class EProp(Rule[Any]):
                 feedback_per=self.feedback_per,
             )
         return DFA(trace=self.trace, scale=self.scale, feedback_per=self.feedback_per)
+
+    @property
+    def engine_facts(self) -> EngineFacts | str:
+        """As data."""
+        if self.feedback == "symmetric":
+            return EngineFacts(feedback="weights")
+        return self.origin.engine_facts
 
     def init(self, network: Network, generator: torch.Generator) -> Any:
         """Random, zero or no B."""

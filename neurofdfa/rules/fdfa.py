@@ -53,6 +53,7 @@ from neurofdfa.rules.base import (
     per_row,
 )
 from neurofdfa.rules.cost import Case, Counts, broadcast_cost, tangent_cost
+from neurofdfa.rules.engine_facts import EngineFacts
 from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent, tangent_step
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
@@ -135,6 +136,11 @@ class FDFA(Rule[FDFAState]):
             if value not in known:
                 raise UserError(f"fdfa's {setting} is {' or '.join(known)}, got '{value}'")
 
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """As data."""
+        return EngineFacts(learning=self)
+
     def init(self, network: Network, generator: torch.Generator) -> FDFAState:
         """B = 0."""
         weight = network.readout.synapse.weight
@@ -193,13 +199,22 @@ class FDFA(Rule[FDFAState]):
         weights, state = self._weights(broadcast, state)
         estimates, state = self.estimate(network, step, broadcast.t, state, weights)
         gain = 1.0 / broadcast.steps
-        if self.optimizer == "momentum":
-            # averaging evenly until 1/updates falls below the momentum removes the pull of B = 0
-            gain *= max(1.0, 1.0 / (self.momentum * state.updates))
+        gain *= self.early_gain(state.updates)
         pairs = zip(state.matrices, estimates, strict=True)
         mean = 1.0 if weights is None else weights.mean(0)
         feedback = tuple((b * mean - j.t()) * gain for b, j in pairs)
         return Signals(hidden, feedback, observed=state.observed), state
+
+    @property
+    def weighted(self) -> bool:
+        """Whether estimates count by the error that they meet."""
+        return self.weighting != "uniform"
+
+    def early_gain(self, updates: int) -> float:
+        """What the first estimates weigh more: averaging evenly until 1/updates falls below the momentum
+        removes the pull of B = 0.
+        """
+        return max(1.0, 1.0 / (self.momentum * updates)) if self.optimizer == "momentum" else 1.0
 
     def probed(self, share: Shard) -> Shard:
         """The samples that carry tangents: the first ones of the batch."""

@@ -8,6 +8,7 @@ import torch
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals
 from neurofdfa.rules.cost import Case, Counts
+from neurofdfa.rules.engine_facts import EngineFacts
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class ReadoutOnly(Rule[None]):
     source: ClassVar[str] = "control"
     learns_hidden: ClassVar[bool] = False
     without_trace: ClassVar[str] = "no hidden layer learns"
+
+    @property
+    def engine_facts(self) -> EngineFacts:
+        """As data."""
+        return EngineFacts(signal="none")
 
     def init(self, network: Network, generator: torch.Generator) -> None:
         """Nothing to remember."""

@@ -35,6 +35,7 @@ from neurofdfa.rules.base import (
     per_row,
 )
 from neurofdfa.rules.cost import Case, Counts, activity_cost, broadcast_cost
+from neurofdfa.rules.engine_facts import EngineFacts, OuterProduct
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
 
@@ -78,6 +79,13 @@ class SBD(Rule[SBDState]):
     def polarity(self) -> float:
         """±1: what R is multiplied with in `matrices`."""
         return -1.0 if self.sign == "descend" else 1.0
+
+    @property
+    def engine_facts(self) -> EngineFacts | str:
+        """As data."""
+        if self.power or self.decorrelation:
+            return "the event engine has no regularisers for sbd (power, decorrelation)"
+        return EngineFacts(learning=OuterProduct(gain=-self.polarity, anchor=1.0))
 
     def init(self, network: Network, generator: torch.Generator) -> SBDState:
         """R = 0; the moments start where the regularisers are at rest."""

@@ -40,7 +40,7 @@ class StoredWeights(NamedTuple):
 class Device:
     """Settings; the defaults impair nothing.
 
-    feedback_bits: precision of B where it multiplies e; what learns B (FDFA, DKP, SBD) keeps its float copy.
+    feedback_bits: precision of B where it multiplies e; a rule that learns B keeps its float copy.
     error_bits: precision of ∂loss/∂y on the bus, sign included; it saturates at ±error_range (cross-entropy
         stays within 1).
     delay: steps by which a broadcast is late, to traces as they are then; what is still on its way when
