@@ -59,15 +59,22 @@ def build_data(config: DataConfig, seed: int, folder: Path | None = None) -> Dat
     """Load the data set; generated tasks are drawn from `seed`. folder: of the run, which may keep them."""
     if config.own is not None:
         return read_kept(config, folder)
+    taken = {"name", "data_root", "steps", "seed", "encoder", "max_rate", "gain", "download"} & set(
+        config.options
+    )
+    if taken:
+        raise UserError(
+            f"data.options has '{min(taken)}', which is a setting of its own or a command's option"
+        )
     data = load(
         config.name,
         data_root=config.root,
         steps=config.steps,
         seed=seed,
-        encode=config.encoder,
+        encoder=config.encoder,
         max_rate=config.max_rate,
         gain=config.gain,
-        options=config.options,
+        **config.options,
     )
     return data if config.density == 1 else thinned(data, config.density)
 

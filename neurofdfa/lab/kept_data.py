@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
-from neurofdfa.data.encode import DIRECT, LATENCY, POISSON, direct, encoder, latency, poisson
+from neurofdfa.data.encode import DIRECT, LATENCY, POISSON, direct, encoder_named, latency, poisson
 from neurofdfa.errors import UserError
 from neurofdfa.io import write_whole
 from neurofdfa.lab.config import DataConfig
@@ -33,6 +33,7 @@ def describe_data(data: Dataset) -> DataConfig:
         "n_out": data.n_out,
         "shape": list(data.shape),
         "answer_from": data.answer_from,
+        "classes": list(data.classes),
         "samples": [len(data.train), len(data.validation), data.test_size],
     }
     encoding = _encoding(data)
@@ -96,6 +97,7 @@ def read_kept(config: DataConfig, folder: Path | None) -> Dataset:
             task=about["task"],
             shape=tuple(about["shape"]),
             answer_from=about["answer_from"],
+            classes=tuple(about["classes"]),
         )
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged, or not the data of this run ({error})") from error
@@ -146,4 +148,4 @@ def _encoding(data: Dataset) -> dict[str, Any] | None:
 
 
 def _encode(config: DataConfig) -> Any:
-    return encoder(config.encoder, max_rate=config.max_rate, gain=config.gain)
+    return encoder_named(config.encoder, max_rate=config.max_rate, gain=config.gain)

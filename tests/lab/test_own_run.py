@@ -12,7 +12,7 @@ from torch import Tensor
 import neurofdfa as nf
 from neurofdfa.cli import run as command
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
-from neurofdfa.data.encode import encoder
+from neurofdfa.data.encode import encoder_named
 from neurofdfa.lab.config import load_config
 from neurofdfa.lab.describe import describe_rule
 from neurofdfa.lab.kept_data import describe_data
@@ -34,7 +34,7 @@ def samples(steps: int = 6, name: str = "stripes") -> Dataset:
 
     return Dataset(
         name=name, kind="static", n_in=36, n_out=2, steps=steps, train=part(0, 48), validation=part(48, 72),
-        sealed_test=SealedSplit(part(72, 96)), encode=encoder("poisson"), shape=(1, 6, 6),
+        sealed_test=SealedSplit(part(72, 96)), encode=encoder_named("poisson"), shape=(1, 6, 6),
     )  # fmt: skip
 
 
