@@ -361,7 +361,7 @@ def _finish(parts: _Parts, done: list[Epoch], command: str, warm_up: float | Non
     if not group.leads:
         return Summary.model_validate(_told(group))
     _write_raster(folder / "raster.npz", network, data, test)
-    if _has_nir(network):
+    if why_not_nir(network) is None:
         _write_nir(folder / "network.nir", network, data)
     keep_if_countable(folder, config, network, data, parts.given)
     summary = Summary(
@@ -415,14 +415,6 @@ def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> 
             np.savez_compressed(handle, allow_pickle=False, **stored)
 
     write_whole(path, save)
-
-
-def _has_nir(network: Network) -> bool:
-    """Whether NIR has all of its nodes; neurons of the user's own it has not."""
-    try:
-        return why_not_nir(network) is None
-    except UserError:
-        return False
 
 
 def _write_nir(path: Path, network: Network, data: Dataset) -> None:

@@ -148,6 +148,13 @@ class LIF(Neuron):
         """Whether every neuron has its own because they were given, not drawn."""
         return self.time_constants is not None and not self._drawn
 
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """As for every neuron."""
+        reset = (self.v_threshold, self.reset, self.reset_gradient)
+        adaptation = (self.adaptation, self.tau_adapt)
+        return *super().constants, self.tau_mem, self.tau_syn, self.decay_bits, *reset, *adaptation
+
     def copy(self) -> Self:
         """As for every neuron; time constants that were drawn are drawn anew."""
         made = super().copy()
