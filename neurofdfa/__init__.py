@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from neurofdfa.interop.norse import to_norse as to_norse
     from neurofdfa.interop.snntorch import from_snntorch as from_snntorch
     from neurofdfa.interop.snntorch import to_snntorch as to_snntorch
-    from neurofdfa.lab.own_run import Run as Run
-    from neurofdfa.lab.own_run import fit as fit
-    from neurofdfa.lab.own_run import load as load
     from neurofdfa.measure.alignment import alignment as alignment
     from neurofdfa.measure.locality.audit import certify as certify
     from neurofdfa.measure.memory import peak_mib as peak_mib
@@ -75,6 +72,9 @@ if TYPE_CHECKING:
     from neurofdfa.rules.traces import PerNeuron as PerNeuron
     from neurofdfa.rules.traces import PerSynapse as PerSynapse
     from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient as WeightForwardGradient
+    from neurofdfa.run import Run as Run
+    from neurofdfa.run import fit as fit
+    from neurofdfa.run import load as load
     from neurofdfa.train.device import Device as Device
     from neurofdfa.train.fit import CSVLog as CSVLog
     from neurofdfa.train.fit import TensorBoardLog as TensorBoardLog
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "errors": ("Diverged", "UserError"),
     "interop.nir": ("export_nir",),
-    "lab.own_run": ("Run", "fit", "load"),
+    "run": ("Run", "fit", "load"),
     "interop.norse": ("from_norse", "to_norse"),
     "interop.snntorch": ("from_snntorch", "to_snntorch"),
     "measure.alignment": ("alignment",),

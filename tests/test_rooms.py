@@ -19,6 +19,7 @@ ORDER = (
     "interop",
     "lab",
     "report",
+    "run",
     "bench",
     "cli",
     "__main__",

@@ -4,7 +4,7 @@ A run folder holds config.toml, metrics.jsonl (one line per epoch), checkpoint.s
 epoch with the lowest validation loss), state.safetensors (to resume), raster.npz, network.nir,
 energy.json and summary.json, which is written last: a folder with a summary is a finished run. A training
 that diverges ends with the reason in failure.txt; checkpoint and state are those of its last good epochs.
-A network, a rule and samples of the user's own take the same way (`neurofdfa.lab.own_run`): samples stand in
+A network, a rule and samples of the user's own take the same way (`neurofdfa.run`): samples stand in
 data.npz then.
 """
 
