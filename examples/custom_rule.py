@@ -24,7 +24,9 @@ class ErrorEvents(nf.Rule[tuple[Tensor, ...]]):
     name: ClassVar[str] = "error-events"
 
     def init(self, network: nf.Network, generator: torch.Generator) -> tuple[Tensor, ...]:
-        return tuple(torch.randn(layer.n, network.n_out, generator=generator) for layer in network.hidden)
+        shapes = [(layer.n, network.n_out) for layer in network.hidden]
+        like = network.readout.synapse.weight  # of this device and precision
+        return tuple(torch.randn(shape, generator=generator).to(like) for shape in shapes)
 
     def signals(
         self, network: nf.Network, step: nf.NetworkStep, broadcast: nf.Broadcast, state: tuple[Tensor, ...]
