@@ -60,7 +60,7 @@ def test_every_link_leads_somewhere() -> None:
     assert not missing, "\n".join(missing)
 
 
-@pytest.mark.parametrize("part", ["A rule", "A data set", "A backend", "A plot"])
+@pytest.mark.parametrize("part", ["A neuron", "A layer", "A rule", "A data set", "A backend", "A plot"])
 def test_a_part_of_ones_own_takes_twenty_lines(part: str) -> None:
     section = re.search(
         rf"^## {part}\n(.*?)(?=^## |\Z)", (DOCS / "extending.md").read_text(), re.DOTALL | re.MULTILINE
