@@ -259,34 +259,40 @@ class Dataset:
         *,
         validation: tuple[Any, Any] | None = None,
         test: tuple[Any, Any] | None = None,
-        kind: str | None = None,
+        kind: Literal["images", "spikes", "sequences"] | None = None,
+        name: str = "arrays",
         steps: int | None = None,
         encoder: str = "poisson",
         max_rate: float = 0.5,
         gain: float = 1.0,
-        delta: float | None = 0.25,
-        stretch: bool = False,
-        name: str = "arrays",
+        delta: float = 0.25,
+        stretch: bool = True,
     ) -> Dataset:
-        """Make a data set of arrays in memory.
+        """Make a data set of arrays, tensors or lists in memory.
 
-        x: images [N, n], [N, c, height, width], or with kind="images" [N, height, width], spikes [N, T, n]
-        of 0 and 1, or sequences [N, T, c]; or a list of spikes or sequences [T_i, n] of their own lengths.
-        y: labels, whole numbers from 0, or words. validation, test: (x, y) each; a fifth of the samples,
-        stratified, where there is none.
-        kind: "images", "spikes" or "sequences"; None to tell from shape and values.
-        steps: of images (None: 16), and those that sequences are stretched to, if `stretch`. encoder,
-        max_rate, gain: of images, see `neurofdfa.data.encode.encoder_named`. delta: of the level crossings
-        that sequences become, in standard deviations; None for standardised values.
-        Raises UserError for arrays that do not fit together.
+        x: images [N, n], [N, height, width] or [N, c, h, w], uint8 or floats in 0…1; spikes [N, T, n] of 0
+            and 1; or sequences of values [N, T, c]; y: classes [N], whole numbers from 0 or words.
+        validation, test: (x, y) of their own; a part that is not given is a fifth of the samples, stratified,
+            always the same ones.
+        kind: which of the three x is, where shape and values do not tell.
+        steps, encoder, max_rate, gain: how images become input, as for `neurofdfa.data.load`; sequences
+            become level-crossing spikes of `steps` steps, or with "direct" standardised currents.
+        delta, stretch: of sequences, as for `neurofdfa.data.load`; a list may hold spikes or sequences
+            [T_i, n] of unequal lengths, which sequences keep with stretch=False.
+        Raises UserError for every way in which the arrays can be wrong.
         """
-        from neurofdfa.data.arrays import ArrayEncoding, arrays_dataset
-        from neurofdfa.data.encode import encoder_named
-        from neurofdfa.data.series import Timing
+        from neurofdfa.data import arrays  # which makes data sets
 
-        encode = encoder_named(encoder, max_rate=max_rate, gain=gain)
-        timing = Timing(100 if steps is None else steps, delta, stretch)
-        return arrays_dataset(name, ArrayEncoding(encode, 16, steps, timing), (x, y), validation, test, kind)
+        return arrays.arrays_dataset(
+            name,
+            arrays.array_encoding(
+                encoder, steps=steps, max_rate=max_rate, gain=gain, delta=delta, stretch=stretch
+            ),
+            (x, y),
+            validation,
+            test,
+            kind,
+        )
 
     @property
     def encode_training(self) -> Encoder | None:

@@ -197,15 +197,17 @@ def test_arrays_in_memory_are_told_by_shape_and_values() -> None:
     bytes_ = np.random.default_rng(0).integers(0, 255, (30, 8, 8)).astype(np.uint8)
     assert Dataset.from_arrays(bytes_, labels()).kind == "static"
     values = np.random.default_rng(0).normal(size=(30, 12, 3))
-    series = Dataset.from_arrays(values, labels(), delta=None, test=(values[:9], labels(9)))
+    series = Dataset.from_arrays(
+        values, labels(), encoder="direct", stretch=False, test=(values[:9], labels(9))
+    )
     assert (series.kind, series.n_in, series.steps, series.test_size) == ("sequence", 3, 12, 9)
-    assert Dataset.from_arrays(values, labels(), stretch=True, steps=40).steps == 40
+    assert Dataset.from_arrays(values, labels(), steps=40).steps == 40
 
 
 def test_arrays_of_unequal_lengths_keep_them() -> None:
     rng = np.random.default_rng(0)
     own = [rng.normal(size=(8 + k % 5, 3)) for k in range(30)]
-    data = Dataset.from_arrays(own, labels())
+    data = Dataset.from_arrays(own, labels(), stretch=False)
     x, _, lengths = next(data.train.batches(18))  # type: ignore[misc]
     assert set(lengths.tolist()) == {8, 9, 10, 11, 12}
     assert x.shape == (12, 18, 6)
@@ -219,7 +221,7 @@ def test_arrays_of_unequal_lengths_keep_them() -> None:
     with pytest.raises(UserError, match="label 'c' has no training sample"):
         Dataset.from_arrays(spikes(), ["a", "b"] * 15, test=(spikes(1), ["c"]))
     with pytest.raises(UserError, match="unknown kind of arrays 'films'"):
-        Dataset.from_arrays(spikes(), labels(), kind="films")
+        Dataset.from_arrays(spikes(), labels(), kind="films")  # type: ignore[arg-type]
 
 
 def test_archives_with_tricks_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
