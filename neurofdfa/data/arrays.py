@@ -172,7 +172,15 @@ def _guess(x: Any) -> str:
     values = np.asarray(x)
     if values.ndim != 3 or (values.dtype == np.uint8 and values.size and values.max() > 1):
         return "images"
-    return "spikes" if bool(np.isin(values, (0, 1)).all()) else "sequences"
+    if bool(np.isin(values, (0, 1)).all()):
+        return "spikes"
+    if values.dtype.kind in "iuf" and bool(((values >= 0) & (values <= 1)).all()):
+        raise UserError(
+            f"arrays of shape {values.shape} with values from 0 to 1 can be images or sequences: say "
+            "which with "
+            'kind="images" or kind="sequences"'
+        )
+    return "sequences"
 
 
 def _stacked(where: Path, x: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:

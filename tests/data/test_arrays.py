@@ -220,6 +220,8 @@ def test_arrays_of_unequal_lengths_keep_them() -> None:
             Dataset.from_arrays(*bad)
     with pytest.raises(UserError, match="label 'c' has no training sample"):
         Dataset.from_arrays(spikes(), ["a", "b"] * 15, test=(spikes(1), ["c"]))
+    with pytest.raises(UserError, match="can be images or sequences"):
+        Dataset.from_arrays(images(), labels())
     with pytest.raises(UserError, match="unknown kind of arrays 'films'"):
         Dataset.from_arrays(spikes(), labels(), kind="films")  # type: ignore[arg-type]
 
