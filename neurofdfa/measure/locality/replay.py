@@ -15,8 +15,8 @@ from torch import Tensor
 from neurofdfa.distributed.group import Shard
 from neurofdfa.measure.locality.graph import grafted_step
 from neurofdfa.measure.locality.noise import Change, Noise, layer_names
-from neurofdfa.nn.loss import Loss, When
 from neurofdfa.nn.layer import LayerStep
+from neurofdfa.nn.loss import Loss, When
 from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.nn.readout import ReadoutTangent
 from neurofdfa.train.trainer import Trainer
