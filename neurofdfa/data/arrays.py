@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
-from neurofdfa.data.encode import Encoder
+from neurofdfa.data.encode import DIRECT, Encoder, encoder_named
 from neurofdfa.data.event_lists import EventList
 from neurofdfa.data.npz import Arrays, read_npz
 from neurofdfa.data.recordings import EventStore
@@ -37,6 +38,18 @@ class ArrayEncoding(NamedTuple):
     default_steps: int
     steps: int | None = None
     timing: Timing = Timing()
+
+
+STATIC_STEPS = 16
+
+
+def array_encoding(name: str, *, steps: int | None, max_rate: float, gain: float) -> ArrayEncoding:
+    """How arrays become input, by the name of an encoder and its settings."""
+    timing = Timing() if steps is None else Timing(steps)
+    if name == DIRECT:
+        timing = replace(timing, delta=None)
+    made = encoder_named(name, max_rate=max_rate, gain=gain)
+    return ArrayEncoding(made, STATIC_STEPS, steps, timing)
 
 
 class _Part(NamedTuple):

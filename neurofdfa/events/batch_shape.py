@@ -13,7 +13,8 @@ class Shape(NamedTuple):
 
     learn: train or only run. feedback: `FeedbackBinding.kind`. probed: samples with tangents.
     stages: decays of the noise trace per layer. rated: rate target. every: steps between updates of the
-    weights, 0 for one at the end.
+    weights, 0 for one at the end. exact: traces per synapse, of chunks that are learnt from last to first or,
+    if carried, as they come. general: layers whose membranes are kept for that.
     """
 
     steps: int
@@ -26,10 +27,21 @@ class Shape(NamedTuple):
     rated: bool
     every: int
     workers: int
+    exact: bool = False
+    carried: bool = False
+    general: tuple[bool, ...] = ()
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the chunks of a sequence are learnt from last to first."""
+        return self.exact and not self.carried
 
 
 SECOND_CACHE = 1 << 20
 """Bytes of the second cache that can be counted on."""
+
+MOST_KEPT = 24 << 20
+"""Bytes that a thread keeps of sequences in several chunks that are learnt backwards, if one sample fits."""
 
 TYPICAL_RATE, ADDED, CELL = 0.06, 2.5, 64.0
 """Shard of neurons that fire; cost of a weight that is added for a spike, and of a neuron in a step, in dense
@@ -61,7 +73,7 @@ def cut(shape: Shape, chunk: int | None, widths: Sequence[int], dense: list[tupl
     """widths: neurons of the input, the layers and the readout; dense: on both sides of dense synapses."""
     steps = chunk_length(shape.steps, chunk) if not shape.every else longest_part(shape.every, chunk)
     share = -(-shape.batch // shape.workers)
-    samples = max(1, min(CAPACITY // steps, share))
+    samples = 1 if shape.carried else max(1, min(CAPACITY // steps, share))
     groups = -(-shape.batch // samples)
     ends = parts(groups, -(-shape.probed // samples), shape.workers, probed_work(widths, dense))
     group = samples * steps * sum(widths[1:-1]) * shape.size
@@ -69,9 +81,20 @@ def cut(shape: Shape, chunk: int | None, widths: Sequence[int], dense: list[tupl
     if sum(a * b for a, b in dense) * shape.size > SECOND_CACHE:
         slots = min(8, 16 * SECOND_CACHE // group)  # weights come from further away: once for several groups
     slots = max(1, min(slots, -(-groups // shape.workers)))
-    if shape.rated or shape.every:  # each worker goes through all of its groups before any of them learns
+    if shape.backwards and steps < shape.steps:
+        slots = max(1, min(slots, MOST_KEPT // (-(-shape.steps // steps) * kept_bytes(shape, widths))))
+    if (
+        shape.rated or shape.every or shape.carried
+    ):  # each worker goes through all of its groups before any of them learns
         slots = max(b - a for a, b in pairwise(ends))
     return Cut(steps, samples, slots, tuple(ends))
+
+
+def kept_bytes(shape: Shape, widths: Sequence[int]) -> int:
+    """Of a group and a chunk until it is learnt: ψ, membranes, lists of spikes and errors."""
+    general = sum(n for n, kept in zip(widths[1:-1], shape.general, strict=False) if kept)
+    numbers = sum(widths[1:-1]) + general + 2 * widths[-1]
+    return CAPACITY * (shape.size * numbers + 2 * sum(widths))
 
 
 def probed_work(widths: Sequence[int], dense: list[tuple[int, int]]) -> float:

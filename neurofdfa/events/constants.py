@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.support import SURROGATE_KINDS, spiking_layers
 from neurofdfa.events.tables import Frame
+from neurofdfa.events.tiling import tilings
 from neurofdfa.nn.network import Network
 from neurofdfa.rules.engine_facts import Prober
 from neurofdfa.rules.traces import cascade
@@ -74,9 +76,12 @@ def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> No
     for index, layer in enumerate(spiking_layers(network), 1):
         lif, row = layer.neuron, frame.layers[index]
         soft = lif.reset == "soft"
-        row.alpha, row.beta, row.theta = lif.alpha, lif.beta, lif.v_threshold
+        (row.alpha, row.beta), row.theta = layer.mean_decays, lif.v_threshold
         row.kept, row.lost = (lif.beta, lif.v_threshold) if soft else (0.0, 0.0)
         row.hard = 1.0 if soft else 0.0
+        attached = lif.reset_gradient == "attached"
+        row.reset, row.through = lif.v_threshold * (attached and soft), float(attached and not soft)
+        row.adaptation, row.rho = lif.adaptation, lif.rho
         row.inverse_width, row.height = 1.0 / lif.surrogate.width, lif.surrogate.height
         row.scale = 1.0 / (1.0 - layer.dropout) if dropout else 1.0
         row.trace_kappa = kappa if filtered else 0.0
@@ -89,6 +94,22 @@ def fill(frame: Frame, network: Network, *, filtered: bool, dropout: bool) -> No
         ones[count + 1] = ones_trace((kappa, 0.0, 0.0), steps, chunk)
     pulses[0], moves[0] = responses((kappa, 0.0, 0.0), chunk)
     head.mean_score = network.readout.decode == "mean"
+    fill_decays(frame, network)
+
+
+def fill_decays(frame: Frame, network: Network) -> None:
+    """Write every neuron's decays into a frame."""
+    tiled = (*tilings(network.hidden), None)
+    for layer, tiling, row in zip(spiking_layers(network), tiled, frame.layers[1:], strict=False):
+        for address, decay in ((row.alphas, layer.dynamics.alpha), (row.betas, layer.dynamics.beta)):
+            values = frame.row(address, row.width)
+            if isinstance(decay, Tensor):
+                given = decay.detach()
+                values[: layer.n] = given.numpy()
+                if tiling is not None:
+                    values[:] = tiling.spread(given).numpy()
+            else:
+                values.fill(decay)
 
 
 def fill_probes(frame: Frame, network: Network, rule: Prober) -> None:

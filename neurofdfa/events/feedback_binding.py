@@ -65,7 +65,7 @@ class FeedbackBinding:
         if self.prober is not None:
             self.stages = tuple(sum(1 for d in kernel if d) for kernel in self.prober.kernels(network))
         self.per_synapse = isinstance(self.trace, PerSynapse)
-        """A trace per synapse; sequences longer than a chunk run the reference."""
+        """Traces per synapse: the chunks of a sequence are learnt from last to first."""
         self.counted: Tensor | None = None
         """Σ of the weights of a batch's estimates, over steps, per output; None where each weighs 1."""
 
@@ -86,7 +86,8 @@ class FeedbackBinding:
     def write(self, work: PreparedBatch) -> None:
         """Write what stays the same for all batches of a shape."""
         for frame in work.frames:
-            frame.head.whole_trace = self.per_synapse
+            filtered = getattr(self.trace, "filtered", False)
+            frame.head.error_kappa = self.network.readout.kappa if filtered else 0.0
             frame.head.downstream = getattr(self.trace, "downstream", False)
             if work.shape.probed and self.prober is not None:
                 fill_probes(frame, self.network, self.prober)

@@ -40,7 +40,8 @@ class Layer(ctypes.Structure):
     feedback_gradient: int  # [N, kpad] of dkp, [k, width] Σ Ĵ of FDFA, or 0
     spikes: int  # words [slot, panel, row]
     psi: int  # [slot, panel, row, lane]
-    state: int  # [slot, sample, panel, (i, u), lane]
+    membranes: int  # as psi: u, where `general`
+    state: int  # [slot, sample, panel, (i, u, a), lane]
     fired: int  # words [slot, sample, panel]: spikes of the chunk before
     lists: int  # bytes [slot, width · CAPACITY]: rows of the transmitted spikes, neuron after neuron
     tally: int  # int32 [slot, TALLY_ROOM + 2 · width]: which neuron has how many of them, see `kernels.lists`
@@ -51,6 +52,14 @@ class Layer(ctypes.Structure):
     traces: int  # [slot, sample, 3, width of the layer below]: stages κ, β, α of its transmitted spikes
     own_traces: int  # [slot, sample, 4, width]: the same of its own, and the last spike
     plain_traces: int  # [slot, sample, width]: κ-filtered transmitted spikes, for readout and dkp
+    error_states: int  # [slot, sample, (κ, β, α), kpad]: filters of the errors, where the next chunk begins
+    reverse_states: int  # [slot, sample, panel, (E, A, P), lane]: the same of the layer's own
+    links: int  # [slot, width]: factor of ε from the last step of a chunk into the next one
+    membrane_traces: int  # [slot, like weight]: ε of every synapse, where it is carried
+    filtered_traces: int  # ē
+    own_membrane_traces: int  # of recurrent synapses
+    own_filtered_traces: int
+    bias_traces: int  # [slot, panel, (ε, ē), lane]
     keep: int  # words [sample, panel]: which neurons transmit, or 0
     keep_pitch: int  # bytes from sample to sample
     gain: int  # [sample, width]: dropout scaling
@@ -61,13 +70,16 @@ class Layer(ctypes.Structure):
     step_counts: int  # int32 [step, width] spikes over the batch, or 0
     probe: int  # [row, width]: v
     given: int  # [T, probed, N] probes handed in, or 0
-    tangent_state: int  # [slot, sample, panel, (i, u), lane]
+    tangent_state: int  # [slot, sample, panel, (i, u, reset, a), lane]
     tangent_sent: int  # [slot, sample, width]
     noise_state: int  # [slot, sample, stage, width]
     stages: int  # stages of the noise trace
     record: int  # bytes [T, B, N] spikes to hand out, or 0
     membrane: int  # [T, B, N] membranes to hand out, or 0
     ones_row: int  # [width] ones, the gain without dropout
+    alphas: int  # [width]
+    betas: int
+    general: int  # 1: decays differ, thresholds adapt, or hard resets are differentiated: u is kept
     image: int  # 1: a convolution, which what is below with the word view belongs to
     alpha: float
     beta: float
@@ -79,6 +91,10 @@ class Layer(ctypes.Structure):
     scale: float  # of transmitted spikes: 1/(1 − dropout)
     trace_kappa: float  # κ where the trace is filtered, else 0
     hard: float  # factor of a tangent through a spike: 0 hard, 1 soft
+    reset: float  # −∂u/∂s⁻ of a soft reset that is differentiated: θ, else 0
+    through: float  # 1: of a hard one, βu⁻
+    adaptation: float  # b
+    rho: float
     places: int  # int32 [neurons below, 2]: the view's neuron, and its position; −1 for what fills up a panel
     view_n: int  # neurons of the view: the image below, behind its pool, position after position
     positions: int
@@ -165,7 +181,15 @@ class Head(ctypes.Structure):
     by_error: int  # 1: estimates of the feedback count by the error of their output
     relevance: int  # float64 [kpad]: weight of an estimate per squared error, negative: 1 whatever the error
     seen: int  # float64 [kpad]: Σ of the squared errors of the probed samples
-    whole_trace: int  # 1: a trace per synapse; needs the whole sequence in one chunk
+    exact: int  # 1: a trace per synapse
+    backwards: int  # 1: and the chunks of a sequence are learnt from last to first; 0: it is carried
+    kept_pitch: int  # bytes from chunk to chunk of what is kept of a sequence until it is learnt
+    turned: int  # the chunk that the addresses of what is kept point at
+    error_kappa: float  # κ, where the trace is filtered by it, else 0
+    coefficients: int  # scratch [11, 64]: see `kernels.eligibility`
+    ends: int  # scratch [row, 64]: what a spike leaves behind at the end of the chunk, in ε
+    filtered_ends: int  # and in ē
+    readout_states: int  # [slot, sample, kpad]: κ-filtered errors where the next chunk begins
     downstream: int  # 1: which the decays of the layers above filter, too
     filtered_errors: int  # [slot, row, kpad]: errors as they reach a layer's spikes
     fired_pitch: int  # bytes of a sample's words in what fired was before the chunk

@@ -13,11 +13,11 @@ from torch import Tensor
 from neurofdfa.data.event_lists import Events
 from neurofdfa.errors import UserError
 from neurofdfa.events.batch_shape import Shape
-from neurofdfa.events.constants import fill
+from neurofdfa.events.constants import fill, fill_decays
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.parameters import Gradients, Packed, copy_of
 from neurofdfa.events.records import INPUT_EVENTS
-from neurofdfa.events.tables import Frame, build, padded
+from neurofdfa.events.tables import Frame, build, keeps_membranes, padded
 from neurofdfa.events.tiling import Tiling, tilings
 from neurofdfa.events.weight_layout import parts_of
 from neurofdfa.nn.layer import SpikingLayer
@@ -87,6 +87,7 @@ class KernelSession:
             for kept in (*self.weights, *self.biases, *self.recurrent)
             if kept is not None
         }
+        self.general = tuple(map(keeps_membranes, self.hidden))
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.works: dict[Shape, PreparedBatch] = {}
         self.bound: set[Shape] = set()
@@ -129,6 +130,9 @@ class KernelSession:
         """
         for kept in self.packed.values():
             kept.refresh()
+        if any(layer.time_constants is not None for layer in self.hidden):
+            for frame in work.frames:
+                fill_decays(frame, self.network)
         if work.shape in self.bound:
             return False
         self.bound.add(work.shape)

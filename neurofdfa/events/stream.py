@@ -15,7 +15,7 @@ from neurofdfa.events.feedback_binding import Probes
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.session import KernelSession, PreparedBatch
-from neurofdfa.events.support import whole_sequences, why_not_network
+from neurofdfa.events.support import weighted, why_not_carried, why_not_network
 from neurofdfa.events.tables import Frame
 from neurofdfa.events.trainer import EventEngine
 from neurofdfa.nn.network import Network
@@ -72,7 +72,8 @@ class LearnStream:
         self.share = Shard(batch)
         learning.rule_state, self.observed = learner.teaching.begin(learning.rule_state, self.share)
         probed = 0 if self.observed is None else self.observed.count
-        self.work = learner.frames_for(self.last + 2, batch, probed)
+        carried = learner.teaching.per_synapse
+        self.work = learner.frames_for(self.last + 2, batch, probed, carried=carried)
         learner.execution.dense = values
         learner.step_weight = 1.0 / horizon
         for frame in self.work.frames:
@@ -149,10 +150,10 @@ def why_not_stream(learning: Learning, batch: int) -> str | None:
         return "a stream on the event engine has no sequences to draw dropout for: set dropout to 0"
     if learning.loss.when != "every-step":
         return "a stream on the event engine has no last step and no window: take a loss at every step"
-    if whole_sequences(learning.rule):
-        return (
-            "a stream on the event engine has traces per neuron and a feedback that all steps count alike for"
-        )
+    if weighted(learning.rule):
+        return "a stream on the event engine has a feedback that all steps count alike for"
+    if reason := why_not_carried(network, learning.rule.trace):
+        return reason
     if learning.group.size > 1:
         return "a stream on the event engine is learnt by one process"
     return None

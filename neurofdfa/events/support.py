@@ -53,8 +53,6 @@ def why_not_network(network: Network) -> str | None:
             return f"the event engine does not know the layer {type(layer).__name__}"
         if not isinstance(layer.cell, LIF):
             return f"the event engine does not know the neuron {type(layer.cell).__name__}"
-        if not layer.plain:
-            return "the event engine has no adaptive thresholds and one time constant per layer"
         if isinstance(layer.recurrent, Convolution):
             return "the event engine has no recurrent convolutions"
         widest = WIDEST_IMAGE if isinstance(layer.synapse, Convolution) else WIDEST
@@ -87,15 +85,10 @@ def why_not(learning: Learning) -> str | None:
         return reason
     if type(loss) not in LOSS_KINDS:
         return f"the event engine does not know the loss {type(loss).__name__}"
-    if update_every is not None and whole_sequences(rule):
-        return (
-            "the event engine has no updates inside a sequence with traces per synapse or weighted estimates"
-        )
-    attached = any(layer.neuron.reset_gradient == "attached" for layer in spiking_layers(network))
-    if probing is not None and attached:
-        return "the event engine has no tangents through an attached reset"
-    if probing is not None and any(layer.recurrent is not None and layer.dropout for layer in network.hidden):
-        return "the event engine has no tangents through recurrent layers with dropout"
+    if update_every is not None and weighted(rule):
+        return "the event engine has no updates inside a sequence with weighted estimates"
+    if update_every is not None and (reason := why_not_carried(network, rule.trace)):
+        return reason
     if probing is not None and len(network.hidden) > DEEPEST:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
     if facts.signal == "none" and learning.rate_regulariser.strength > 0:
@@ -109,23 +102,37 @@ def prober(facts: EngineFacts) -> Prober | None:
     return None if learning is None or isinstance(learning, OuterProduct) else learning
 
 
-def whole_sequences(rule: Rule[Any]) -> bool:
-    """Whether the engine learns from sequences as wholes alone with this rule."""
+def why_not_carried(network: Network, trace: Any) -> str | None:
+    """Why a trace cannot be carried through updates inside a sequence, or through a stream without end."""
+    if type(trace) is not PerSynapse:
+        return None
+    if trace.downstream:
+        return "the event engine has no updates inside a sequence with traces that are filtered downstream"
+    if any(isinstance(layer.synapse, Convolution) for layer in network.hidden):
+        return "the event engine has no updates inside a sequence with traces per synapse of convolutions"
+    if not all(layer.plain for layer in spiking_layers(network)):
+        return (
+            "the event engine has no updates inside a sequence with traces per synapse of neurons that "
+            "differ or adapt"
+        )
+    return None
+
+
+def weighted(rule: Rule[Any]) -> bool:
+    """Whether estimates of the feedback count by the error that they meet."""
     facts = rule.engine_facts
     probing = None if isinstance(facts, str) else prober(facts)
-    return isinstance(rule.trace, PerSynapse) or (probing is not None and probing.weighted)
+    return probing is not None and probing.weighted
 
 
 def _why_not_trace(network: Network, trace: Any) -> str | None:
     if type(trace) is PerNeuron:
         if trace.downstream:
             return "the event engine filters downstream traces per synapse alone, not those per neuron"
+        if not all(layer.plain for layer in spiking_layers(network)):
+            return "a trace per neuron does not fit neurons with time constants or thresholds of their own"
     elif type(trace) is not PerSynapse:
         return f"the event engine does not execute the trace {type(trace).__name__}"
-    elif not trace.filtered or any(
-        x.neuron.reset != "soft" or x.neuron.reset_gradient == "attached" for x in spiking_layers(network)
-    ):
-        return (
-            "the event engine has a trace per synapse, filtered by the readout, for soft detached resets only"
-        )
+    if any(x.time_constants is not None and x.time_constants.learn for x in network.hidden):
+        return "the event engine does not learn time constants"
     return None

@@ -19,6 +19,13 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+KEPT = {
+    "lists", "tally", "own_lists", "own_tally", "spikes", "psi", "membranes", "seen_lists", "seen_begins",
+    "errors", "heard",
+}  # fmt: skip
+"""What a sequence keeps of every chunk until it is learnt, see `kernels.sequence.turn_to`."""
+
+
 class Place(Protocol):
     """Reserve bytes and remember which field gets their address."""
 
@@ -57,15 +64,24 @@ class Frame(NamedTuple):
         return numbers_at(self.arena, address, shape, kind)
 
     def step_counts(self, layer: int) -> NDArray[np.int32]:
-        """Spikes over this worker's samples, `[step of the chunk, WIDTH]`."""
+        """Spikes over this worker's samples, `[step, WIDTH]`, of the chunk or, as `extra`, of a sequence that
+        is learnt as a whole.
+        """
         row = self.layers[layer]
-        return self.numbers(row.step_counts, (CAPACITY, row.width), np.int32)
+        return self.numbers(row.step_counts, (_regulated(self.head), row.width), np.int32)
 
     def extra(self, layer: int) -> NDArray[Any]:
-        """What is added to the learning signal, `[step of the chunk, WIDTH]`."""
+        """What is added to the learning signal, `[step, WIDTH]`."""
         row = self.layers[layer]
-        kind = np.float64 if self.size == 8 else np.float32
-        return self.numbers(row.extra, (CAPACITY, row.width), kind)
+        return self.row(row.extra, _regulated(self.head) * row.width).reshape(-1, row.width)
+
+    def row(self, address: int, count: int) -> NDArray[Any]:
+        """Numbers in the kernels' precision."""
+        return self.numbers(address, (count,), np.float64 if self.size == 8 else np.float32)
+
+
+def _regulated(head: Head) -> int:
+    return head.steps if head.backwards else CAPACITY
 
 
 def padded(n: int) -> int:
@@ -101,9 +117,13 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     arena = Arena()
     images: list[Any] = []
     fixups: list[tuple[Head | Layer, str, int]] = []
+    kept, later = Arena(), list[tuple[Head | Layer, str, int]]()
 
     def place(where: Head | Layer, field: str, amount: int) -> None:
-        fixups.append((where, field, arena.reserve(amount)))
+        if field in KEPT:
+            later.append((where, field, kept.reserve(amount)))
+        else:
+            fixups.append((where, field, arena.reserve(amount)))
 
     for index in range(count + 2):
         row = table[index]
@@ -130,7 +150,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
             place(table[index], "own_lists", slots * widths[index] * CAPACITY)
             place(table[index], "own_tally", slots * (TALLY_ROOM + 2 * widths[index]) * 4)
     if population is not None:
-        _place_population(place, table[-1], shape, slots, rows)
+        _place_population(place, table[-1], population, shape, slots, rows)
     place(head, "panel", rows * 64 * size)
     place(head, "zeros", 64 * size)
     if any(layer.recurrent is not None for layer in layers):
@@ -143,6 +163,10 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     for field in ("output", "filtered", "observed", "weighted"):
         place(head, field, rows * kpad * size)
     place(head, "carry", samples * 4 * 64 * size)
+    if shape.carried:
+        place(head, "coefficients", 11 * 64 * size)
+        for field in ("ends", "filtered_ends"):
+            place(head, field, rows * 64 * size)
     place(head, "counters", 8 * 66)
     place(head, "loss_sum", 8)
     place(head, "relevance", kpad * 8)
@@ -159,8 +183,11 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
             place(table[index], "probe", widths[index] * rows * size)
     head.fired_pitch = 8 * max(row.panels for row in table)
     place(head, "fired", slots * top * samples * head.fired_pitch if shape.probed else 8)
+    head.kept_pitch = kept.size
+    first = arena.reserve(kept.size * (chunks if shape.backwards else 1))
+    fixups += [(where, field, first + offset) for where, field, offset in later]
     zeroed = arena.size
-    _place_states(place, head, table, layers, shape, slots * samples, widths, chunks)
+    _place_states(place, head, table, layers, population, shape, slots * samples, widths, chunks)
     head.zeroed_bytes = arena.size - zeroed
     fixups.append((head, "zeroed", zeroed))
     start = arena.allocate()
@@ -171,13 +198,13 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head.samples, head.slots, head.chunks = samples, slots, chunks
     head.outputs, head.kpad, head.probed = k, kpad, shape.probed
     head.learn, head.dkp = shape.learn, shape.feedback == "outer"
+    head.exact, head.backwards = shape.exact, shape.backwards
     flags = numbers_at(arena, head.counters, (66,), np.int64)
     loss = numbers_at(arena, head.loss_sum, (1,))
     memory = (memory_of(heads, Head), memory_of(records, Layer))
     frame = Frame(arena, head, records, memory, mine, size, flags, loss, tuple(images))
-    kind = np.float32 if size == 4 else np.float64
     for index in range(1, top + 1):
-        frame.numbers(table[index].ones_row, (widths[index],), kind).fill(1)
+        frame.row(table[index].ones_row, widths[index]).fill(1)
     table[-1].gain = table[-1].ones_row
     return frame
 
@@ -191,14 +218,17 @@ def _place_layer(
         place(row, "psi", slots * width * CAPACITY * size)
     if shape.probed:
         row.stages = shape.stages[index - 1]
-    place(row, "extra", CAPACITY * width * size if shape.rated else width * size)
+    regulated = (shape.steps if shape.backwards else CAPACITY) if shape.rated else 1
+    place(row, "extra", regulated * width * size)
     if shape.rated:
         row.extra_pitch = width * size
-        place(row, "step_counts", CAPACITY * width * 4)
-    place(row, "ones_row", width * size)
+        place(row, "step_counts", regulated * width * 4)
+    _place_rows(place, row, layer, shape, slots)
 
 
-def _place_population(place: Place, row: Layer, shape: Shape, slots: int, rows: int) -> None:
+def _place_population(
+    place: Place, row: Layer, layer: SpikingLayer, shape: Shape, slots: int, rows: int
+) -> None:
     """A spiking readout is one layer more, that nobody regulates or probes."""
     width, size = row.width, shape.size
     place(row, "spikes", slots * row.panels * CAPACITY * 8 + 64)
@@ -207,7 +237,22 @@ def _place_population(place: Place, row: Layer, shape: Shape, slots: int, rows: 
     if shape.probed:
         place(row, "probe", rows * width * size)
     place(row, "extra", width * size)
-    place(row, "ones_row", width * size)
+    _place_rows(place, row, layer, shape, slots)
+
+
+def _place_rows(place: Place, row: Layer, layer: SpikingLayer, shape: Shape, slots: int) -> None:
+    """Numbers per neuron, and membranes where they are kept."""
+    for field in ("ones_row", "alphas", "betas"):
+        place(row, field, row.width * shape.size)
+    row.general = keeps_membranes(layer)
+    if row.general:
+        place(row, "membranes", slots * row.width * CAPACITY * shape.size)
+
+
+def keeps_membranes(layer: SpikingLayer) -> bool:
+    """Whether decays differ, thresholds adapt, or the derivative of a reset depends on the membrane."""
+    lif = layer.neuron
+    return not layer.plain or (lif.reset == "hard" and lif.reset_gradient == "attached")
 
 
 def _place_states(
@@ -215,6 +260,7 @@ def _place_states(
     head: Head,
     table: Sequence[Layer],
     layers: Sequence[SpikingLayer],
+    population: SpikingLayer | None,
     shape: Shape,
     places: int,
     widths: Sequence[int],
@@ -224,15 +270,20 @@ def _place_states(
     place(head, "output_state", places * kpad * size)
     if shape.probed:
         place(head, "tangent_output_state", places * kpad * size)
-    carried = shape.learn and chunks > 1
-    spiking = head.top > count
-    if spiking:
-        _place_neurons(place, table[-1], shape, places, kpad)
+    carried = shape.learn and chunks > 1 and not shape.backwards
+    spiking = population is not None
+    if shape.backwards:
+        place(head, "readout_states", places * kpad * size)
+    if population is not None:
+        _place_neurons(place, table[-1], shape, places, kpad, kpad)
+        _place_synapses(place, table[-1], population, shape, places, table[-2].n)
         if carried:
             place(table[-1], "traces", places * 3 * widths[-2] * size)
     for index, layer in enumerate(layers, 1):
         row, width = table[index], widths[index]
-        _place_neurons(place, row, shape, places, width)
+        _place_neurons(place, row, shape, places, width, kpad)
+        if shape.feedback != "none":
+            _place_synapses(place, row, layer, shape, places, table[index - 1].n)
         if carried and shape.feedback != "none":
             place(row, "traces", places * 3 * widths[index - 1] * size)
             if layer.recurrent is not None:
@@ -243,9 +294,28 @@ def _place_states(
             place(row, "noise_state", max(1, shape.stages[index - 1]) * places * width * size)
 
 
-def _place_neurons(place: Place, row: Layer, shape: Shape, places: int, width: int) -> None:
-    place(row, "state", places * width * 2 * shape.size)
+def _place_neurons(place: Place, row: Layer, shape: Shape, places: int, width: int, kpad: int) -> None:
+    place(row, "state", places * width * 3 * shape.size)
     place(row, "fired", places * row.panels * 8)
+    if shape.exact:
+        place(row, "error_states", places * 3 * kpad * shape.size)
+        place(row, "reverse_states", places * width * 3 * shape.size)
     if shape.probed:
-        place(row, "tangent_state", places * width * 2 * shape.size)
+        place(row, "tangent_state", places * width * 4 * shape.size)
         place(row, "tangent_sent", places * width * shape.size)
+
+
+def _place_synapses(
+    place: Place, row: Layer, layer: SpikingLayer, shape: Shape, places: int, below: int
+) -> None:
+    """Traces per synapse and sample, where they are carried. below: neurons of the layer below."""
+    if not shape.carried:
+        return
+    size = places * row.width * shape.size
+    place(row, "links", size)
+    for field in ("membrane_traces", "filtered_traces"):
+        place(row, field, size * below)
+    if layer.synapse.bias is not None:
+        place(row, "bias_traces", 2 * size)
+    for field in ("own_membrane_traces", "own_filtered_traces") if layer.recurrent is not None else ():
+        place(row, field, size * row.n)

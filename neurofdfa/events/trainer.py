@@ -16,19 +16,17 @@ from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
 from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
-from neurofdfa.events.notice import fall_back
 from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients
-from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
 from neurofdfa.events.support import LOSS_KINDS, why_not
 from neurofdfa.events.weight_layout import learnt_by
 from neurofdfa.nn.loss import SpikeCountError, answer_step, first_step
 from neurofdfa.nn.network import Masks, Trajectory
-from neurofdfa.train.batch import BatchStats, densely
+from neurofdfa.rules.traces import bind_path
+from neurofdfa.train.batch import BatchStats
 from neurofdfa.train.learning import Learning
-from neurofdfa.train.online import OnlineLoop
 
 
 class EventEngine:
@@ -64,16 +62,13 @@ class EventEngine:
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
-        self._longest = min(chunk or CAPACITY, CAPACITY)
-        self._reference = OnlineLoop(learning)
-        self._paths = [x.path for x in self._reference.traces] if self.teaching.per_synapse else []
+        traces = [bind_path(self.rule.trace, self.network, k) for k in range(len(self.network.hidden))]
+        self._paths = [x.path for x in traces] if self.teaching.per_synapse else []
         """Decays of the layers above each hidden layer, where a trace is filtered by them."""
 
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Trainer`."""
-        if self._too_long(x):
-            return self._reference.train(densely(self.network, x), target)
         share = Shard(x.shape[1], self.group)
         masks = self.network.draw_masks(share.total, self.learning.generator)
         if masks is not None:
@@ -93,8 +88,6 @@ class EventEngine:
     @torch.no_grad()
     def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
-        if self._too_long(x):
-            return self._reference.gradients(densely(self.network, x), target)
         kept = (self.learning.state, self.learning.generator.get_state())
         self._pass(x, target, None, Shard(x.shape[1]))
         known = self.gradient.of
@@ -110,16 +103,6 @@ class EventEngine:
     def run(self, x: Tensor | Events) -> Trajectory:
         """Inference."""
         return run(self.network, x, threads=self.execution.threads)
-
-    def _too_long(self, x: Tensor | Events) -> bool:
-        """Whether traces per synapse would have to go on from one chunk to the next, which they do not."""
-        if not self.teaching.per_synapse or x.shape[0] <= self._longest:
-            return False
-        fall_back(
-            f"the event engine follows traces per synapse over {self._longest} steps and these sequences "
-            f"have {x.shape[0]}"
-        )
-        return True
 
     def _pass(
         self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Shard, *, updating: bool = False
@@ -158,13 +141,15 @@ class EventEngine:
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
         self.gradient.settle()
 
-    def frames_for(self, steps: int, batch: int, probed: int) -> PreparedBatch:
-        """What the kernels need for batches of one shape."""
+    def frames_for(self, steps: int, batch: int, probed: int, *, carried: bool = False) -> PreparedBatch:
+        """What the kernels need for batches of a shape. carried: traces per synapse, from chunk to chunk."""
         execution = self.execution
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
             self.rate_regulariser.strength > 0, self._every(steps), execution.workers(steps, batch),
+            self.teaching.per_synapse, carried or (self.teaching.per_synapse and self._every(steps) > 0),
+            execution.general,
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -217,7 +202,8 @@ class EventEngine:
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
         so do updates inside a sequence.
         """
-        steps, chunk = work.shape.steps, int(work.frames[0].head.chunk)
+        steps = work.shape.steps
+        chunk = steps if work.shape.backwards else work.frames[0].head.chunk
         self.execution.call(work, sequence.CLEAR, 0, 0)
         for start in range(0, steps, chunk):
             self.run_chunk(work, start, min(chunk, steps - start), share)
@@ -261,9 +247,9 @@ class EventEngine:
                 for frame in work.frames:
                     frame.extra(index)[t, places] = pull
             if self.teaching.per_synapse:
-                kappa = self.network.readout.kappa
                 for frame in work.frames:
-                    filter_back(frame.extra(index)[:length], kappa, self._paths[index - 1])
+                    kappa, path = frame.head.error_kappa, self._paths[index - 1]
+                    filter_back(frame.extra(index)[:length], kappa, path)
         execution.call(work, sequence.LEARN_FROM, start, length)
         if regulated:
             self.learning.rates = tuple(

@@ -74,6 +74,18 @@ CASES: dict[str, dict[str, Any]] = {
         "hidden": [conv_layer(8, 3, padding=1), 20],
         "net": {"neuron": SOFT, "readout": "leaky", "bias": True},
     },
+    "trace per synapse, hard reset, chunks": {
+        "rule": FDFA(trace=PerSynapse(), fraction=0.5),
+        "hidden": DEEP,
+        "net": {
+            "neuron": LIF(
+                reset="hard", reset_gradient="attached", tau_syn=3e-3, adaptation=0.2, decay_bits=None
+            ),
+            "readout": "leaky",
+            "bias": True,
+        },
+        "chunk": 6,
+    },
     "recurrent on top": {
         "rule": FDFA(),
         "hidden": [*PLAIN, 24],

@@ -44,17 +44,19 @@ def test_no_notice_where_the_engine_never_applies() -> None:
 
 def test_one_notice_when_it_falls_back() -> None:
     network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
-    hard = feed_forward(8, [16], 3, neuron=LIF(reset="hard", decay_bits=None))
-    with pytest.warns(UserWarning, match="for soft detached resets only: using the reference"):
-        assert isinstance(Trainer(hard, DFA(trace=PerSynapse())).executor, OnlineLoop)
+    per_neuron = DFA(trace=PerNeuron(downstream=True))
+    with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
+        assert isinstance(Trainer(network, per_neuron).executor, OnlineLoop)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert isinstance(Trainer(hard, DFA(trace=PerSynapse())).executor, OnlineLoop)
-    with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
-        assert isinstance(Trainer(network, DFA(trace=PerNeuron(downstream=True))).executor, OnlineLoop)
+        assert isinstance(Trainer(network, per_neuron).executor, OnlineLoop)
+        for gradient in ("detached", "attached"):
+            lif = LIF(reset="hard", reset_gradient=gradient, decay_bits=None)
+            hard = feed_forward(8, [16], 3, neuron=lif)
+            assert isinstance(Trainer(hard, FDFA(trace=PerSynapse())).executor, EventEngine)
     adaptive = feed_forward(8, [16], 3, neuron=LIF(adaptation=0.1, reset="soft", decay_bits=None))
-    with pytest.warns(UserWarning, match="no adaptive thresholds and one time constant per layer: using"):
-        assert isinstance(Trainer(adaptive, DFA()).executor, OnlineLoop)
+    with pytest.warns(UserWarning, match="a trace per neuron does not fit neurons with"):
+        assert isinstance(Trainer(adaptive, DFA(trace=PerNeuron())).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="the rule 's-tllr'"):
         assert isinstance(Trainer(network, STLLR(feedback="random")).executor, OnlineLoop)
     dropped = feed_forward(8, [16, 16], 3, dropout=0.1, neuron=LIF(reset="soft", decay_bits=None))
@@ -69,12 +71,12 @@ def test_one_notice_when_it_falls_back() -> None:
     assert impaired.device.drop == 0.5
 
 
-def test_long_sequences_with_traces_per_synapse_say_so() -> None:
-    soft = feed_forward(4, [5], 2, neuron=LIF(reset="soft"))
-    trainer = Trainer(soft, DFA(trace=PerSynapse()))
-    assert isinstance(trainer.executor, EventEngine)
-    with pytest.warns(UserWarning, match="over 128 steps and these sequences have 130: using the reference"):
+def test_long_sequences_with_traces_per_synapse_stay() -> None:
+    trainer = Trainer(feed_forward(4, [5], 2), DFA(trace=PerSynapse()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         trainer.step(torch.ones(130, 1, 4), torch.tensor([1]))
+    assert isinstance(trainer.executor, EventEngine)
 
 
 def test_bad_batches_are_refused() -> None:

@@ -156,12 +156,10 @@ def forward_image(
             view_spikes(head, below, layer, slot, samples * steps)
         for panel in range(layer.panels):
             drive_tile(one, head, below, layer, slot, group, start, steps, panel, drive)
-            words = layer.spikes + (slot * layer.panels + panel) * CAPACITY * 8
             for s in range(samples):
-                step_panel(
-                    FOUR, one, head, layer, slot, s, panel, panel * 64,
-                    drive + s * steps * 64 * size, words + 8 * s * steps, steps,
-                )  # fmt: skip
+                row = s * steps
+                here = drive + row * 64 * size
+                step_panel(FOUR, one, head, layer, slot, s, panel, panel * 64, row, here, steps)
             finish_panel(FOUR, one, head, layer, slot, group, start, steps, panel, panel * 64, drive)
         list_layer(head, layer, slot, group, steps)
 
@@ -198,13 +196,14 @@ def learn_tile(
     """Errors of one panel and what they add to the gradient that all tiles share."""
     size = size_of(one)
     pitch, samples, channels = 64 * size, group_samples(head, group), layer.view_channels
-    panel_errors(FOUR, one, head, layer, slot, group, steps, panel * 64)
+    panel_errors(FOUR, one, head, layer, slot, group, start, steps, panel * 64)
     errors, carry = head.panel, head.carry
     lines, span, first, heard = window(layer, panel)
     columns, wide = layer.view_columns, layer.window_columns
     dense = layer.index == 1 and head.input_kind == 3
     lists, begins = begins_of(layer, slot)
-    if start > 0:
+    carried = start > 0 and head.exact == 0
+    if carried:
         decay_carry(FOUR, one, head, layer, samples, start, panel * 64)
     traces, width = layer.seen_values, layer.view_n * size
     if dense:
@@ -216,7 +215,7 @@ def learn_tile(
         if not dense:
             simd.patch_gather(FOUR, one, (below.scale, to, pitch, errors, begins + 4 * begin, lists, count))
         # dense values, then the traces that the chunk began with: in one place, as compiling it takes long
-        for turn in range(0 if dense else samples, 2 * samples if start > 0 else samples):
+        for turn in range(0 if dense else samples, 2 * samples if carried else samples):
             s = turn % samples
             here, step, there, depth = traces + s * 3 * width, width, carry + s * 4 * pitch, 3
             if turn < samples:
@@ -235,7 +234,7 @@ def learn_image(
     """Gradients of a convolutional layer for a block of groups."""
     for slot in range(groups):
         samples = group_samples(head, begin + slot)
-        if start > 0 and (layer.index > 1 or head.input_kind != 3):
+        if start > 0 and head.exact == 0 and (layer.index > 1 or head.input_kind != 3):
             traces = slot * head.samples * 3 * below.width * size_of(one)
             view_values(one, below, layer, layer.traces + traces, 3 * samples)
         for panel in range(layer.panels):

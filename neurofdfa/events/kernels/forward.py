@@ -14,6 +14,7 @@ from neurofdfa.events.kernels.layout import (
     deep_product,
     events_of,
     group_samples,
+    membranes_of,
     panel_start,
     size_of,
     starts_of,
@@ -96,20 +97,29 @@ def step_panel(
     s: int,
     panel: int,
     first: int,
+    row: int,
     drive: int,
-    words: int,
     steps: int,
 ) -> None:
-    """Advance one panel of neurons of one sample by `steps` steps."""
+    """Advance one panel of neurons of one sample by `steps` steps, from a row of its group on."""
     size = size_of(one)
-    place = slot * head.samples + s
-    state = layer.state + (place * layer.width + first) * 2 * size
+    place, pitch = slot * head.samples + s, len(lanes) * 16 * size
+    words = layer.spikes + ((slot * layer.panels + panel) * CAPACITY + row) * 8
+    state = layer.state + (place * layer.width + first) * 3 * size
     fired = layer.fired + (place * layer.panels + panel) * 8
-    simd.lif(
-        lanes, one,
-        (layer.alpha, layer.beta, layer.kept, layer.lost, layer.theta, drive, len(lanes) * 16 * size, words,
-         steps, state, fired),
-    )  # fmt: skip
+    if layer.general != 0:
+        seen = membranes_of(one, layer, slot, first) + row * pitch
+        simd.lif_general(
+            lanes, one,
+            (layer.hard, layer.lost, layer.theta, layer.adaptation, layer.rho, layer.alphas + first * size,
+             layer.betas + first * size, drive, pitch, seen, words, steps, state, fired),
+        )  # fmt: skip
+    else:
+        simd.lif(
+            lanes, one,
+            (layer.alpha, layer.beta, layer.kept, layer.lost, layer.theta, drive, pitch, words, steps, state,
+             fired),
+        )  # fmt: skip
 
 
 @part
@@ -138,11 +148,12 @@ def finish_panel(
     for s in range(samples):
         these = words + 8 * s * steps
         if layer.step_counts != 0:
-            count_steps(layer, these, first, steps)
+            count_steps(layer, these, first, start if head.backwards != 0 else 0, steps)
         if layer.record != 0 or layer.membrane != 0:
             sample = group * head.samples + s
+            seen = drive if layer.general == 0 else membranes_of(one, layer, slot, first)
             record_panel(
-                lanes, one, head, layer, sample, start, steps, first, these, drive + s * steps * pitch
+                lanes, one, head, layer, sample, start, steps, first, these, seen + s * steps * pitch
             )
 
 
@@ -165,12 +176,9 @@ def forward_panel(
     drive = head.panel
     pitch = len(lanes) * 16 * size
     drive_panel(lanes, one, head, below, layer, slot, group, start, steps, first, drive)
-    words = layer.spikes + (slot * layer.panels + panel) * CAPACITY * 8
     for s in range(group_samples(head, group)):
-        step_panel(
-            lanes, one, head, layer, slot, s, panel, first, drive + s * steps * pitch,
-            words + 8 * s * steps, steps,
-        )  # fmt: skip
+        row = s * steps
+        step_panel(lanes, one, head, layer, slot, s, panel, first, row, drive + row * pitch, steps)
     finish_panel(lanes, one, head, layer, slot, group, start, steps, panel, first, drive)
 
 
@@ -214,17 +222,12 @@ def forward_recurrent(
             for panel in range(panels):
                 first = panel_start(layer, panel)
                 to = base + first * CAPACITY * size
-                words = layer.spikes + ((slot * panels + panel) * CAPACITY + row) * 8
                 if panel < layer.wide:
-                    step_panel(
-                        FOUR, one, head, layer, slot, s, panel, first, to + row * 64 * size,
-                        words, 1,
-                    )  # fmt: skip
+                    to += row * 64 * size
+                    step_panel(FOUR, one, head, layer, slot, s, panel, first, row, to, 1)
                 else:
-                    step_panel(
-                        ONE, one, head, layer, slot, s, panel, first, to + row * 16 * size,
-                        words, 1,
-                    )  # fmt: skip
+                    to += row * 16 * size
+                    step_panel(ONE, one, head, layer, slot, s, panel, first, row, to, 1)
     for panel in range(panels):
         first = panel_start(layer, panel)
         to = base + first * CAPACITY * size

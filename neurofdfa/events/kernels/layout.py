@@ -23,6 +23,13 @@ def panel_start(layer: Layer, panel: int) -> int:
 
 
 @part
+def panel_of(layer: Layer, first: int) -> int:
+    """The panel that begins with a neuron."""
+    wide = layer.wide
+    return first // 64 if first < wide * 64 else wide + (first - wide * 64) // 16
+
+
+@part
 def group_samples(head: Head, group: int) -> int:
     """Samples of a group; the last one may be smaller."""
     left = head.batch - group * head.samples
@@ -39,6 +46,12 @@ def events_of(layer: Layer, slot: int) -> int:
 def starts_of(layer: Layer, slot: int) -> int:
     """Where each row of them begins."""
     return layer.starts + slot * (CAPACITY + 1) * 4
+
+
+@part
+def membranes_of(one: float, layer: Layer, slot: int, first: int) -> int:
+    """Where the membranes of a panel's first row lie, if they are kept."""
+    return layer.membranes + (slot * layer.width + first) * CAPACITY * size_of(one)
 
 
 @part

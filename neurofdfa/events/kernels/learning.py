@@ -2,7 +2,16 @@
 
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.kernels.layout import FOUR, ONE, group_samples, panel_start, size_of
+from neurofdfa.events.kernels.eligibility import carry_exact
+from neurofdfa.events.kernels.layout import (
+    FOUR,
+    ONE,
+    group_samples,
+    membranes_of,
+    panel_of,
+    panel_start,
+    size_of,
+)
 from neurofdfa.events.kernels.lists import sum_over_spikes
 from neurofdfa.events.records import CAPACITY, Head, Layer, Layers
 from neurofdfa.events.simd.emit import Lanes
@@ -12,7 +21,7 @@ from neurofdfa.events.simd.emit import Lanes
 def filter_errors(
     one: float, head: Head, layer: Layer, above: Layer, slot: int, group: int, steps: int
 ) -> None:
-    """Errors of a whole sequence as a trace per synapse meets them, from the last layer down.
+    """Errors of a chunk as a trace per synapse meets them, from the last chunk and the last layer down.
 
     Σ_t λ_t Σ_{τ ≤ t} f(t − τ) ψ_τ ε_τ is Σ_τ ψ_τ ε_τ B Σ_{t ≥ τ} f(t − τ) e_t: as B is the same in all steps,
     the readout's κ and what filters downstream may act on the few errors in place of the traces.
@@ -22,16 +31,19 @@ def filter_errors(
     to, top = head.filtered_errors + offset, layer.index == head.top
     told = head.errors if layer.index > head.hidden else head.heard
     fresh = top or (layer.index == head.hidden and told != head.errors)
+    pitch = kpad * size
     for s in range(group_samples(head, group)):
         for first in range(0, kpad, 16):
             here = to + (s * steps * kpad + first) * size
-            pitch, carry = kpad * size, head.carry
+            state = layer.error_states + ((slot * head.samples + s) * 3 * kpad + first) * size
+            if head.backwards == 0:
+                simd.fill(ONE, one, (one * 0, state, pitch, 3))
             if fresh:
                 source = told + offset + (s * steps * kpad + first) * size
-                simd.backward_decay(ONE, one, (head.kappa, here, source, pitch, steps, carry))
+                simd.backward_decay(ONE, one, (head.error_kappa, here, source, pitch, steps, state))
             if not top and head.downstream != 0:
-                simd.backward_decay(ONE, one, (above.beta, here, here, pitch, steps, carry))
-                simd.backward_decay(ONE, one, (above.alpha, here, here, pitch, steps, carry))
+                simd.backward_decay(ONE, one, (above.beta, here, here, pitch, steps, state + pitch))
+                simd.backward_decay(ONE, one, (above.alpha, here, here, pitch, steps, state + 2 * pitch))
     if not top and head.downstream != 0:
         gain = one * ((1.0 - above.beta) * (1.0 - above.alpha))
         for k in range(group_samples(head, group) * steps * kpad):
@@ -41,7 +53,15 @@ def filter_errors(
 
 @part
 def panel_errors(
-    lanes: Lanes, one: float, head: Head, layer: Layer, slot: int, group: int, steps: int, first: int
+    lanes: Lanes,
+    one: float,
+    head: Head,
+    layer: Layer,
+    slot: int,
+    group: int,
+    start: int,
+    steps: int,
+    first: int,
 ) -> None:
     """Learning signals of one panel, filtered against time, into the scratch PANEL; the bias learns."""
     size = size_of(one)
@@ -49,7 +69,7 @@ def panel_errors(
     samples, kpad, k = group_samples(head, group), head.kpad, head.outputs
     rows, errors = samples * steps, head.panel
     broadcast = head.errors if layer.index > head.hidden else head.heard
-    if head.whole_trace != 0:
+    if head.exact != 0:
         broadcast = head.filtered_errors
     broadcast += slot * CAPACITY * kpad * size
     simd.product(
@@ -58,18 +78,58 @@ def panel_errors(
         pitch,
          rows, k),
     )  # fmt: skip
-    carry = head.carry
+    carry, width = head.carry, layer.width
+    extra = layer.extra + first * size
+    if head.backwards != 0:
+        extra += start * layer.extra_pitch
     for s in range(samples):
-        sample = group * head.samples + s
-        simd.reverse_filter(
-            lanes, one,
-            (layer.trace_kappa, layer.beta, layer.alpha, errors + s * steps * pitch, pitch,
-             layer.psi + (slot * layer.width + first) * CAPACITY * size + s * steps * pitch,
-             layer.gain + sample * layer.gain_pitch + first * size,
-             layer.extra + first * size, layer.extra_pitch, steps, carry + s * 4 * pitch, 0),
-        )  # fmt: skip
+        here, place = errors + s * steps * pitch, slot * head.samples + s
+        psi = layer.psi + (slot * width + first) * CAPACITY * size + s * steps * pitch
+        gain = layer.gain + (group * head.samples + s) * layer.gain_pitch + first * size
+        if head.exact == 0:
+            simd.reverse_filter(
+                lanes, one,
+                (layer.trace_kappa, layer.beta, layer.alpha, here, pitch, psi, gain, extra, layer.extra_pitch,
+                 steps, carry + s * 4 * pitch, 0),
+            )  # fmt: skip
+        else:
+            words = layer.spikes + (slot * layer.panels * CAPACITY + s * steps) * 8
+            words += panel_of(layer, first) * CAPACITY * 8
+            seen = psi
+            if layer.general != 0:
+                seen = membranes_of(one, layer, slot, first) + s * steps * pitch
+            state = layer.reverse_states + (place * width + first) * 3 * size
+            if head.backwards == 0:
+                simd.fill(lanes, one, (one * 0, state, pitch, 3))
+            simd.reverse_exact(
+                lanes, one,
+                (layer.hard, layer.reset, layer.through, layer.adaptation, layer.rho,
+                 layer.alphas + first * size, layer.betas + first * size, here, pitch, psi, gain, extra,
+                 layer.extra_pitch, words, seen, steps, state),
+            )  # fmt: skip
     if layer.bias != 0:
         simd.column_sum(lanes, one, (layer.bias_gradient + first * size, errors, pitch, rows))
+
+
+@part
+def learn_late_spikes(
+    lanes: Lanes, one: float, head: Head, layer: Layer, slot: int, samples: int, steps: int, first: int
+) -> None:
+    """Spikes of the last step of a chunk, which recurrent synapses hear in the first step of the next one."""
+    size, panels = size_of(one), layer.panels
+    pitch = len(lanes) * 16 * size
+    to = layer.recurrent_gradient + first * layer.n * size
+    for s in range(samples):
+        state = layer.reverse_states + ((slot * head.samples + s) * layer.width + first) * 3 * size
+        for source in range(panels):
+            row = (s + 1) * steps - 1
+            bits = simd.load_i64(layer.spikes + ((slot * panels + source) * CAPACITY + row) * 8)
+            begin = panel_start(layer, source)
+            while bits != 0:
+                c = begin + simd.lowest(bits)
+                bits &= bits - 1
+                if c < layer.n:
+                    simd.add_row(lanes, one, (to + c * pitch, state + 2 * pitch, 1))
 
 
 @part
@@ -86,10 +146,12 @@ def learn_panel(
     first: int,
 ) -> None:
     """Errors and weight gradients of one panel."""
-    panel_errors(lanes, one, head, layer, slot, group, steps, first)
     size = size_of(one)
     pitch = len(lanes) * 16 * size
     samples, errors = group_samples(head, group), head.panel
+    if layer.recurrent != 0 and head.backwards != 0 and start + steps < head.steps:
+        learn_late_spikes(lanes, one, head, layer, slot, samples, steps, first)
+    panel_errors(lanes, one, head, layer, slot, group, start, steps, first)
     rows = samples * steps
     to = layer.gradient + first * below.n * size
     if layer.index == 1 and head.input_kind == 3:
@@ -112,8 +174,11 @@ def learn_panel(
             lanes, one, layer, slot, layer.own_lists, layer.own_tally, rows,
             1.0, to, pitch, errors + pitch, pitch,
         )  # fmt: skip
-    if start > 0:
-        carry_panel(lanes, one, head, below, layer, slot, samples, start, first)
+    if head.exact == 0:
+        if start > 0:
+            carry_panel(lanes, one, head, below, layer, slot, samples, start, first)
+    elif head.backwards == 0 and head.chunks > 1:
+        carry_exact(lanes, one, head, below, layer, slot, group, start, steps, first)
 
 
 @part
@@ -205,7 +270,7 @@ def learn_outer(
             ONE, one, layer, slot, layer.lists, layer.tally, samples * steps,
             layer.scale, to + first * layer.n * size, 16 * size, source, kpad * size,
         )  # fmt: skip
-        if start > 0:
+        if start > 0 and head.backwards == 0:
             for s in range(samples):
                 place = slot * head.samples + s
                 for c in range(16):
@@ -227,7 +292,7 @@ def learn_readout_bias(one: float, head: Head, layer: Layer, samples: int, start
     for first in range(0, kpad, 16):
         source = head.filtered + first * size
         simd.column_sum(ONE, one, (to + first * size, source, kpad * size, samples * steps))
-    if start > 0:
+    if start > 0 and head.backwards == 0:
         seen = simd.load_f64(head.ones + (layer.index * head.chunks + start // head.chunk) * 24)
         for s in range(samples):
             for c in range(kpad):
@@ -250,10 +315,14 @@ def learn_readout(
     for s in range(samples):
         for first in range(0, kpad, 16):
             offset = (s * steps * kpad + first) * size
+            state = head.carry
+            if head.backwards != 0:
+                state = head.readout_states + ((slot * head.samples + s) * kpad + first) * size
+            else:
+                simd.fill(ONE, one, (one * 0, state, 0, 1))
             simd.backward_decay(
-                ONE, one,
-                (head.kappa, head.filtered + offset, errors + offset, kpad * size, steps, head.carry),
-            )  # fmt: skip
+                ONE, one, (head.kappa, head.filtered + offset, errors + offset, kpad * size, steps, state)
+            )
     if not spiking:
         readout = layers[last + 1]
         if readout.bias_gradient != 0:

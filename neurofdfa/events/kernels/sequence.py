@@ -64,7 +64,7 @@ def learn_block(
     """Gradients of one chunk of a block of groups."""
     for k in range(head.top, 0, -1):
         below, layer = layers[k - 1], layers[k]
-        if head.whole_trace != 0:
+        if head.exact != 0:
             above = layers[min(k + 1, head.top)]
             for slot in range(groups):
                 filter_errors(one, head, layer, above, slot, begin + slot, steps)
@@ -74,8 +74,37 @@ def learn_block(
             learn_layer(one, head, below, layer, begin, groups, start, steps)
     for slot in range(groups):
         learn_readout(one, head, layers, slot, begin + slot, start, steps)
-        if start + steps < head.steps:
+        if start + steps < head.steps and head.backwards == 0:
             keep_traces(one, head, layers, slot, begin + slot, start, steps)
+
+
+@part
+def moved(address: int, by: int) -> int:
+    """An address of what is kept, if it is."""
+    return address + by if address != 0 else 0
+
+
+@part
+def turn_to(head: Head, layers: Layers, chunk: int) -> None:
+    """Point at what is kept of another chunk."""
+    by = (chunk - head.turned) * head.kept_pitch
+    head.turned = chunk
+    if by == 0:
+        return
+    heard = head.heard != head.errors
+    head.errors += by
+    head.heard = head.heard + by if heard else head.errors
+    for k in range(len(layers)):
+        layer = layers[k]
+        layer.lists = moved(layer.lists, by)
+        layer.tally = moved(layer.tally, by)
+        layer.own_lists = moved(layer.own_lists, by)
+        layer.own_tally = moved(layer.own_tally, by)
+        layer.spikes = moved(layer.spikes, by)
+        layer.psi = moved(layer.psi, by)
+        layer.membranes = moved(layer.membranes, by)
+        layer.seen_lists = moved(layer.seen_lists, by)
+        layer.seen_begins = moved(layer.seen_begins, by)
 
 
 @part
@@ -119,17 +148,22 @@ def run_range(
         clear(head)
         return
     begin = first
+    chunks, whole = (steps + head.chunk - 1) // head.chunk, head.backwards != 0
     while begin < last:
         groups = last - begin if last - begin < head.slots else head.slots
         if task == WHOLE:
             clear(head)
-        now = start
-        while now < start + steps:
+        for turn in range(2 * chunks):  # forward and learning take turns, or all of the one comes first
+            learning = turn >= chunks if whole else turn % 2 == 1
+            k = turn // 2
+            if whole:
+                k = turn if turn < chunks else 2 * chunks - 1 - turn
+                turn_to(head, layers, k)
+            now = start + k * head.chunk
             left = start + steps - now
             length = left if left < head.chunk else head.chunk
-            if task != LEARN_FROM:
+            if not learning and task != LEARN_FROM:
                 forward_block(one, head, layers, begin, groups, now, length)
-            if task == LEARN_FROM or (task == WHOLE and head.learn != 0):
+            if learning and (task == LEARN_FROM or (task == WHOLE and head.learn != 0)):
                 learn_block(one, head, layers, begin, groups, now, length)
-            now += length
         begin += groups

@@ -135,11 +135,11 @@ def list_rows(head: Head, layer: Layer, slot: int, group: int, steps: int, heard
 
 
 @part
-def count_steps(layer: Layer, words: int, first: int, steps: int) -> None:
+def count_steps(layer: Layer, words: int, first: int, start: int, steps: int) -> None:
     """Count spikes per step and neuron, for the rate target."""
     for t in range(steps):
         bits = simd.load_i64(words + 8 * t)
-        line = layer.step_counts + t * layer.width * 4
+        line = layer.step_counts + (start + t) * layer.width * 4
         while bits != 0:
             place = line + 4 * (first + simd.lowest(bits))
             bits &= bits - 1

@@ -3,7 +3,15 @@
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
 from neurofdfa.events.kernels.convolution import tangent_tiles
-from neurofdfa.events.kernels.layout import FOUR, ONE, deep_product, group_samples, panel_start, size_of
+from neurofdfa.events.kernels.layout import (
+    FOUR,
+    ONE,
+    deep_product,
+    group_samples,
+    membranes_of,
+    panel_start,
+    size_of,
+)
 from neurofdfa.events.records import CAPACITY, Head, Layer, Layers
 from neurofdfa.events.simd.emit import Lanes
 
@@ -50,7 +58,6 @@ def tangent_panel(
     head: Head,
     layer: Layer,
     slot: int,
-    group: int,
     s: int,
     panel: int,
     first: int,
@@ -58,6 +65,7 @@ def tangent_panel(
     row: int,
     steps: int,
     before: int,
+    gain: int,
 ) -> None:
     """Scan one panel of one sample's tangents; before: address of the spikes before the first row."""
     size = size_of(one)
@@ -66,14 +74,15 @@ def tangent_panel(
     place = slot * head.samples + s
     psi = layer.psi + (slot * width + first) * CAPACITY * size
     words = layer.spikes + ((slot * layer.panels + panel) * CAPACITY + row) * 8
-    sample = group * head.samples + s
+    seen = psi if layer.general == 0 else membranes_of(one, layer, slot, first)
+    line = row * len(lanes) * 16 * size
+    here = to + row * width * size + offset
     simd.tangent(
         lanes, one,
-        (layer.alpha, layer.beta, layer.hard, to + row * width * size + offset, width * size,
-         psi + row * len(lanes) * 16 * size, words, before,
-         layer.gain + sample * layer.gain_pitch + offset,
-         layer.probe + row * width * size + offset, to + row * width * size + offset, steps,
-         layer.tangent_state + (place * width + first) * 2 * size),
+        (layer.hard, layer.reset, layer.through, layer.adaptation, layer.rho, layer.alphas + offset,
+         layer.betas + offset, here, width * size, psi + line, seen + line, words, before,
+         gain + offset, layer.probe + row * width * size + offset, here, steps,
+         layer.tangent_state + (place * width + first) * 4 * size),
     )  # fmt: skip
 
 
@@ -133,6 +142,8 @@ def tangent_layer(
             tangent_drive(ONE, one, below, layer, first, to, source, probed * steps)
     own = layer.recurrent != 0 and head.tangent_recurrent != 0
     for s in range(probed):
+        gain = layer.gain + (group * head.samples + s) * layer.gain_pitch
+        heard = layer.ones_row if own else gain  # recurrent synapses hear what dropout keeps from others
         kept = layer.tangent_sent + (slot * head.samples + s) * width * size
         stride = 1 if own else steps
         for t in range(0, steps, stride):
@@ -147,19 +158,24 @@ def tangent_layer(
                     if own:
                         tangent_own(FOUR, one, layer, first, to, sent, row)
                     tangent_panel(
-                        FOUR, one, head, layer, slot, group, s, panel, first, to, row, stride,
-                        before,
-                    )  # fmt: skip
+                        FOUR, one, head, layer, slot, s, panel, first, to, row, stride, before, heard
+                    )
                 else:
                     if own:
                         tangent_own(ONE, one, layer, first, to, sent, row)
                     tangent_panel(
-                        ONE, one, head, layer, slot, group, s, panel, first, to, row, stride,
-                        before,
-                    )  # fmt: skip
+                        ONE, one, head, layer, slot, s, panel, first, to, row, stride, before, heard
+                    )
         last = to + ((s + 1) * steps - 1) * width * size
         for c in range(width):
             simd.store_float(one, kept + c * size, simd.load_float(one, last + c * size))
+        if own and layer.gain_pitch != 0:
+            for row in range(s * steps, (s + 1) * steps):
+                for c in range(width):
+                    place = (row * width + c) * size
+                    noise = simd.load_float(one, layer.probe + place)
+                    sent = (simd.load_float(one, to + place) - noise) * simd.load_float(one, gain + c * size)
+                    simd.store_float(one, to + place, sent + noise)
 
 
 @part

@@ -5,17 +5,25 @@ from neurofdfa.events.simd.cells import (
     bytes_of,
     fast_sigmoid,
     lif,
+    lif_general,
     sigmoid,
     signs,
     tangent,
     triangular,
 )
 from neurofdfa.events.simd.emit import AVX512
-from neurofdfa.events.simd.filters import backward_decay, forward_decay, reverse_filter, softmax
+from neurofdfa.events.simd.filters import (
+    backward_decay,
+    forward_decay,
+    reverse_exact,
+    reverse_filter,
+    softmax,
+)
 from neurofdfa.events.simd.patches import patch_gather, patch_sum
 from neurofdfa.events.simd.rows import (
     adam,
     add_row,
+    carry_rows,
     column_sum,
     copy_rows,
     fill,
@@ -52,6 +60,7 @@ __all__ = [
     "arctan",
     "backward_decay",
     "bytes_of",
+    "carry_rows",
     "cast",
     "column_sum",
     "compress_bits",
@@ -61,6 +70,7 @@ __all__ = [
     "forward_decay",
     "gather_add",
     "lif",
+    "lif_general",
     "load_byte",
     "load_f64",
     "load_float",
@@ -73,6 +83,7 @@ __all__ = [
     "patch_sum",
     "prefetch",
     "product",
+    "reverse_exact",
     "reverse_filter",
     "row_sum",
     "shift_right",

@@ -60,6 +60,60 @@ def lif(
     e.b.store(e.b.load(last), e.pointer(fired, I64))
 
 
+@kernel(5, 9)
+def lif_general(
+    e: Emit,
+    soft: Any,
+    lost: Any,
+    theta: Any,
+    adaptation: Any,
+    rho: Any,
+    alphas: Any,
+    betas: Any,
+    drive: Any,
+    pitch: Any,
+    membranes: Any,
+    spikes: Any,
+    rows: Any,
+    state: Any,
+    fired: Any,
+) -> None:
+    """As `lif`, with decays per neuron and adaptive thresholds: i = αi⁻ + drive;  u = βu⁻ + i, reset;
+    a = ρa⁻ + s⁻;  drive becomes u − ba, which spikes above θ.
+
+    soft: 0 where the membrane starts from 0 after a spike. state: i, u, a.
+    """
+    b, n = e.b, e.vectors
+    i, u, a = (e.variables([e.load(state, k * n + v) for v in range(n)]) for k in range(3))
+    last = e.variables([b.load(e.pointer(fired, I64))])[0]
+    alpha, beta = ([e.load(x, v) for v in range(n)] for x in (alphas, betas))
+    keep, limit, take, rise, slow = (e.splat(x) for x in (soft, theta, lost, adaptation, rho))
+    with cgutils.for_range(b, rows) as loop:
+        place, seen = e.row(drive, loop.index, pitch), e.row(membranes, loop.index, pitch)
+        bits, word = e.const(0), b.load(last)
+        for v in range(n):
+            spiked = e.mask(word, v)
+            current = e.mul_add(alpha[v], b.load(i[v]), e.load(place, v))
+            held = b.fmul(beta[v], b.load(u[v]))
+            held = b.select(spiked, b.fsub(b.fmul(keep, held, flags=FAST), take, flags=FAST), held)
+            membrane = b.fadd(held, current)
+            lag = b.fmul(slow, b.load(a[v]))
+            lag = b.select(spiked, b.fadd(lag, e.full(1.0)), lag)
+            distance = b.fsub(membrane, b.fmul(rise, lag, flags=FAST), flags=FAST)
+            e.store(membrane, seen, v)
+            e.store(distance, place, v)
+            b.store(current, i[v])
+            b.store(membrane, u[v])
+            b.store(lag, a[v])
+            bits = b.or_(bits, b.shl(e.bits(b.fcmp_ordered(">", distance, limit)), e.const(v * LANES)))
+        b.store(bits, e.pointer(e.row(spikes, loop.index, e.const(8)), I64))
+        b.store(bits, last)
+    for k, slots in enumerate((i, u, a)):
+        for v in range(n):
+            e.store(b.load(slots[v]), state, k * n + v)
+    b.store(b.load(last), e.pointer(fired, I64))
+
+
 def _surrogate(name: str, shape: Callable[[Emit, Any, Any, Any], Any]) -> Any:
     def body(
         e: Emit,
@@ -130,15 +184,20 @@ arctan = _surrogate("arctan", _arctan)
 sigmoid = _surrogate("sigmoid", _sigmoid)
 
 
-@kernel(3, 10)
+@kernel(5, 13)
 def tangent(
     e: Emit,
-    alpha: Any,
-    beta: Any,
     hard: Any,
+    reset: Any,
+    through: Any,
+    adaptation: Any,
+    rho: Any,
+    alphas: Any,
+    betas: Any,
     drive: Any,
     pitch: Any,
     psi: Any,
+    membranes: Any,
     spikes: Any,
     fired: Any,
     gain: Any,
@@ -147,34 +206,39 @@ def tangent(
     rows: Any,
     state: Any,
 ) -> None:
-    """Derivative of `lif` along a probe: i̇ = αi̇⁻ + drive, u̇ = d u̇⁻ + i̇, to = gain · ψu̇ + probe.
+    """Derivative of `lif_general` along a probe: i̇ = αi̇⁻ + drive, u̇ = k u̇⁻ − l ṡ⁻ + i̇, ȧ = ρȧ⁻ + ṡ⁻,
+    ṡ = ψ(u̇ − bȧ), to = gain · ṡ + probe.
 
-    d = β, times `hard` where the neuron spiked in the step before. fired: the word before the first row.
+    k = β, times `hard` where the neuron spiked in the step before, and l = reset + through · βu⁻. fired: the
+    word before the first row. state: i̇, u̇, and what the next step needs, l ṡ and ȧ.
     """
-    n = e.vectors
-    i = e.variables([e.load(state, v) for v in range(n)])
-    u = e.variables([e.load(state, n + v) for v in range(n)])
-    last = e.variables([e.b.load(e.pointer(fired, I64))])[0]
-    a, b, h = e.splat(alpha), e.splat(beta), e.splat(hard)
-    gains = [e.load(gain, v) for v in range(n)]
+    b, n = e.b, e.vectors
+    i, u, back, lag = (e.variables([e.load(state, k * n + v) for v in range(n)]) for k in range(4))
+    last = e.variables([b.load(e.pointer(fired, I64))])[0]
+    alpha, beta = ([e.load(x, v) for v in range(n)] for x in (alphas, betas))
+    keep, lost, taken, rise, slow = (e.splat(x) for x in (hard, reset, through, adaptation, rho))
     width = e.const(n * LANES * e.size)
-    with cgutils.for_range(e.b, rows) as loop:
+    with cgutils.for_range(b, rows) as loop:
         place, shape = e.row(drive, loop.index, pitch), e.row(psi, loop.index, width)
         noise, there = e.row(probe, loop.index, pitch), e.row(to, loop.index, pitch)
-        word = e.b.load(last)
+        seen, word = e.row(membranes, loop.index, width), b.load(last)
         for v in range(n):
-            current = e.mul_add(a, e.b.load(i[v]), e.load(place, v))
-            held = e.b.fmul(b, e.b.load(u[v]))
-            held = e.b.select(e.mask(word, v), e.b.fmul(held, h), held)
-            membrane = e.b.fadd(held, current)
-            e.b.store(current, i[v])
-            e.b.store(membrane, u[v])
-            sent = e.b.fmul(e.b.fmul(membrane, e.load(shape, v)), gains[v])
-            e.store(e.b.fadd(sent, e.load(noise, v)), there, v)
-        e.b.store(e.b.load(e.pointer(e.row(spikes, loop.index, e.const(8)), I64)), last)
-    for v in range(n):
-        e.store(e.b.load(i[v]), state, v)
-        e.store(e.b.load(u[v]), state, n + v)
+            current = e.mul_add(alpha[v], b.load(i[v]), e.load(place, v))
+            held = b.fmul(beta[v], b.load(u[v]))
+            held = b.select(e.mask(word, v), b.fmul(held, keep), held)
+            membrane = b.fadd(b.fsub(held, b.load(back[v])), current)
+            b.store(current, i[v])
+            b.store(membrane, u[v])
+            late = b.load(lag[v])
+            sent = b.fmul(b.fsub(membrane, b.fmul(rise, late, flags=FAST), flags=FAST), e.load(shape, v))
+            loss = e.mul_add(b.fmul(taken, beta[v]), e.load(seen, v), lost)
+            b.store(b.fmul(loss, sent), back[v])
+            b.store(e.mul_add(slow, late, sent), lag[v])
+            e.store(e.mul_add(sent, e.load(gain, v), e.load(noise, v)), there, v)
+        b.store(b.load(e.pointer(e.row(spikes, loop.index, e.const(8)), I64)), last)
+    for k, slots in enumerate((i, u, back, lag)):
+        for v in range(n):
+            e.store(b.load(slots[v]), state, k * n + v)
 
 
 @kernel(0, 2)

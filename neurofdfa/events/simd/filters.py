@@ -6,7 +6,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from neurofdfa.events.simd.emit import FAST, I32, LANES, Emit, kernel
+from neurofdfa.events.simd.emit import FAST, I32, I64, LANES, Emit, kernel
 
 
 @kernel(3, 9)
@@ -51,11 +51,68 @@ def reverse_filter(
             e.store(e.b.load(slots[v]), carry, k * n + v)
 
 
+@kernel(5, 12)
+def reverse_exact(
+    e: Emit,
+    hard: Any,
+    reset: Any,
+    through: Any,
+    adaptation: Any,
+    rho: Any,
+    alphas: Any,
+    betas: Any,
+    signal: Any,
+    pitch: Any,
+    psi: Any,
+    gain: Any,
+    extra: Any,
+    extra_pitch: Any,
+    spikes: Any,
+    membranes: Any,
+    rows: Any,
+    state: Any,
+) -> None:
+    """The adjoint of a trace per synapse, in place: what a step's input to the membrane adds to the gradient.
+
+    With λ = signal · gain + extra, filtered by the readout already, from the last row to the first:
+    g = λ + A⁺ − l E⁺,  E = ψg + k E⁺,  A = ρA⁺ − bψg,  P = αP⁺ + E,
+    k = β, times `hard` where the neuron spikes; l = reset + through · βu. state: E, A, P behind the last row,
+    and in the end of the first.
+    """
+    n, b = e.vectors, e.b
+    error, lag, sent = (e.variables([e.load(state, k * n + v) for v in range(n)]) for k in range(3))
+    alpha, beta = ([e.load(x, v) for v in range(n)] for x in (alphas, betas))
+    kept = [b.fmul(x, e.splat(hard)) for x in beta]
+    taken = [b.fmul(x, e.splat(through)) for x in beta]
+    lost, rise, slow = e.splat(reset), e.splat(adaptation), e.splat(rho)
+    width = e.const(n * LANES * e.size)
+    with cgutils.for_range(b, rows) as loop:
+        t = b.sub(b.sub(rows, loop.index), e.const(1))
+        place, shape, seen = e.row(signal, t, pitch), e.row(psi, t, width), e.row(membranes, t, width)
+        added, word = e.row(extra, t, extra_pitch), b.load(e.pointer(e.row(spikes, t, e.const(8)), I64))
+        for v in range(n):
+            x = e.mul_add(e.load(place, v), e.load(gain, v), e.load(added, v))
+            before, slope = b.load(error[v]), e.load(shape, v)
+            loss = e.mul_add(taken[v], e.load(seen, v), lost)
+            pull = b.fmul(
+                b.fsub(b.fadd(x, b.load(lag[v])), b.fmul(loss, before, flags=FAST), flags=FAST), slope
+            )
+            now = e.mul_add(b.select(e.mask(word, v), kept[v], beta[v]), before, pull)
+            b.store(now, error[v])
+            b.store(b.fsub(b.fmul(slow, b.load(lag[v])), b.fmul(rise, pull, flags=FAST), flags=FAST), lag[v])
+            now = e.mul_add(alpha[v], b.load(sent[v]), now)
+            b.store(now, sent[v])
+            e.store(now, place, v)
+    for k, slots in enumerate((error, lag, sent)):
+        for v in range(n):
+            e.store(b.load(slots[v]), state, k * n + v)
+
+
 @kernel(1, 5)
-def backward_decay(e: Emit, decay: Any, to: Any, source: Any, pitch: Any, rows: Any, carry: Any) -> None:
-    """to[t] = source[t] + decay · to[t+1]; the first row is also left in `carry`."""
+def backward_decay(e: Emit, decay: Any, to: Any, source: Any, pitch: Any, rows: Any, state: Any) -> None:
+    """to[t] = source[t] + decay · to[t+1], from `state` behind the last row, which becomes the first."""
     d = e.splat(decay)
-    slots = e.variables([e.full(0.0)] * e.vectors)
+    slots = e.variables([e.load(state, v) for v in range(e.vectors)])
     with cgutils.for_range(e.b, rows) as loop:
         t = e.b.sub(e.b.sub(rows, loop.index), e.const(1))
         here, there = e.row(source, t, pitch), e.row(to, t, pitch)
@@ -64,7 +121,7 @@ def backward_decay(e: Emit, decay: Any, to: Any, source: Any, pitch: Any, rows: 
             e.b.store(value, slot)
             e.store(value, there, v)
     for v, slot in enumerate(slots):
-        e.store(e.b.load(slot), carry, v)
+        e.store(e.b.load(slot), state, v)
 
 
 @kernel(1, 5)

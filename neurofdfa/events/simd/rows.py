@@ -216,3 +216,47 @@ def adam(
         e.store(m1, m, k)
         e.store(v1, v, k)
         e.store(e.full(0.0), g, k)
+
+
+@kernel(2, 7)
+def carry_rows(
+    e: Emit,
+    decay: Any,
+    late: Any,
+    gradient: Any,
+    filtered: Any,
+    membrane: Any,
+    inputs: Any,
+    waiting: Any,
+    factors: Any,
+    count: Any,
+) -> None:
+    """Learn from traces per synapse at the start of a chunk and decay them, for `count` rows of a panel.
+
+    With ε, ē of a row, p and w = late · waiting of its neuron, and factors a to j, in rows:
+    gradient += aē + bε + cp + dw;  ē ← decay · ē + eε + fp + gw;  ε ← hε + ip + jw.
+    """
+    n, b = e.vectors, e.b
+    width = e.const(n * LANES * e.size)
+    rows = [e.row(factors, e.const(k), width) for k in range(10)]
+    shrink = e.splat(decay)
+    with cgutils.for_range(b, count) as loop:
+        offset = b.mul(loop.index, e.const(e.size))
+        p = e.splat(e.load_scalar(b.add(inputs, offset)))
+        w = e.splat(b.fmul(e.load_scalar(b.add(waiting, offset)), late))
+        to, slow, fast = (e.row(x, loop.index, width) for x in (gradient, filtered, membrane))
+        for v in range(n):
+            f = [e.load(row, v) for row in rows]
+            old, tail = e.load(fast, v), e.load(slow, v)
+            learnt = e.mul_add(f[0], tail, e.load(to, v))
+            for factor, value in ((f[1], old), (f[2], p), (f[3], w)):
+                learnt = e.mul_add(factor, value, learnt)
+            e.store(learnt, to, v)
+            tail = b.fmul(shrink, tail)
+            for factor, value in ((f[4], old), (f[5], p), (f[6], w)):
+                tail = e.mul_add(factor, value, tail)
+            e.store(tail, slow, v)
+            kept = b.fmul(f[7], old)
+            for factor, value in ((f[8], p), (f[9], w)):
+                kept = e.mul_add(factor, value, kept)
+            e.store(kept, fast, v)
