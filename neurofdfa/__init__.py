@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from neurofdfa.errors import Diverged as Diverged
     from neurofdfa.errors import UserError as UserError
     from neurofdfa.interop.nir import export_nir as export_nir
+    from neurofdfa.interop.nir import to_nir as to_nir
     from neurofdfa.interop.norse import from_norse as from_norse
     from neurofdfa.interop.norse import to_norse as to_norse
     from neurofdfa.interop.snntorch import from_snntorch as from_snntorch
@@ -85,6 +86,7 @@ _HOMES = {
     "errors": ("Diverged", "UserError"),
     "interop.nir": ("export_nir",),
     "run": ("Run", "fit", "load"),
+    "interop.nir": ("export_nir", "to_nir"),
     "interop.norse": ("from_norse", "to_norse"),
     "interop.snntorch": ("from_snntorch", "to_snntorch"),
     "measure.alignment": ("alignment",),
@@ -147,7 +149,7 @@ _HOMES = {
     "train.trainer": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("data",)
+_ROOMS = ("data", "plot")
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ ORDER = (
     "train",
     "events",
     "measure",
+    "plot",
     "interop",
     "lab",
     "report",
