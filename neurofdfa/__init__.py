@@ -84,7 +84,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "errors": ("Diverged", "UserError"),
-    "interop.nir": ("export_nir",),
     "run": ("Run", "fit", "load"),
     "interop.nir": ("export_nir", "to_nir"),
     "interop.norse": ("from_norse", "to_norse"),
