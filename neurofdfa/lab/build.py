@@ -104,7 +104,7 @@ def build_network(
         n_in,
         config.below_the_readout,
         n_out,
-        shape=shape if config.shape is None else config.shape,
+        shape=shape if config.shape is None and config.readout != "written" else config.shape or (),
         neuron=neuron,
         readout=config.readout,
         tau_out=config.tau_out,
