@@ -145,8 +145,9 @@ class TrainingConfig(_Table):
 
     recurrent_lr: factor on the learning rate of recurrent synapses, which bear less than the others.
     update_every: steps between weight updates, None for once per sequence. rate_target,
-    rate_strength: the local firing-rate regulariser. start_from: a run folder whose weights to begin with,
-    e.g. to fine-tune a float network on the grid of `network.weight_bits`.
+    rate_strength: the local firing-rate regulariser. threads: of torch and of the event
+    engine; their number changes the order of additions, and with it the last digits. start_from: a run folder
+    whose weights to begin with, e.g. to fine-tune a float network on the grid of `network.weight_bits`.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -163,6 +164,7 @@ class TrainingConfig(_Table):
     rate_strength: float = Field(default=0.03, ge=0)
     alignment_samples: int = Field(default=0, ge=0)
     engine: Literal["auto", "events", "reference"] = "auto"
+    threads: int = Field(default=1, ge=1)
     start_from: str | None = None
 
 

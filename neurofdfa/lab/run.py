@@ -8,7 +8,8 @@ energy.json and summary.json, which is written last: a folder with a summary is 
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,30 @@ def train(
     found. Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be
     written.
     """
-    folder = Path(folder)
+    with threads_of_torch(config.training.threads):
+        return _train(config, Path(folder), command, resume, progress, on_batch, group)
+
+
+@contextmanager
+def threads_of_torch(count: int) -> Generator[None]:
+    """Torch computes with so many threads inside, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    command: str,
+    resume: bool,
+    progress: Progress | None,
+    on_batch: Callable[[], None] | None,
+    group: ProcessGroup,
+) -> Summary:
     data = build_data(config.data, config.seed)
     _same_everywhere(config, data, group)
     network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
