@@ -1,4 +1,4 @@
-"""The one error type a user of `neurofdfa` has to know."""
+"""The error types that a user of `neurofdfa` has to know."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class UserError(Exception):
     """Input that cannot be used; the message is one line that says what is wrong and what to do."""
+
+
+class Diverged(UserError):
+    """Training has left the finite numbers: a loss, gradient or weight is NaN or infinite."""
 
 
 def unknown(what: str, given: str, known: Iterable[str], more: str = "") -> UserError:

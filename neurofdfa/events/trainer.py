@@ -27,6 +27,7 @@ from neurofdfa.events.weight_layout import learnt_by
 from neurofdfa.nn.loss import SpikeCountError, answer_step, first_step
 from neurofdfa.nn.network import Masks, Trajectory
 from neurofdfa.train.batch import BatchStats, densely
+from neurofdfa.train.finite import check_gradients, check_loss
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 
@@ -110,6 +111,11 @@ class EventEngine:
     def run(self, x: Tensor | Events) -> Trajectory:
         """Inference."""
         return run(self.network, x, threads=self.execution.threads)
+
+    def abandon(self) -> None:
+        """Forget a sequence that was interrupted."""
+        self._reference.abandon()
+        self.gradient.clear()
 
     def _too_long(self, x: Tensor | Events) -> bool:
         """Whether traces per synapse would have to go on from one chunk to the next, which they do not."""
@@ -240,6 +246,8 @@ class EventEngine:
         first = first_step(self.loss.when, steps)
         told = max(0, start + count - max(start, first)) / (steps - first)
         self._combine(touched, stats, share)
+        if stats:
+            check_loss(stats[0])
         self.finish(touched, count, told)
 
     def run_chunk(self, work: PreparedBatch, start: int, length: int, share: Shard) -> None:
@@ -290,8 +298,13 @@ class EventEngine:
         """Optimizer steps, as `Learning.update` makes them.
 
         touched: whether the feedback has gradients; count: time steps since the last update; told: Σ of the
-        loss's weights over them.
+        loss's weights over them. Raises `Diverged`, before anything is updated, for gradients that are not
+        finite.
         """
+        learnt = (*self.network.parameters(), *(self.teaching.matrices if touched else ()))
+        known = self.gradient.of
+        check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
+        self.learning.updates += 1
         plain, average = plain_adam(self.learning.optimizer), None
         if not plain:
             for p in self._one_pass.learnt:
@@ -313,3 +326,4 @@ class EventEngine:
             for b in self.teaching.matrices:
                 b.grad = None
         self.learning.decay(self.teaching.matrices if teacher is not None else ())
+        self.learning.check_weights()

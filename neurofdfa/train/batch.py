@@ -14,6 +14,7 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
+from neurofdfa.train.finite import check_data
 
 
 @runtime_checkable
@@ -99,6 +100,7 @@ def prepare_target(network: Network, loss: Loss, target: Any, batch: int, steps:
             f"{name} takes labels [{batch}] and was given values {list(wanted.shape)}: give "
             "target.argmax(-1), or take MeanSquaredError"
         )
+    check_data("targets", wanted)
     if not labels:
         return wanted.to(weight.device, weight.dtype)
     if wanted.is_floating_point() or wanted.is_complex():
@@ -155,6 +157,7 @@ def _time_major(x: Given, batch_first: bool | None) -> Inputs:
     given = torch.as_tensor(x)
     if given.is_complex():
         raise UserError("inputs are spikes or real numbers, got complex ones")
+    check_data("inputs", given)
     if given.dim() > 3:
         given = given.flatten(2)
     return given.transpose(0, 1) if batch_first and given.dim() == 3 else given

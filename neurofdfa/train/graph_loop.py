@@ -84,6 +84,9 @@ class GraphLoop:
         """Inference."""
         return self.learning.network.run(x)
 
+    def abandon(self) -> None:
+        """Nothing is kept between calls."""
+
     def _windows(self, x: Tensor, target: Tensor, masks: Masks | None, share: Shard) -> Iterator[_Measured]:
         steps = x.shape[0]
         length = steps if self.window is None else min(self.window, steps)

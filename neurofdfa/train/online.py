@@ -85,6 +85,10 @@ class OnlineLoop:
         """Inference."""
         return self.learning.network.run(x)
 
+    def abandon(self) -> None:
+        """Forget the sequence."""
+        self.sequence = None
+
     @torch.no_grad()
     def begin(self, batch: int, steps: int) -> None:
         """Start a sequence of `batch` samples; `steps` is its length, for the weighting of the loss."""

@@ -16,6 +16,7 @@ from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs
 from neurofdfa.train.device import Device
 from neurofdfa.train.evaluation import Evaluation, evaluate
+from neurofdfa.train.finite import check_loss
 from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, fit, pairs
 from neurofdfa.train.graph_loop import GraphLoop
 from neurofdfa.train.learning import Learning
@@ -47,6 +48,10 @@ class Executor(Protocol):
 
     def run(self, x: Any) -> Trajectory:
         """Inference over sequences."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget a sequence that was interrupted, and all that was summed up in it."""
         ...
 
 
@@ -138,11 +143,25 @@ class Trainer(Learning):
 
         x: `[T, B, n_in]` (or `[B, T, n_in]` with `batch_first`) of any number type, or `Events`; target:
         labels `[B]`, or values `[B, k]` or `[T, B, k]`, as the loss takes them. Raises `UserError`, before
-        anything is learnt, for what does not fit.
+        anything is learnt, for what does not fit or is not finite, and `Diverged` where loss, gradients or
+        weights are no longer finite: gradients are looked at before they are applied. After an error, Ctrl-C
+        among them, nothing of the batch is left over for the next one.
         """
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before learning from a batch")
-        return self.executor.train(*self._prepared(x, target))
+        given, wanted = self._prepared(x, target)
+        self.check_changed_weights()
+        kept, updates = self.state, self.updates
+        try:
+            stats = self.executor.train(given, wanted)
+            check_loss(stats.loss)
+        except BaseException:
+            self.executor.abandon()
+            self.clear_gradients()
+            if self.updates == updates:
+                self.state = kept
+            raise
+        return stats
 
     def gradients(self, x: Given, target: Tensor) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`.
@@ -150,12 +169,14 @@ class Trainer(Learning):
         Nothing is updated, neither weights nor feedback, and no neuron is dropped; the rule's and the
         generator's state move on only inside. In a group each process computes the whole batch's by itself.
         """
+        self.check_changed_weights()
         return self.executor.gradients(*self._prepared(x, target))
 
     @torch.no_grad()
     def predict(self, x: Given) -> Tensor:
         """Scores `[B, k]` of a batch of sequences, read the way that the rule reads them."""
         given = prepare_inputs(self.network, x, batch_first=self.batch_first)
+        self.check_weights()
         if self.rule.own_scores:
             return self.rule.predict(self.network, densely(self.network, given), self.rule_state)
         y = self.executor.run(given if self.executor.takes_events else densely(self.network, given)).y
@@ -165,6 +186,7 @@ class Trainer(Learning):
         """Loss, accuracy and firing rates on a split of a data set or a loader of `(x, target)`, without
         dropout; every process of a group runs its share. batch: samples at a time, for a split.
         """
+        self.check_weights()
         given = (self._prepared(x, target) for x, target in pairs(data, batch, None, self.batch_first))
         return evaluate(
             self.network,
@@ -219,6 +241,7 @@ class Trainer(Learning):
             raise UserError(f"a stream has at least 1 sample and a horizon of 1 step, got {batch}, {horizon}")
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before opening another")
+        self.check_changed_weights()
         self._stream = self._open_stream(batch, horizon, values)
         return self._stream
 
