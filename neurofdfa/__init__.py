@@ -12,6 +12,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from neurofdfa.errors import UserError as UserError
+    from neurofdfa.interop.norse import from_norse as from_norse
+    from neurofdfa.interop.norse import to_norse as to_norse
+    from neurofdfa.interop.snntorch import from_snntorch as from_snntorch
+    from neurofdfa.interop.snntorch import to_snntorch as to_snntorch
+    from neurofdfa.measure.alignment import alignment as alignment
+    from neurofdfa.measure.locality.audit import certify as certify
+    from neurofdfa.measure.memory import peak_mib as peak_mib
     from neurofdfa.nn.alif import ALIF as ALIF
     from neurofdfa.nn.conv2d import Conv2d as Conv2d
     from neurofdfa.nn.cuba_lif import CubaLIF as CubaLIF
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from neurofdfa.nn.loss import MeanSquaredError as MeanSquaredError
     from neurofdfa.nn.loss import SpikeCountError as SpikeCountError
     from neurofdfa.nn.network import Network as Network
+    from neurofdfa.nn.network import NetworkStep as NetworkStep
     from neurofdfa.nn.network import feed_forward as feed_forward
     from neurofdfa.nn.network import scale_to_rate as scale_to_rate
     from neurofdfa.nn.neuron import Neuron as Neuron
@@ -38,7 +46,9 @@ if TYPE_CHECKING:
     from neurofdfa.nn.surrogate import Surrogate as Surrogate
     from neurofdfa.nn.surrogate import Triangular as Triangular
     from neurofdfa.rules.activity_forward_gradient import ActivityForwardGradient as ActivityForwardGradient
+    from neurofdfa.rules.base import Broadcast as Broadcast
     from neurofdfa.rules.base import Rule as Rule
+    from neurofdfa.rules.base import Signals as Signals
     from neurofdfa.rules.bptt import BPTT as BPTT
     from neurofdfa.rules.dfa import DFA as DFA
     from neurofdfa.rules.dkp import DKP as DKP
@@ -68,6 +78,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "errors": ("UserError",),
+    "interop.norse": ("from_norse", "to_norse"),
+    "interop.snntorch": ("from_snntorch", "to_snntorch"),
+    "measure.alignment": ("alignment",),
+    "measure.locality.audit": ("certify",),
+    "measure.memory": ("peak_mib",),
     "nn.alif": ("ALIF",),
     "nn.conv2d": ("Conv2d",),
     "nn.cuba_lif": ("CubaLIF",),
@@ -78,7 +93,7 @@ _HOMES = {
     "nn.leaky_integrator": ("LI",),
     "nn.lif": ("LIF",),
     "nn.linear": ("Linear",),
-    "nn.network": ("Network", "feed_forward", "scale_to_rate"),
+    "nn.network": ("Network", "NetworkStep", "feed_forward", "scale_to_rate"),
     "nn.neuron": ("Neuron",),
     "nn.pooling": ("AvgPool2d", "Flatten", "SumPool2d"),
     "nn.surrogate": ("ArcTan", "FastSigmoid", "Sigmoid", "Surrogate", "Triangular"),
@@ -88,7 +103,7 @@ _HOMES = {
         "SpikeCountError",
     ),
     "rules.activity_forward_gradient": ("ActivityForwardGradient",),
-    "rules.base": ("Rule",),
+    "rules.base": ("Broadcast", "Rule", "Signals"),
     "rules.bptt": ("BPTT",),
     "rules.dfa": ("DFA",),
     "rules.dkp": ("DKP",),
@@ -125,7 +140,7 @@ _HOMES = {
     "train.trainer": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("data",)
+_ROOMS = ("data", "plot")
 
 
 def __getattr__(name: str) -> Any:

@@ -60,7 +60,7 @@ class KernelSession:
         self.dtype = network.readout.synapse.weight.dtype
         self.one: Any = (np.float32 if self.dtype == torch.float32 else np.float64)(1)
         self.hidden, self.n_in, self.n_out = network.hidden, network.n_in, network.n_out
-        self.parts = _parts(network)
+        self.parts, self.constants = _parts(network), network.constants
         self.synapses = [*(layer.synapse for layer in self.hidden), network.readout.synapse]
         self.tilings = tilings(self.hidden)
         self.recorded = [
@@ -94,8 +94,9 @@ class KernelSession:
         self.dense = False
 
     def fits(self) -> bool:
-        """Whether the network still has what was bound (a `.to()` exchanges its tensors)."""
-        return all(map(operator.is_, self.parts, _parts(self.network)))
+        """Whether the network still has what was bound: a `.to()` exchanges its tensors, a user settings."""
+        same = all(map(operator.is_, self.parts, _parts(self.network)))
+        return same and self.constants == self.network.constants
 
     def workers(self, steps: int, batch: int) -> int:
         """Threads that have at least a group of samples each."""

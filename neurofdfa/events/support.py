@@ -72,6 +72,8 @@ def why_not(learning: Learning) -> str | None:
     facts = rule.engine_facts
     if isinstance(facts, str):
         return facts
+    if reason := why_not_network(network):
+        return reason
     probing = prober(facts)
     if facts.feedback == "weights" and any(layer.dropout for layer in network.hidden[1:]):
         return "the event engine has no symmetric feedback through layers with dropout"
@@ -94,7 +96,7 @@ def why_not(learning: Learning) -> str | None:
         return f"the event engine probes up to {DEEPEST} hidden layers and there are {len(network.hidden)}"
     if facts.signal == "none" and learning.rate_regulariser.strength > 0:
         return "the event engine has no rate target without a learning signal"
-    return why_not_network(network)
+    return None
 
 
 def prober(facts: EngineFacts) -> Prober | None:

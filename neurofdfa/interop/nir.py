@@ -3,7 +3,8 @@
 NIR's equations carry neither dt nor an integrator nor a reset, and the same graph behaves differently in
 every importer. The time constants written here are those for which a forward-Euler step of length dt
 reproduces this network's decays and weights exactly (τ_mem = dt/(1 − β), R = τ_mem/dt, and for CubaLIF
-τ_syn = dt/(1 − α), w_in = τ_syn/dt), and the metadata says so, with a golden vector to check against:
+τ_syn = dt/(1 − α), w_in = τ_syn/dt; a membrane without a leak is IF, R = 1/dt), and the metadata says so,
+with a golden vector to check against:
 
     format, dt, integrator, reset, readout, decode, steps, golden/input, golden/<node>, golden/readout
 """
@@ -20,6 +21,7 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.io import write_whole
 from neurofdfa.nn.layer import SpikingLayer
+from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network
 from neurofdfa.nn.synapse import Convolution, Synapse
 
@@ -29,11 +31,24 @@ Array = np.ndarray[Any, Any]
 
 def why_not_nir(network: Network) -> str | None:
     """Why NIR cannot hold this network, or None if it can."""
-    for index, layer in enumerate(network.hidden, 1):
+    population = network.readout.population
+    named = [*((f"layer{index}", layer) for index, layer in enumerate(network.hidden, 1))]
+    for name, layer in [*named, *([("readout", population)] if population else [])]:
+        if not isinstance(layer.cell, LIF):
+            return (
+                f"{type(layer.cell).__name__} in {name} is not a LIF neuron, and NIR holds LIF, CubaLIF and "
+                "IF: keep its state_dict"
+            )
         if layer.neuron.adaptation:
             return (
-                f"layer{index} has adaptive thresholds, which neither NIR nor Lava's LIF process has: "
+                f"{name} has adaptive thresholds, which neither NIR nor Lava's LIF process has: "
                 "train with adaptation = 0 for a chip"
+            )
+        alpha, beta = _decays(layer)
+        if (beta == 1.0).any() and (alpha.any() or (beta < 1.0).any()):
+            return (
+                f"{name} has membranes without a leak, which NIR has as IF, for all neurons of a layer and "
+                "without a synaptic filter: train with tau_syn = 0, or with a finite tau_mem"
             )
     return None
 
@@ -79,15 +94,23 @@ def _chain(name: str, synapse: Synapse, shape: tuple[int, ...], dt: float) -> di
         nodes[f"{name}.delay"] = nir.Delay(_array(synapse.delay).reshape(shape) * dt)
     if synapse.pool is not None:
         window = np.array([synapse.pool.window, synapse.pool.window])
-        nodes[f"{name}.pool"] = nir.SumPool2d(window, window, np.array([0, 0]))
+        pool = nir.AvgPool2d if _averages(synapse) else nir.SumPool2d
+        nodes[f"{name}.pool"] = pool(window, window, np.array([0, 0]))
         shape = synapse.pool.pooled
     if len(shape) > 1 and not isinstance(synapse, Convolution):
         nodes[f"{name}.flatten"] = nir.Flatten({"input": np.array(shape)}, 0, -1)
     return nodes | {f"{name}.weight": _weights(synapse)}
 
 
+def _averages(synapse: Synapse) -> bool:
+    """Whether a pool is NIR's average; a mixture is a sum, and its factor is in the weights behind it."""
+    return synapse.pool is not None and 1.0 > synapse.pool.gain == 1.0 / synapse.pool.window**2
+
+
 def _weights(synapse: Synapse) -> nir.NIRNode:
     weight = _array(synapse.quantized_weight)
+    if synapse.pool is not None and not _averages(synapse):
+        weight = weight * synapse.pool.gain
     bias = None if synapse.bias is None else _array(synapse.bias)
     if isinstance(synapse, Convolution):
         node = nir.Conv2d(
@@ -107,7 +130,9 @@ def _weights(synapse: Synapse) -> nir.NIRNode:
 
 def _neuron(layer: SpikingLayer) -> nir.NIRNode:
     lif, shape = layer.neuron, layer.synapse.out_shape
-    alpha, beta = (_per_neuron(x, shape) for x in (layer.dynamics.alpha, layer.dynamics.beta))
+    alpha, beta = _decays(layer)
+    if (beta == 1.0).all():
+        return nir.IF(np.full(shape, 1.0 / lif.dt), np.full(shape, lif.v_threshold), np.zeros(shape))
     tau_mem = lif.dt / (1.0 - beta)
     membrane: dict[str, Any] = {
         "r": tau_mem / lif.dt,
@@ -121,9 +146,14 @@ def _neuron(layer: SpikingLayer) -> nir.NIRNode:
     return nir.CubaLIF(tau_syn=tau_syn, tau_mem=tau_mem, w_in=tau_syn / lif.dt, **membrane)
 
 
-def _per_neuron(decay: float | Tensor, shape: tuple[int, ...]) -> Array:
-    """One decay per neuron, in their shape."""
-    return _array(decay).reshape(shape) if isinstance(decay, Tensor) else np.full(shape, decay)
+def _decays(layer: SpikingLayer) -> tuple[Array, Array]:
+    """α and β of every neuron, in their shape."""
+    shape = layer.synapse.out_shape
+    alpha, beta = (
+        _array(decay).reshape(shape) if isinstance(decay, Tensor) else np.full(shape, decay)
+        for decay in (layer.dynamics.alpha, layer.dynamics.beta)
+    )
+    return alpha, beta
 
 
 def _readout(network: Network) -> nir.NIRNode:

@@ -8,9 +8,9 @@ states. As no neuron reads another's state, all that learning needs is one small
     ẋ = M ẋ⁻ + c ḋ                        tangents, along a tangent of the drive
     ε = M ε⁻ + c x_pre,   e = ε_s         eligibility of a weight with the input x_pre (Bellec et al. 2020)
 
-M and c come from one forward-mode pass per state (`torch.func.jvp`), all of them at once (`torch.func.vmap`).
-What the step detaches counts as constant. braintrace (Wang et al. 2024) derives eligibility traces from a
-user's step in the same spirit, in JAX.
+M and c come from forward-mode differentiation, one direction per state and one for the drive; all go through
+one call of the step, side by side as samples of one batch. What the step detaches counts as constant.
+braintrace (Wang et al. 2024) derives eligibility traces from a user's step in the same spirit, in JAX.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from neurofdfa.errors import UserError
 from neurofdfa.nn.neuron import Neuron
@@ -51,18 +52,18 @@ class StepDerivative(NamedTuple):
 
 def derivative(neuron: Neuron, drive: Tensor, before: Any) -> StepDerivative:
     """M and c of the step from `before` with this drive, `[B, n]`."""
-    inputs = (*before, drive)
-    inputs = tuple(x.expand(drive.shape) for x in inputs)
-
-    def step(*given: Tensor) -> tuple[Tensor, ...]:
-        return tuple(neuron.advance(given[-1], type(before)(*given[:-1])))
-
-    def along(direction: Tensor) -> tuple[Tensor, ...]:
-        pushes = tuple(x.expand(drive.shape) for x in direction)
-        return torch.func.jvp(step, inputs, pushes)[1]
-
-    one = torch.eye(len(inputs), dtype=drive.dtype, device=drive.device)
-    columns = torch.stack(torch.func.vmap(along)(one))  # [m, m + 1, B, n]
+    inputs = tuple(x.detach().expand(drive.shape) for x in (*before, drive))
+    count, (batch, n) = len(inputs), drive.shape
+    pushes = torch.eye(count, dtype=drive.dtype, device=drive.device).repeat_interleave(batch, 1)
+    with forward_ad.dual_level():
+        given = [
+            forward_ad.make_dual(x.repeat(count, 1), push.unsqueeze(1).repeat(1, n))  # pyright: ignore[reportUnknownMemberType]
+            for x, push in zip(inputs, pushes, strict=True)
+        ]
+        after = neuron.advance(given[-1], type(before)(*given[:-1]))
+        dots = [forward_ad.unpack_dual(x).tangent for x in after]  # pyright: ignore[reportUnknownMemberType]
+    none = drive.new_zeros(count * batch, n)
+    columns = torch.stack([none if dot is None else dot for dot in dots]).view(-1, count, batch, n)
     return StepDerivative(columns[:, :-1], columns[:, -1], before._fields.index("s"))
 
 
@@ -70,6 +71,26 @@ def derived_tangent(drive_dot: Tensor, tangent: Any, through: StepDerivative) ->
     """ẋ = M ẋ⁻ + c ḋ. tangent: of the states before; drive_dot: `[B, n]`."""
     after = (through.states * torch.stack(list(tangent))).sum(1) + through.drive * drive_dot
     return type(tangent)(*after)
+
+
+class DerivedEligibility(NamedTuple):
+    """ε of every state and of the output, `[m, …]`, and ē, of the shape of the traces they belong to."""
+
+    states: Tensor
+    filtered: Tensor
+
+
+def derived_blank(zero: Tensor, m: int) -> DerivedEligibility:
+    """Nothing learnt yet. m: states, the output among them."""
+    return DerivedEligibility(zero.new_zeros(m, *zero.shape), zero)
+
+
+def derived_advance(
+    source: Tensor, before: DerivedEligibility, through: StepDerivative, kappa: float
+) -> DerivedEligibility:
+    """ε = M ε⁻ + c x, ē = κ ē⁻ + ε_s. source: x; through: shaped as the traces are."""
+    states = (through.states * before.states).sum(1) + through.drive * source
+    return DerivedEligibility(states, kappa * before.filtered + states[through.output])
 
 
 def check_step(neuron: Neuron) -> None:

@@ -1,7 +1,8 @@
 """A layer as rules and engines see it: neurons behind synapses, optional recurrence, dropout."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -112,12 +113,23 @@ class SpikingLayer:
         self, pre: Tensor, before: LIFState, mask: Tensor | None, *, differentiable: bool = False
     ) -> "LayerStep":
         """One time step, with all that a rule may read of it. mask: dropout scaling, `[B, n]`, or None."""
-        after = self.step(pre, before, differentiable=differentiable)
-        if isinstance(self.cell, LIF):
-            return LayerStep(pre, before, after, psi(after, self.cell), mask)
+        cell = self.cell
+        drive = self.drive(pre, before)
+        if isinstance(cell, LIF):
+            after = cell.advance(drive, before) if differentiable else lif_step(drive, before, cell.dynamics)
+            return LayerStep(pre, before, after, partial(psi, after, cell), mask)
+        after = cell.advance(drive, before)
+        return LayerStep(pre, before, after, partial(derivative, cell, drive.detach(), before), mask)
+
+    def slopes(self, steps: Sequence["LayerStep"]) -> Tensor:
+        """ψ of many steps of this layer, `[T, B, n]`; one derivation for all of them where it is derived."""
+        cell = self.cell
         with torch.no_grad():
-            found = derivative(self.cell, self.drive(pre, before), before)
-        return LayerStep(pre, before, after, found.psi, mask, found)
+            if isinstance(cell, LIF):
+                return torch.stack([seen.psi for seen in steps])
+            drive = torch.cat([self.drive(seen.pre, seen.before) for seen in steps])
+            before = (torch.cat(parts) for parts in zip(*(seen.before for seen in steps), strict=True))
+            return derivative(cell, drive, cell.State(*before)).psi.view(len(steps), -1, self.n)
 
     def tangent_step(
         self, pre_dot: Tensor, own_dot: Tensor | None, tangent: LIFTangent, seen: "LayerStep"
@@ -153,20 +165,44 @@ def _recurrent(synapse: Synapse, cell: Neuron) -> Synapse | None:
     raise UserError(f"recurrent {own} does not fit a layer of {n} neurons")
 
 
-class LayerStep(NamedTuple):
+Slope: TypeAlias = Tensor | Callable[[], Tensor | StepDerivative]
+
+
+class LayerStep:
     """What one layer saw and did in one step: all that a local rule may read of it.
 
     pre: transmitted spikes of the layer below, `[B, n_in]`; before, after: its state around the step;
     psi: ψ after the step, ∂output/∂drive, `[B, n]`; mask: dropout scaling of its transmitted spikes, `[B, n]`
-    or None; derived: derivatives of the step of a neuron of the user's own, None for those written out.
+    or None; derived: derivatives of the step of a neuron of the user's own, None for those written out. The
+    derivatives are found when they are first asked for, and inference never asks.
     """
 
-    pre: Tensor
-    before: LIFState
-    after: LIFState
-    psi: Tensor
-    mask: Tensor | None
-    derived: StepDerivative | None = None
+    def __init__(
+        self, pre: Tensor, before: LIFState, after: LIFState, slope: Slope, mask: Tensor | None
+    ) -> None:
+        self.pre = pre
+        self.before = before
+        self.after = after
+        self.mask = mask
+        self._slope = slope
+
+    @cached_property
+    def slope(self) -> Tensor | StepDerivative:
+        """ψ, or everything that is derived from the step."""
+        if not callable(self._slope):
+            return self._slope
+        with torch.no_grad():
+            return self._slope()
+
+    @property
+    def psi(self) -> Tensor:
+        """∂output/∂drive, `[B, n]`."""
+        return self.slope if isinstance(self.slope, Tensor) else self.slope.psi
+
+    @property
+    def derived(self) -> StepDerivative | None:
+        """Derivatives of the step, where they are not written out."""
+        return None if isinstance(self.slope, Tensor) else self.slope
 
     @property
     def sent(self) -> Tensor:
@@ -175,7 +211,11 @@ class LayerStep(NamedTuple):
 
     def first(self, samples: int) -> "LayerStep":
         """The same step for the first `samples` samples of the batch, as views."""
+
+        def slope() -> Tensor | StepDerivative:
+            whole = self.slope
+            return whole[:samples] if isinstance(whole, Tensor) else whole.first(samples)
+
         before, after = (type(state)(*(x[:samples] for x in state)) for state in (self.before, self.after))
         mask = None if self.mask is None else self.mask[:samples]
-        derived = None if self.derived is None else self.derived.first(samples)
-        return LayerStep(self.pre[:samples], before, after, self.psi[:samples], mask, derived)
+        return LayerStep(self.pre[:samples], before, after, slope, mask)

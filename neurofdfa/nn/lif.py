@@ -143,6 +143,13 @@ class LIF(Neuron):
         """The neurons as a step sees them: with every neuron's own decays where they differ."""
         return self if self.time_constants is None else self.time_constants.dynamics(self)
 
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """As for every neuron."""
+        reset = (self.v_threshold, self.reset, self.reset_gradient)
+        adaptation = (self.adaptation, self.tau_adapt)
+        return *super().constants, self.tau_mem, self.tau_syn, self.decay_bits, *reset, *adaptation
+
     def copy(self) -> Self:
         """As for every neuron; time constants that were drawn are drawn anew."""
         made = super().copy()

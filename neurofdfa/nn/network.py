@@ -139,6 +139,14 @@ class Network(nn.Module):
         """Number of outputs k."""
         return self.readout.n
 
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """The settings of neurons, readout and dropout, which engines copy: equal while none has changed."""
+        layers = [x for layer in self.hidden for x in (*layer.cell.constants, layer.dropout)]
+        outputs = self.readout.outputs
+        own = outputs.constants if isinstance(outputs, Neuron) else (outputs.kappa,)
+        return self.input_dropout, *layers, *own
+
     def initialise(
         self,
         generator: torch.Generator,

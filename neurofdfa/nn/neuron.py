@@ -70,6 +70,11 @@ class Neuron(nn.Module):
         self.wants_recurrent = recurrent is True
         self.shape: tuple[int, ...] = ()
 
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """The settings that an engine copies when it is made: where they have changed, it is made anew."""
+        return self.dt, self.surrogate
+
     def step(self, drive: Tensor, state: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One time step as a pure function: nothing is written to `self`, every neuron is on its own.
 

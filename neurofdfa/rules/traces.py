@@ -29,9 +29,11 @@ import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.derived import DerivedEligibility, derived_advance, derived_blank
 from neurofdfa.nn.eligibility import Eligibility, advance, blank, step_jacobian
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
-from neurofdfa.nn.lif import filters
+from neurofdfa.nn.lif import LIF, filters
+from neurofdfa.nn.neuron import Neuron
 from neurofdfa.nn.synapse import Synapse
 from neurofdfa.nn.time_constants import TimeConstants, membrane_source, slope
 from neurofdfa.rules.cost import LayerActivity, Products
@@ -150,6 +152,11 @@ class PerNeuron:
 
     def init(self, layer: SpikingLayer, kappa: float, batch: int) -> PerNeuronState:
         """Zero traces, `[B, n_in]`, `[1, 1]` and `[B, n]`; raises `UserError` for neurons that need more."""
+        if not isinstance(layer.cell, LIF):
+            raise UserError(
+                f"a trace per neuron does not fit {type(layer.cell).__name__}, which is not LIF: give it "
+                "trace=PerSynapse(), or train with bptt"
+            )
         if not layer.plain:
             what = "adaptive thresholds" if layer.neuron.adaptation else "time constants of their own"
             raise UserError(
@@ -197,7 +204,7 @@ class SynapseTraces(NamedTuple):
     """
 
     p: Tensor
-    eligibility: Eligibility
+    eligibility: Eligibility | DerivedEligibility
     stages: FilterState = ()
 
     @property
@@ -249,13 +256,20 @@ class PerSynapse:
         synapse, recurrent = layer.synapse, layer.recurrent
         if self.path and _learnt(layer) is not None:
             raise UserError("the traces of time constants that are learnt are not filtered downstream")
-        mixed = isinstance(layer.dynamics.alpha, Tensor)
+        cell = layer.cell
+        if not isinstance(cell, LIF) and any(p.requires_grad for p in _own_parameters(cell)):
+            raise UserError(
+                f"the parameters of {type(cell).__name__} have no eligibility: train with bptt, or fix them "
+                "by requires_grad_(False)"
+            )
+        mixed = isinstance(cell, LIF) and isinstance(cell.dynamics.alpha, Tensor)
         none = synapse.weight.new_zeros(batch, layer.n)
 
         def traces(group: Synapse, sites: int, inputs: int) -> SynapseTraces:
             zero = group.weight.new_zeros(batch, group.channels, group.sites, inputs)
             p = zero if mixed else group.weight.new_zeros(batch, sites, inputs)
-            return SynapseTraces(p, blank(zero, layer.neuron), cascade_state(self.path, zero))
+            own = blank(zero, cell) if isinstance(cell, LIF) else derived_blank(zero, len(cell.states) + 1)
+            return SynapseTraces(p, own, cascade_state(self.path, zero))
 
         return PerSynapseState(
             traces(synapse, synapse.sites, synapse.fan_in),
@@ -270,8 +284,11 @@ class PerSynapse:
         self, layer: SpikingLayer, kappa: float, seen: LayerStep, state: PerSynapseState
     ) -> PerSynapseState:
         """Advance by one time step."""
+        filtered = kappa if self.filtered else 0.0
+        if seen.derived is not None:
+            return self._derived_step(layer, filtered, seen, state)
         lif = layer.dynamics
-        through = step_jacobian(seen, lif, kappa if self.filtered else 0.0)
+        through = step_jacobian(seen, lif, filtered)
 
         def pushed(group: Synapse, heard: Tensor, before: SynapseTraces) -> SynapseTraces:
             def shaped(x: Tensor) -> Tensor:
@@ -282,6 +299,7 @@ class PerSynapse:
             else:
                 p = lif.alpha * before.p + heard
             source = p if isinstance(lif.alpha, Tensor) else p.unsqueeze(1)
+            assert isinstance(before.eligibility, Eligibility)
             now = advance(source, before.eligibility, through.shaped(shaped))
             return SynapseTraces(p, now, cascade(self.path, now.filtered, before.stages)[1])
 
@@ -302,6 +320,31 @@ class PerSynapse:
             if recurrent is None or state.own is None
             else pushed(recurrent, recurrent.patches(seen.before.s), state.own),
             decays,
+        )
+
+    def _derived_step(
+        self, layer: SpikingLayer, filtered: float, seen: LayerStep, state: PerSynapseState
+    ) -> PerSynapseState:
+        """The same for a neuron of the user's own, from the derivative of its step."""
+        through = seen.derived
+        assert through is not None
+
+        def pushed(group: Synapse, heard: Tensor, before: SynapseTraces) -> SynapseTraces:
+            assert isinstance(before.eligibility, DerivedEligibility)
+            shaped = through.shaped(lambda x: group.split_channels(x).unsqueeze(3))
+            now = derived_advance(heard.unsqueeze(1), before.eligibility, shaped, filtered)
+            return SynapseTraces(before.p, now, cascade(self.path, now.filtered, before.stages)[1])
+
+        synapse, recurrent = layer.synapse, layer.recurrent
+        one = seen.pre.new_ones(seen.pre.shape[0], 1, 1)
+        own = None
+        if recurrent is not None and state.own is not None:
+            own = pushed(recurrent, recurrent.patches(seen.before.s), state.own)
+        return PerSynapseState(
+            pushed(synapse, synapse.patches(seen.pre), state.pre),
+            None if state.bias is None else pushed(synapse, one, state.bias),
+            own,
+            None,
         )
 
     def gradient(
@@ -335,6 +378,11 @@ class PerSynapse:
 def _gain(path: Sequence[float]) -> float:
     """Makes filters in series pass a constant as it is."""
     return math.prod(1.0 - d for d in path)
+
+
+def _own_parameters(cell: Neuron) -> list[Tensor]:
+    """Of the neurons alone, without their recurrent synapses."""
+    return [p for name, p in cell.named_parameters() if not name.startswith("recurrent.")]
 
 
 def _learnt(layer: SpikingLayer) -> TimeConstants | None:

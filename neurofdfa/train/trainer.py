@@ -112,6 +112,7 @@ class Trainer(Learning):
             rate_regulariser=rate_regulariser, device=device, generator=generator, group=group,
         )  # fmt: skip
         self.executor = self._executor()
+        self._constants = network.constants
 
     def _executor(self) -> Executor:
         """THE choice of engine: by the rule's facts, the network and what was asked for."""
@@ -149,14 +150,15 @@ class Trainer(Learning):
         """
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before learning from a batch")
+        executor = self._up_to_date()
         given, wanted = self._prepared(x, target)
         self.check_changed_weights()
         kept, updates = self.state, self.updates
         try:
-            stats = self.executor.train(given, wanted)
+            stats = executor.train(given, wanted)
             check_loss(stats.loss)
         except BaseException:
-            self.executor.abandon()
+            executor.abandon()
             self.clear_gradients()
             if self.updates == updates:
                 self.state = kept
@@ -169,8 +171,10 @@ class Trainer(Learning):
         Nothing is updated, neither weights nor feedback, and no neuron is dropped; the rule's and the
         generator's state move on only inside. In a group each process computes the whole batch's by itself.
         """
+        executor = self._up_to_date()
+        given, wanted = self._prepared(x, target)
         self.check_changed_weights()
-        return self.executor.gradients(*self._prepared(x, target))
+        return executor.gradients(given, wanted)
 
     @torch.no_grad()
     def predict(self, x: Given) -> Tensor:
@@ -179,7 +183,8 @@ class Trainer(Learning):
         self.check_weights()
         if self.rule.own_scores:
             return self.rule.predict(self.network, densely(self.network, given), self.rule_state)
-        y = self.executor.run(given if self.executor.takes_events else densely(self.network, given)).y
+        executor = self._up_to_date()
+        y = executor.run(given if executor.takes_events else densely(self.network, given)).y
         return self.network.decode(y[answer_step(self.loss.when, len(y)) :])
 
     def evaluate(self, data: Source, *, batch: int = EVALUATION_BATCH) -> Evaluation:
@@ -190,7 +195,7 @@ class Trainer(Learning):
         given = (self._prepared(x, target) for x, target in pairs(data, batch, None, self.batch_first))
         return evaluate(
             self.network,
-            self.executor.run,
+            self._up_to_date().run,
             given,
             self.loss,
             scores=self.predict_dense if self.rule.own_scores else None,
@@ -246,7 +251,7 @@ class Trainer(Learning):
         return self._stream
 
     def _open_stream(self, batch: int, horizon: int, values: bool) -> Stream:
-        if isinstance(self.executor, OnlineLoop):
+        if isinstance(self._up_to_date(), OnlineLoop):
             return OnlineStream(self, batch, horizon)
         from neurofdfa.events.notice import fall_back
         from neurofdfa.events.stream import LearnStream, why_not_stream
@@ -286,6 +291,13 @@ class Trainer(Learning):
             f"Trainer({parts}, {self.network.n_out} with {self.rule!r}, {type(self.optimizer).__name__}, "
             f"{type(self.loss).__name__}, on {type(self.executor).__name__})"
         )
+
+    def _up_to_date(self) -> Executor:
+        """The executor, made anew where a setting of the neurons has changed since: engines copy them."""
+        if self._constants != self.network.constants:
+            self._constants = self.network.constants
+            self.executor = self._executor()
+        return self.executor
 
     def _prepared(self, x: Given, target: Tensor) -> tuple[Any, Tensor]:
         given, wanted = prepare(self.network, self.loss, x, target, batch_first=self.batch_first)

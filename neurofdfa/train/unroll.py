@@ -46,7 +46,9 @@ def _by_step(network: Network, x: Tensor, state: NetworkState, masks: Masks | No
         seen.append(network.step(pre, state, masks, differentiable=True))
         state = seen[-1].state
     layers = range(len(network.hidden))
-    zeros = torch.stack([_zeros(torch.stack([step.layers[k].psi for step in seen])) for k in layers])
+    zeros = torch.stack(
+        [_zeros(layer.slopes([step.layers[k] for step in seen])) for k, layer in enumerate(network.hidden)]
+    )
     return Window(
         torch.stack([step.y for step in seen]),
         tuple(torch.stack([step.layers[k].after.s for step in seen]) for k in layers),

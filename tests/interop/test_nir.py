@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+import neurofdfa as nf
 from neurofdfa.errors import UserError
 from neurofdfa.interop.nir import export_nir, to_nir
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa_hardware.chip.fixed_point import simulate
 from neurofdfa_hardware.nir.golden import check_golden
 from neurofdfa_hardware.nir.graph import load
 from neurofdfa_hardware.nir.network import float_simulate
+from neurofdfa_hardware.quantization.quantize import quantize
 from tests.layers import conv_layer, delay_layer, pool_layer
 
 
@@ -145,3 +148,57 @@ def test_time_constants_per_neuron_are_in_the_file(tmp_path: Path, tau_syn: floa
 def test_adaptive_thresholds_are_refused_by_name() -> None:
     with pytest.raises(UserError, match="layer1 has adaptive thresholds, which neither NIR nor Lava"):
         to_nir(feed_forward(3, [4], 2, neuron=LIF(reset="hard", adaptation=0.1, decay_bits=None)))
+
+
+POOLS = {
+    "averages": [nf.AvgPool2d(2)],
+    "averages of averages": [nf.AvgPool2d(2), nf.AvgPool2d(2)],
+    "averages of sums": [nf.SumPool2d(2), nf.AvgPool2d(2)],
+    "sums of averages": [nf.AvgPool2d(2), nf.SumPool2d(2)],
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_averages_keep_their_factor(tmp_path: Path, name: str) -> None:
+    weights = nf.Conv2d(1, 3, 2, bias=True) if len(POOLS[name]) == 1 else nf.Linear(4, 6, bias=True)
+    flat = [] if isinstance(weights, nf.Conv2d) else [nf.Flatten()]
+    last = [nf.Flatten(), nf.Linear(27, 2)] if isinstance(weights, nf.Conv2d) else [nf.Linear(6, 2)]
+    net = nf.Network(*POOLS[name], *flat, weights, nf.LIF(), *last, nf.LI(), input_shape=(1, 8, 8)).double()
+    x = (torch.rand(12, 4, 64, generator=torch.Generator().manual_seed(0)) < 0.4).double()
+    scale_to_rate(net, x, 0.05)
+    export_nir(net, tmp_path / "net.nir", x)
+    read = load(tmp_path / "net.nir")
+    check = check_golden(read)
+    assert check.ok, check
+    assert check.spikes > 0
+    theirs = float_simulate(read, x.numpy().astype(np.uint8))
+    np.testing.assert_array_equal(net.run(x).spikes[0].numpy(), theirs.spikes["layer1.neuron"])
+    kinds = {type(node) for node in nir.read(tmp_path / "net.nir", type_check=False).nodes.values()}
+    assert (nir.AvgPool2d in kinds) == (name in ("averages", "averages of averages"))
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_integrate_and_fire_is_nirs_if_and_runs_in_fixed_point(tmp_path: Path, reset: str) -> None:
+    outputs = nf.IF(reset=reset)  # type: ignore[arg-type]
+    net = nf.Network(nf.Linear(12, 16), nf.IF(reset=reset), nf.Linear(16, 4), outputs).double()
+    scale_to_rate(net, spikes(), 0.2)
+    export_nir(net, tmp_path / "net.nir", spikes())
+    graph = nir.read(tmp_path / "net.nir")
+    assert {type(graph.nodes[f"{name}.neuron"]) for name in ("layer1", "readout")} == {nir.IF}
+    read = load(tmp_path / "net.nir")
+    check = check_golden(read)
+    assert check.ok, check
+    x = spikes(1).numpy().astype(np.uint8)
+    ours = net.run(spikes(1))
+    np.testing.assert_array_equal(ours.spikes[0].numpy(), float_simulate(read, x).spikes["layer1.neuron"])
+    assert ours.readout_spikes is not None
+    chip = simulate(quantize(read, 8, x).program, x).spikes
+    agreed = (chip["layer1.neuron"] == ours.spikes[0].numpy()).mean()
+    assert ours.spikes[0].any()
+    assert agreed > 0.9  # weights of 8 bits are not the weights
+
+
+def test_a_membrane_without_leak_behind_a_filter_is_refused() -> None:
+    net = nf.Network(nf.Linear(3, 4), nf.IF(tau_syn=5e-3), nf.Linear(4, 2), nf.I())
+    with pytest.raises(UserError, match="layer1 has membranes without a leak, which NIR has as IF"):
+        to_nir(net)

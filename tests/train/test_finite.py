@@ -71,7 +71,7 @@ def test_gradients_that_overflow_are_not_applied_and_nothing_is_left_over(rule, 
     trainer.step(X, target)
     whole.step(X, target)
     before = [p.detach().clone() for p in trainer.network.parameters()]
-    with pytest.raises(Diverged, match="the loss at the readout is|gradient of .* is NaN or infinite"):
+    with pytest.raises(Diverged, match=r"the loss at the readout is|gradient of .* is NaN or infinite"):
         trainer.step(X, torch.full((4, 3), 1e308, dtype=torch.float64))
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
     trainer.step(X, target)

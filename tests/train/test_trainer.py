@@ -7,7 +7,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError
 from neurofdfa.rules import DFA, DKP, FDFA, ReadoutOnly
-from neurofdfa.rules.traces import PerSynapse
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
 from tests.oracles.reference import (
@@ -257,3 +257,31 @@ def test_bad_batches(call, x, target, message):
         getattr(learner, call)(x, target)
     assert all(torch.equal(a, b) for a, b in zip(before, parameters_of(network), strict=True))
     learner.step(X, LABELS)  # still usable
+
+
+@pytest.mark.parametrize("setting", [("v_threshold", 0.6), ("tau_mem", 2e-3), ("reset", "soft")])
+@pytest.mark.parametrize("engine", ["events", "reference"])
+def test_a_setting_that_is_changed_counts_from_then_on(engine, setting):
+    network = small_network(lif=LIFS.copy(), hidden=[6, 5])
+    trainer = Trainer(network, DFA(trace=PerNeuron()), sgd(0.0)(network.parameters()), engine=engine)
+    trainer.step(X, LABELS)
+    before = trainer.gradients(X, LABELS)
+    scores = trainer.predict(X)
+    for layer in network.hidden:
+        setattr(layer.neuron, *setting)
+    after = trainer.gradients(X, LABELS)
+    other = Trainer(network, DFA(trace=PerNeuron()), engine="reference")
+    other.rule_state = trainer.rule_state
+    for ours, theirs in zip(after, other.gradients(X, LABELS), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert any(relative(a, b) > 1e-3 for a, b in zip(after, before, strict=True))
+    torch.testing.assert_close(trainer.predict(X), other.predict(X))
+    assert not torch.equal(scores, trainer.predict(X))
+
+
+def test_a_setting_that_the_engine_does_not_execute_is_refused_when_it_is_changed():
+    network = small_network(lif=LIFS.copy(), hidden=[6])
+    trainer = Trainer(network, DFA(trace=PerNeuron()), engine="events")
+    network.hidden[0].neuron.adaptation = 0.2
+    with pytest.raises(UserError, match="no adaptive thresholds"):
+        trainer.step(X, LABELS)

@@ -1,0 +1,169 @@
+"""Plots of what a network does and how it learns: matplotlib axes in, axes out.
+
+Every function draws into the axes that it is given, or into a new figure, and returns the axes for whatever
+is to be changed or saved. Lines differ in colour and in dashes; the colours are told apart without colour
+vision (Okabe & Ito 2008).
+"""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib passes its keyword arguments on untyped)
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurofdfa.errors import UserError
+from neurofdfa.measure.alignment import Alignment
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+
+
+class Epoch(Protocol):
+    """What `curves` reads: an entry of `Trainer.fit`'s history, or of a run folder's epochs."""
+
+    @property
+    def epoch(self) -> int: ...  # noqa: D102
+    @property
+    def train_loss(self) -> float | None: ...  # noqa: D102
+    @property
+    def train_accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def validation_loss(self) -> float | None: ...  # noqa: D102
+    @property
+    def validation_accuracy(self) -> float | None: ...  # noqa: D102
+
+
+class Compared(Protocol):
+    """What `alignment` reads of an epoch in a run folder."""
+
+    @property
+    def epoch(self) -> int: ...  # noqa: D102
+    @property
+    def alignment(self) -> Sequence[float | None] | None: ...  # noqa: D102
+
+
+def raster(spikes: Tensor | Sequence[Tensor], ax: Axes | None = None, *, sample: int = 0) -> Axes:
+    """A tick per spike: time to the right, neurons upward.
+
+    spikes: `[T, n]` or `[T, B, n]`, of which `sample` is shown; or several layers of them, as
+    `network.run(x).spikes` gives, which are stacked in their colours from bottom to top.
+    """
+    layers = [spikes] if isinstance(spikes, Tensor) else list(spikes)
+    found, drawn = _axes(ax), [_of(sample, layer) for layer in layers]
+    base = 0
+    for index, layer in enumerate(drawn):
+        steps, neurons = np.nonzero(layer)
+        label = f"layer {index + 1}" if len(drawn) > 1 else None
+        found.scatter(
+            steps, neurons + base, s=12, marker="|", color=COLOURS[index % len(COLOURS)], label=label
+        )
+        base += layer.shape[1]
+    found.set(xlabel="time step", ylabel="neuron", xlim=(-0.5, max(map(len, drawn)) - 0.5))
+    found.set_ylim(-0.5, base - 0.5)
+    return _told(found, len(drawn) > 1)
+
+
+def membranes(
+    u: Tensor,
+    ax: Axes | None = None,
+    *,
+    neurons: Sequence[int] | None = None,
+    threshold: float | None = None,
+    sample: int = 0,
+) -> Axes:
+    """Membranes over time, a line per neuron.
+
+    u: `[T, n]` or `[T, B, n]`, of which `sample` is shown. neurons: which ones, the first five unless given;
+    threshold: drawn as a thin line where it is given.
+    """
+    values, found = _of(sample, u), _axes(ax)
+    shown = range(min(5, values.shape[1])) if neurons is None else neurons
+    for (dash, colour), n in zip(_styles(len(shown)), shown, strict=True):
+        found.plot(values[:, n], dash, color=colour, label=f"neuron {n}")
+    if threshold is not None:
+        found.axhline(threshold, color="0.4", linewidth=0.8, label="threshold")
+    found.set(xlabel="time step", ylabel="membrane")
+    return _told(found)
+
+
+def curves(
+    epochs: Sequence[Epoch], ax: Axes | None = None, *, what: Literal["accuracy", "loss"] = "accuracy"
+) -> Axes:
+    """Accuracy or loss over epochs, of training and, where it was measured, of validation.
+
+    epochs: the history that `Trainer.fit` returns, or a run's epochs. Raises `UserError` without any.
+    """
+    if not epochs:
+        raise UserError("there are no epochs to draw: train first")
+    if what not in ("accuracy", "loss"):
+        raise UserError(f"curves are of accuracy or loss, not of '{what}'")
+    found, at = _axes(ax), [epoch.epoch for epoch in epochs]
+    for part, dash, colour in (("train", "--", COLOURS[1]), ("validation", "-", COLOURS[0])):
+        values = _numbers([getattr(epoch, f"{part}_{what}") for epoch in epochs])
+        if not np.isnan(values).all():
+            found.plot(at, values, dash, color=colour, label=part)
+    return _told(_by_epoch(found, what))
+
+
+def alignment(measured: Alignment | Sequence[Compared], ax: Axes | None = None) -> Axes:
+    """The cosine between a rule's update and the exact gradient, per hidden layer; 1 is the exact direction.
+
+    measured: what `nf.alignment` returns, drawn as points with their standard deviation over samples; or a
+    run's epochs, drawn as a line per layer. Raises `UserError` for epochs without a measured alignment.
+    """
+    found = _axes(ax)
+    if isinstance(measured, Alignment):
+        at = range(1, len(measured.mean) + 1)
+        found.errorbar(at, measured.mean, measured.std, fmt="o", color=COLOURS[0], capsize=3)
+        found.set(xlabel="hidden layer", xticks=list(at))
+    else:
+        rows = [(epoch.epoch, epoch.alignment) for epoch in measured if epoch.alignment]
+        if not rows:
+            raise UserError("no epoch has an alignment: train with training.alignment_samples above 0")
+        layers = np.stack([_numbers(row) for _, row in rows], 1)
+        for index, (dash, colour) in enumerate(_styles(len(layers))):
+            found.plot([at for at, _ in rows], layers[index], dash, color=colour, label=f"layer {index + 1}")
+        _told(_by_epoch(found, ""))
+    found.axhline(0.0, color="0.4", linewidth=0.8)
+    found.set(ylabel="cosine with the exact gradient", ylim=(min(-0.1, found.get_ylim()[0]), 1.05))
+    return found
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # only where a figure is wanted: it chooses a window system
+
+    return plt.subplots()[1]
+
+
+def _of(sample: int, values: Tensor) -> NDArray[Any]:
+    if values.dim() not in (2, 3) or (values.dim() == 3 and not -values.shape[1] <= sample < values.shape[1]):
+        raise UserError(f"sample {sample} of [T, n] or [T, B, n] is drawn, got {list(values.shape)}")
+    return (values if values.dim() == 2 else values[:, sample]).detach().cpu().numpy()
+
+
+def _styles(count: int) -> list[tuple[str, str]]:
+    """Dash and colour of so many lines: neighbours differ in both."""
+    return [(DASHES[index % len(DASHES)], COLOURS[index % len(COLOURS)]) for index in range(count)]
+
+
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _by_epoch(ax: Axes, what: str) -> Axes:
+    ax.set(xlabel="epoch", ylabel=what)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def _told(ax: Axes, wanted: bool = True) -> Axes:
+    if wanted:
+        ax.legend(frameon=False)
+    return ax
