@@ -31,6 +31,8 @@ from neurofdfa.train.finite import check_gradients, check_loss
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 
+UNEQUAL = "the event engine learns from samples of one length, and these have lengths of their own"
+
 
 class EventEngine:
     """Executes a learner event by event: the numbers of `neurofdfa.train.online.OnlineLoop`, far sooner.
@@ -71,8 +73,13 @@ class EventEngine:
         """Decays of the layers above each hidden layer, where a trace is filtered by them."""
 
     @torch.no_grad()
-    def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
-        """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Trainer`."""
+    def train(self, x: Tensor | Events, target: Tensor, lengths: Tensor | None = None) -> BatchStats:
+        """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target, lengths: as for
+        `Trainer`; samples of unequal lengths are left to the reference.
+        """
+        if lengths is not None:
+            fall_back(UNEQUAL)
+            return self._reference.train(densely(self.network, x), target, lengths)
         if self._too_long(x):
             return self._reference.train(densely(self.network, x), target)
         share = Shard(x.shape[1], self.group)
@@ -92,8 +99,13 @@ class EventEngine:
         return stats
 
     @torch.no_grad()
-    def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
+    def gradients(
+        self, x: Tensor | Events, target: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
+        if lengths is not None:
+            fall_back(UNEQUAL)
+            return self._reference.gradients(densely(self.network, x), target, lengths)
         if self._too_long(x):
             return self._reference.gradients(densely(self.network, x), target)
         kept = (self.learning.state, self.learning.generator.get_state())

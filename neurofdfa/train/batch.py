@@ -112,6 +112,19 @@ def prepare_target(network: Network, loss: Loss, target: Any, batch: int, steps:
     return wanted
 
 
+def prepare_lengths(x: Inputs, lengths: Any) -> Tensor | None:
+    """Lengths `[B]` of time-major inputs; None where every sample is as long as the batch. Raises `UserError`
+    for what is none.
+    """
+    if lengths is None:
+        return None
+    own, (steps, batch) = torch.as_tensor(lengths), x.shape[:2]
+    whole = not (own.is_floating_point() or own.is_complex() or own.dtype == torch.bool)
+    if not whole or tuple(own.shape) != (batch,) or int(own.min()) < 1 or int(own.max()) > steps:
+        raise UserError(f"lengths are {batch} whole numbers from 1 to {steps}, one per sample, got {lengths}")
+    return None if int(own.min()) == steps else own.to("cpu", torch.int64)
+
+
 def check_inputs(network: Network, x: Inputs) -> None:
     """Raise `UserError` unless x is `[T, B, n_in]` with something in it."""
     if len(x.shape) != 3 or 0 in x.shape[:2]:
