@@ -45,7 +45,7 @@ def convolved(rng: np.random.Generator, image: tuple[int, int, int], channels: i
         int(np.prod(image)),
         (population("convolved", neurons, 300), population("readout", 10, 0, spiking=False)),
         (
-            Connection("kernel", "input", "convolved", kernel.dense(), kernel=kernel),
+            Connection("kernel", "input", "convolved", kernel),
             Connection("last", "convolved", "readout", rng.integers(-60, 61, (10, neurons)) * 2),
         ),
         "readout",

@@ -195,6 +195,7 @@ def _quantise(network: "Network", bits: int, calibrate: Path | None) -> "Quantiz
 
 def _import_netx(file: Path, as_json: bool, quiet: bool) -> None:
     """Show the integers of a lava-dl file; such files carry no golden vector."""
+    from neurofdfa_hardware.chip.kernel import entries
     from neurofdfa_hardware.chip.synapse import truncate
     from neurofdfa_hardware.netx import load
 
@@ -204,7 +205,7 @@ def _import_netx(file: Path, as_json: bool, quiet: bool) -> None:
     layers: list[dict[str, Any]] = []
     for population in program.populations:
         heard = [c for c in program.connections if c.target == population.name]
-        weights = [abs(truncate(c.weight, c.num_weight_bits, c.sign_mode)).max() for c in heard]
+        weights = [abs(truncate(entries(c.weight), c.num_weight_bits, c.sign_mode)).max() for c in heard]
         # a number, or a list of one per neuron
         numbers = {field: getattr(population, field).tolist() for field in ("du", "dv", "vth")}
         rows.append(

@@ -1,6 +1,7 @@
 """What all commands share: options, output for people and for scripts."""
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -110,8 +111,8 @@ def run_settings(
 ) -> dict[str, Any]:
     """The settings that the options above give, dotted."""
     given: dict[str, Any] = {
-        "data.name": data,
-        "data.root": None if data_root is None else str(data_root),
+        "data.name": None if data is None else _found_from_anywhere(data),
+        "data.root": None if data_root is None else str(data_root.expanduser().absolute()),
         "data.steps": steps,
         "data.encoder": encoder,
         "network.hidden": tuple(hidden) if hidden else None,
@@ -120,6 +121,12 @@ def run_settings(
         "training.lr": lr,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _found_from_anywhere(data: str) -> str:
+    """A file or folder by its whole path, so that a run is read back from anywhere; else a name."""
+    path = Path(data)
+    return str(path.absolute()) if os.sep in data or (path.suffix and path.exists()) else data
 
 
 def assignment(text: str) -> tuple[str | None, str, Any]:

@@ -159,20 +159,19 @@ def programs(
         shape = (sizes[target], sizes[source])
         delay: IntArray | None = np.asarray(least_delay, np.int64) if least_delay else None
         if delays:
-            kind = draw(st.sampled_from(("none", "scalar", "matrix")))
+            own = ("matrix",) if kernel is None else ("by source", "by target")
+            kind = draw(st.sampled_from(("none", "scalar", *own)))
+            sizes_of = {"scalar": (), "matrix": shape, "by source": (1, shape[1]), "by target": (shape[0], 1)}
             steps = st.integers(least_delay, 5)
             if kind != "none":
-                delay = np.asarray(
-                    draw(hnp.arrays(np.int64, () if kind == "scalar" else shape, elements=steps))
-                )
+                delay = np.asarray(draw(hnp.arrays(np.int64, sizes_of[kind], elements=steps)))
         weights = st.integers(-300, 300)
         if kernel is None:
             weight = draw(hnp.arrays(np.int64, shape, elements=weights))
             weight[draw(hnp.arrays(np.bool_, shape)) if convolutional else np.zeros(shape, bool)] = 0
         else:
             values = draw(hnp.arrays(np.int64, kernel.values.shape, elements=weights))
-            kernel = replace(kernel, values=values)
-            weight = kernel.dense()
+            weight = replace(kernel, values=values)
         carries = loud or (source == 0 and target == 1 and graded and draw(st.booleans()))
         return Connection(
             name=name,
@@ -184,7 +183,6 @@ def programs(
             sign_mode=draw(st.sampled_from(tuple(sign_modes))),
             delay=delay,
             graded=carries,
-            kernel=kernel,
         )
 
     connections = [connect(f"c{i}", i - 1, i, kernel=kernels[i - 1]) for i in range(1, len(sizes))]

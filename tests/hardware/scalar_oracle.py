@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from neurofdfa_hardware.chip.kernel import dense
 from neurofdfa_hardware.chip.program import Connection, Population, Program
 
 Rows = list[list[list[int]]]
@@ -43,6 +44,7 @@ def pick(values: np.ndarray, index: int) -> int:
 def arrivals(connection: Connection, history: Sequence[Sequence[int]], now: int, target: int) -> int:
     """What the synapses of one target neuron deliver at absolute step `now`: shifted per delay, added."""
     by_delay: dict[int, int] = {}
+    row = dense(connection.weight)[target]
     for source in range(connection.weight.shape[1]):
         delay = 0
         if connection.delay is not None:
@@ -53,9 +55,7 @@ def arrivals(connection: Connection, history: Sequence[Sequence[int]], now: int,
         message = history[sent_at][source]
         if not connection.graded:
             message = 1 if message else 0
-        weight = floor_weight(
-            int(connection.weight[target, source]), connection.num_weight_bits, connection.sign_mode
-        )
+        weight = floor_weight(int(row[source]), connection.num_weight_bits, connection.sign_mode)
         by_delay[delay] = by_delay.get(delay, 0) + weight * message
     shift = connection.weight_exp
     return sum(total * 2**shift if shift >= 0 else total // 2**-shift for total in by_delay.values())

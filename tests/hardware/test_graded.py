@@ -86,15 +86,13 @@ def test_what_leaves_24_bits_is_refused():
         run(replace(loop, connections=(*loop.connections, echo)), *([255] * 4))
 
 
-def test_a_kernel_must_be_its_weights():
+def test_a_kernel_joins_neurons_of_its_own_number():
     kernel = Kernel(np.array([[[[2, 4]]]]), (1, 1, 3))
-    weight = kernel.dense()
-    weight[0, 0] = 6
-    program = Program(
-        3, (population("l1", 2),), (Connection("c", "input", "l1", weight, kernel=kernel),), "l1"
-    )
-    with pytest.raises(HardwareError, match="connection 'c': its kernel and its weights are not the same"):
-        simulate(program, np.ones((1, 1, 3), np.uint8))
+    program = Program(3, (population("l1", 2),), (Connection("c", "input", "l1", kernel),), "l1")
+    assert simulate(program, np.ones((1, 1, 3), np.uint8)).spikes["l1"].shape == (1, 1, 2)
+    wrong = Program(4, (population("l1", 2),), (Connection("c", "input", "l1", kernel),), "l1")
+    with pytest.raises(HardwareError, match=r"connection 'c' has weights \(2, 3\): expected \(2, 4\)"):
+        simulate(wrong, np.ones((1, 1, 4), np.uint8))
 
 
 def test_neither_lava_dls_files_nor_float_networks_hold_graded_spikes(tmp_path):

@@ -27,13 +27,18 @@ def test_the_dense_matrix_is_pytorchs_convolution(stride, padding, dilation, gro
     )[0]  # fmt: skip
     assert kernel.out == tuple(expected.shape)
     assert np.array_equal(through(kernel, image), expected.numpy().reshape(-1))
-    assert kernel.is_form_of(kernel.dense())
-    wrong = kernel.dense()
-    wrong[3, np.flatnonzero(wrong[3])[0]] += 1
-    assert not kernel.is_form_of(wrong)
-    wrong = kernel.dense()
-    wrong[0, np.flatnonzero(wrong[0] == 0)[0]] = 1
-    assert not kernel.is_form_of(wrong)
+    rows = np.stack([image.reshape(-1), 2 * image.reshape(-1)])
+    assert np.array_equal(kernel.apply(rows), rows @ kernel.dense().T)
+    back = np.arange(2 * kernel.shape[0]).reshape(2, -1)
+    assert np.array_equal(kernel.pull(back), back @ kernel.dense())
+    target, source, weight = kernel.listed()
+    again = np.zeros(kernel.shape, np.int64)
+    again[target, source] = weight
+    assert np.array_equal(again, kernel.dense())
+    used = kernel.dense() != 0
+    assert np.array_equal(kernel.fan_in(), used.sum(axis=1))
+    for first, stop in ((0, kernel.shape[0]), (1, 2), (kernel.shape[0] // 3, kernel.shape[0] // 2 + 1)):
+        assert np.array_equal(kernel.heard(first, stop), used[first:stop].any(axis=0))
 
 
 def blocks(image: tuple[int, int, int], size: tuple[int, int]) -> Kernel:
@@ -56,7 +61,7 @@ def test_a_convolution_behind_a_pool_is_one_convolution(image, padding, fits, st
     whole = kernel.behind(pool)
     assert (whole is not None) == fits
     if whole is not None:
-        assert whole.is_form_of(kernel.dense() @ pool.dense())
+        assert np.array_equal(whole.dense(), kernel.dense() @ pool.dense())
 
 
 def test_only_pools_side_by_side_can_be_taken_in(rng):
@@ -74,5 +79,5 @@ def test_a_factor_per_neuron_is_shared_by_a_channel_or_by_nothing(rng):
     factor = np.repeat([2.0, 3.0], 4)
     scaled = kernel.scaled(factor)
     assert scaled is not None
-    assert scaled.is_form_of(kernel.dense() * factor[:, None])
+    assert np.array_equal(scaled.dense(), kernel.dense() * factor[:, None])
     assert kernel.scaled(np.arange(8.0)) is None

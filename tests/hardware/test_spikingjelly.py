@@ -9,6 +9,7 @@ from spikingjelly.activation_based import neuron as jelly
 from spikingjelly.activation_based.nir_exchange import export_to_nir
 
 from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.kernel import Kernel
 from neurofdfa_hardware.nir.graph import load, network_from_graph
 from neurofdfa_hardware.nir.network import float_simulate
 from neurofdfa_hardware.quantization.quantize import quantize
@@ -54,7 +55,7 @@ def test_an_export_spikes_as_spikingjelly_does_and_runs_on_the_integers(kind, rn
     net, shape = seeded(*nets()[kind]), ((1, 8, 8) if kind == "conv" else (20,))
     nir.write(tmp_path / "jelly.nir", export_to_nir(net, torch.zeros(1, *shape)))
     network = load(tmp_path / "jelly.nir", writer="spikingjelly")
-    assert [edge.kernel is not None for edge in network.edges] == [kind == "conv"] * 2 + [False] * (
+    assert [isinstance(edge.weight, Kernel) for edge in network.edges] == [kind == "conv"] * 2 + [False] * (
         kind == "conv"
     )
     spikes = graphs.spikes(rng, 25, 16, int(np.prod(shape)), 0.3)

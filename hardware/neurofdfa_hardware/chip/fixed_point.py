@@ -102,6 +102,21 @@ def _simulate(prepared: Prepared, spikes: SpikeArray, states: bool) -> Record:
     )
 
 
+def step_population(
+    population: Population, parts: Sequence[Synapses], sources: Mapping[str, NDArray[Any]]
+) -> tuple[NDArray[np.bool_], Float64]:
+    """Spikes and membrane `[T, B, n]` of one spiking or integrating population, fed what `sources` say.
+
+    parts may hear the population itself. sources: spikes by name, `[T, B, n_source]`.
+    """
+    fired = dict(sources)
+    lane = _lane(population, parts, fired, {population.name}, {population.name})
+    for t in range(len(fired[population.name])):
+        lane.step(t, fired)
+    assert lane.trace is not None
+    return fired[population.name], lane.trace.v
+
+
 def _as_recorded(fired: NDArray[Any]) -> NDArray[np.uint8 | np.int32]:
     return fired.view(np.uint8) if fired.dtype == np.bool_ else fired.astype(np.int32)
 
@@ -291,7 +306,7 @@ def _lane(
     members: set[str],
     keep: set[str],
 ) -> _Lane:
-    steps, batch = fired["input"].shape[:2]
+    steps, batch = next(iter(fired.values())).shape[:2]
     shape = (steps, batch, population.size)
     inner = tuple(part for part in parts if part.source in members)
     current = feed([part for part in parts if part.source not in members], fired, shape)

@@ -4,16 +4,18 @@ Every layer is cut into equal parts, one core each; no core holds two layers. A 
 neurons, for the synapses onto them, for one fan-in list per neuron (of any layer or the input) that it
 hears, and for one fan-out edge per own neuron and core that hears it. Synapses are counted as the smaller of
 a full matrix and a list of the nonzero ones with a 10-bit index each; a delay adds 6 bits to each synapse.
+The weights of a kernel are shared by its neurons on a core and counted once there, with an index each.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel, entries
 from neurofdfa_hardware.chip.program import Connection, Program
 from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.chip.synapse import truncate
@@ -115,6 +117,8 @@ def place(program: Program, chip: str = "loihi1") -> Placement:
         raise HardwareError(f"unknown chip {chip!r}: choose one of {', '.join(CHIPS)}")
     limits = CHIPS[chip]
     check_program(program)
+    if chip == "loihi1":
+        _check_loihi1(program)
     stored = {population.name: _stored(program, population.name) for population in program.populations}
     parts = {name: _fewest(limits, name, one) for name, one in stored.items()}
     loads = _loads(stored, parts)
@@ -137,6 +141,23 @@ def place(program: Program, chip: str = "loihi1") -> Placement:
     return Placement(limits, loads, _utilisation(limits, loads))
 
 
+def _check_loihi1(program: Program) -> None:
+    """What Loihi 1 has no circuit for."""
+    for population in program.populations:
+        if population.graded or population.reset == "soft" or np.any(population.reset_value):
+            what = "sends graded spikes" if population.graded else "does not reset to 0"
+            raise HardwareError(
+                f"layer {population.name!r} {what}, which is microcode of Loihi 2: place it on loihi2, or "
+                "take `Network.with_hard_resets`, whose spikes are others"
+            )
+    for connection in program.connections:
+        if connection.graded:
+            raise HardwareError(
+                f"connection {connection.name!r} multiplies by numbers, which only Loihi 2's spikes carry: "
+                "place it on loihi2, or encode the inputs as spikes"
+            )
+
+
 def picture(placement: Placement, width: int = 20) -> str:
     """A bar per core for the fullest of its resources, as text."""
     lines: list[str] = []
@@ -151,26 +172,66 @@ def picture(placement: Placement, width: int = 20) -> str:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Per neuron of a layer: synapses kept and their bits `[n]`; by source, whom it hears `[n, n_source]`."""
+    """Per neuron of a layer: synapses of its own and their bits `[n]`, and its fan-in `[n]`.
+
+    shared: kernels, whose weights a core keeps once, and bits of each. hears: what it hears, by source.
+    """
 
     synapses: NDArray[np.int64]
     bits: NDArray[np.int64]
-    hears: Mapping[str, NDArray[np.bool_]]
+    fan_in: NDArray[np.int64]
+    shared: tuple[tuple[Kernel, int], ...]
+    hears: Mapping[str, Sequence[NDArray[np.bool_] | Kernel]]
+
+    def kept(self, first: int, stop: int) -> tuple[int, int]:
+        """Synapses and bits that a core with the neurons first … stop − 1 stores."""
+        own = slice(first, stop)
+        count, bits = int(self.synapses[own].sum()), int(self.bits[own].sum())
+        for kernel, width in self.shared:
+            places = int(np.prod(kernel.out[1:]))
+            used = int(np.count_nonzero(kernel.values[first // places : -(-stop // places)]))
+            count, bits = count + used, bits + used * width
+        return count, bits
+
+    def heard(self, source: str, first: int, stop: int) -> NDArray[np.bool_]:
+        """Which neurons of `source` a core with the neurons first … stop − 1 hears."""
+        masks = [
+            one.heard(first, stop) if isinstance(one, Kernel) else one[first:stop].any(axis=0)
+            for one in self.hears[source]
+        ]
+        return np.logical_or.reduce(masks)
 
 
 def _stored(program: Program, layer: str) -> _Stored:
     size = next(p.size for p in program.populations if p.name == layer)
-    synapses, bits = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    hears: dict[str, NDArray[np.bool_]] = {}
+    synapses, bits, fan_in = (np.zeros(size, np.int64) for _ in range(3))
+    matrices: dict[str, NDArray[np.bool_]] = {}
+    kernels: dict[str, list[Kernel]] = {}
+    shared: list[tuple[Kernel, int]] = []
     for connection in program.connections:
-        if connection.target == layer:
-            used = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode) != 0
-            kept, width = _format(connection, used)
-            synapses += kept
-            bits += kept * width
-            known = hears.get(connection.source)
-            hears[connection.source] = used if known is None else known | used
-    return _Stored(synapses, bits, hears)
+        if connection.target != layer:
+            continue
+        used = truncate(entries(connection.weight), connection.num_weight_bits, connection.sign_mode) != 0
+        if isinstance(connection.weight, Kernel):
+            kernel = replace(connection.weight, values=used)
+            delay = _DELAY_BITS if connection.delay is not None else 0
+            shared.append((kernel, connection.num_weight_bits + delay + _INDEX_BITS))
+            kernels.setdefault(connection.source, []).append(kernel)
+            fan_in += kernel.fan_in()
+            continue
+        kept, width = _format(connection, used)
+        synapses += kept
+        bits += kept * width
+        known = matrices.get(connection.source)
+        matrices[connection.source] = used if known is None else known | used
+    for used in matrices.values():
+        fan_in += used.sum(axis=1)
+    sources = dict.fromkeys([*matrices, *kernels])
+    hears = {
+        source: [*([matrices[source]] if source in matrices else []), *kernels.get(source, [])]
+        for source in sources
+    }
+    return _Stored(synapses, bits, fan_in, tuple(shared), hears)
 
 
 def _format(connection: Connection, used: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
@@ -184,9 +245,8 @@ def _format(connection: Connection, used: NDArray[np.bool_]) -> tuple[NDArray[np
 def _fewest(limits: Chip, layer: str, stored: _Stored) -> int:
     """A number of parts below which the layer cannot fit; refuses when one neuron alone does not."""
     size = len(stored.synapses)
-    fan_in = sum((used.sum(axis=1) for used in stored.hears.values()), np.zeros(size, np.int64))
-    for n in {int(np.argmax(fan_in)), int(np.argmax(stored.bits))}:
-        alone = CoreLoad(0, layer, n, n, 1, int(stored.synapses[n]), int(stored.bits[n]), int(fan_in[n]), 0)
+    for n in {int(np.argmax(stored.fan_in)), int(np.argmax(stored.bits))}:
+        alone = CoreLoad(0, layer, n, n, 1, *stored.kept(n, n + 1), int(stored.fan_in[n]), 0)
         broken = _broken(limits, alone)
         if broken is not None:
             raise _refusal(limits, layer, broken, alone)
@@ -206,6 +266,7 @@ def _loads(stored: Mapping[str, _Stored], parts: Mapping[str, int]) -> tuple[Cor
     for layer, one in stored.items():
         for first, stop in pairwise(cuts[layer]):
             own = slice(first, stop)
+            synapses, bits = one.kept(first, stop)
             loads.append(
                 CoreLoad(
                     core=len(loads),
@@ -213,9 +274,9 @@ def _loads(stored: Mapping[str, _Stored], parts: Mapping[str, int]) -> tuple[Cor
                     first=first,
                     last=stop - 1,
                     neurons=stop - first,
-                    synapses=int(one.synapses[own].sum()),
-                    synapse_bits=int(one.bits[own].sum()),
-                    fan_in=sum(int(used[own].any(axis=0).sum()) for used in one.hears.values()),
+                    synapses=synapses,
+                    synapse_bits=bits,
+                    fan_in=sum(int(one.heard(source, first, stop).sum()) for source in one.hears),
                     fan_out=int(edges[layer][own].sum()),
                 )
             )
@@ -228,7 +289,7 @@ def _fan_out(layer: str, stored: Mapping[str, _Stored], cuts: Mapping[str, list[
     for target, one in stored.items():
         if layer in one.hears:
             for first, stop in pairwise(cuts[target]):
-                edges += one.hears[layer][first:stop].any(axis=0)
+                edges += one.heard(layer, first, stop)
     return edges
 
 

@@ -27,25 +27,25 @@ _ZERO = np.zeros((), np.int64)
 class Connection:
     """Integer synapses from one population, the input or the source "always on" to a population.
 
-    weight: `[n_target, n_source]`, the values handed to Lava's Dense before its own truncation.
+    weight: `[n_target, n_source]`, the values handed to Lava's Dense before its own truncation, or a kernel
+        of such values that many synapses share.
     weight_exp: the accumulated sum is shifted by it (left when positive, arithmetic right when negative).
     num_weight_bits: 1..8; Lava floors the weights to that grid (`chip.synapse.truncate`).
-    delay: extra steps per synapse, 0..62 (`[n_target, n_source]` or a scalar), None for a plain Dense.
+    delay: extra steps per synapse, 0..62, None for a plain Dense: a scalar or `[n_target, n_source]`; for a
+        kernel a scalar, `[1, n_source]` or `[n_target, 1]`.
     graded: the payload of a spike multiplies the weight (Lava's num_message_bits > 0). The input sends
         0..255, populations what `sends` says; without `graded` anything but zero is one spike.
-    kernel: the same weights as a convolution, None when they are none; backends may run either.
     """
 
     name: str
     source: str
     target: str
-    weight: IntArray
+    weight: IntArray | Kernel
     weight_exp: int = 0
     num_weight_bits: int = 8
     sign_mode: SignMode = "mixed"
     delay: IntArray | None = None
     graded: bool = False
-    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Sources: Davies et al., "Loihi: a neuromorphic manycore processor with on-chip l
 
 import numpy as np
 
+from neurofdfa_hardware.chip.kernel import Kernel, entries
 from neurofdfa_hardware.chip.program import (
     ALWAYS_ON,
     INPUT,
@@ -117,8 +118,9 @@ def _check_connection(connection: Connection, sizes: dict[str, int]) -> None:
     expected = (sizes[connection.target], sizes[connection.source])
     if connection.weight.shape != expected:
         raise HardwareError(f"{where} has weights {connection.weight.shape}: expected {expected}")
-    if not np.issubdtype(connection.weight.dtype, np.integer):
-        raise HardwareError(f"{where} has weights of type {connection.weight.dtype}: expected integers")
+    kind = entries(connection.weight).dtype
+    if not np.issubdtype(kind, np.integer):
+        raise HardwareError(f"{where} has weights of type {kind}: expected integers")
     if not 1 <= connection.num_weight_bits <= 8:
         raise HardwareError(f"{where} asks for {connection.num_weight_bits} weight bits: the chip has 1 to 8")
     if not WEIGHT_EXP_MIN <= connection.weight_exp <= WEIGHT_EXP_MAX:
@@ -126,12 +128,12 @@ def _check_connection(connection: Connection, sizes: dict[str, int]) -> None:
             f"{where} has weight exponent {connection.weight_exp}: "
             f"the chip has {WEIGHT_EXP_MIN} to {WEIGHT_EXP_MAX}"
         )
-    if connection.kernel is not None and not connection.kernel.is_form_of(connection.weight):
-        raise HardwareError(f"{where}: its kernel and its weights are not the same synapses")
     if connection.source == ALWAYS_ON and connection.delay is not None:
         raise HardwareError(f"{where} delays what is always on: leave out its delay")
     if connection.delay is not None:
-        if np.shape(connection.delay) not in ((), expected):
+        kernel = isinstance(connection.weight, Kernel)
+        known = ((), (1, expected[1]), (expected[0], 1)) if kernel else ((), expected)
+        if np.shape(connection.delay) not in known:
             raise HardwareError(f"{where} has delays {np.shape(connection.delay)}: expected () or {expected}")
         _check_range(f"delay of {where}", connection.delay, 0, DELAY_MAX)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel, apply, dense, entries, heaviest, with_entries
 from neurofdfa_hardware.chip.program import (
     ALWAYS_ON,
     INPUT,
@@ -44,20 +45,23 @@ def truncate(weight: IntArray, num_weight_bits: int, sign_mode: SignMode) -> Int
 class Synapses:
     """The synapses of the connection `name` that share one delay.
 
-    source: whose spikes they hear, `lag` steps late. matrix: `[n_source, n_target]`. floor: the shift by
-    weight_exp drops bits, so `scale` = 2^weight_exp is applied to the sum and floored; otherwise the matrix
-    has it already. bound: no sum is larger. risky: a sum may pass 24 bits and has to be looked at.
+    source: whose spikes they hear, `lag` steps late. weight: `[n_target, n_source]` or a kernel, of which
+    only the sources in `of` and the targets in `onto` count (None: all). floor: the shift by weight_exp drops
+    bits, so `scale` = 2^weight_exp is applied to the sum and floored; otherwise the weights have it already.
+    bound: no sum is larger. risky: a sum may pass 24 bits and has to be looked at.
     """
 
     name: str
     source: str
     lag: int
-    matrix: FloatArray
+    weight: FloatArray | Kernel
     scale: float
     floor: bool
     graded: bool
     bound: float
     risky: bool
+    of: NDArray[np.bool_] | None = None
+    onto: NDArray[np.bool_] | None = None
 
     def sums(self, spikes: NDArray[Any]) -> FloatArray:
         """Spikes (or payloads) `[rows, n_source]` → input aligned to u, i.e. << 6, `[rows, n_target]`.
@@ -66,7 +70,13 @@ class Synapses:
         """
         if not self.graded and spikes.dtype != np.bool_:
             spikes = spikes != 0
-        sums = spikes.astype(self.matrix.dtype) @ self.matrix
+        if self.of is not None:
+            spikes = spikes * self.of
+        if not isinstance(self.weight, Kernel):
+            spikes = spikes.astype(self.weight.dtype)
+        sums = apply(self.weight, spikes)
+        if self.onto is not None:
+            sums *= self.onto
         if self.floor:
             np.multiply(sums, self.scale, out=sums)
             np.floor(sums, out=sums)
@@ -91,34 +101,44 @@ def heard_by(program: Program, target: str) -> list[Synapses]:
         part
         for connection in program.connections
         if connection.target == target
-        for part in _by_delay(connection, connection_lag(connection, depths), payloads[connection.source])
+        for part in by_delay(connection, connection_lag(connection, depths), payloads[connection.source])
     ]
 
 
-def _by_delay(connection: Connection, lag: int, payload: int) -> Iterator[Synapses]:
+def by_delay(connection: Connection, lag: int, payload: int) -> Iterator[Synapses]:
     """Split a connection: Lava shifts the sum of each delay on its own. payload: the largest it can hear."""
-    weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
-    delays = np.zeros((), np.int64) if connection.delay is None else connection.delay
+    stored = connection.weight
+    kept = truncate(entries(stored), connection.num_weight_bits, connection.sign_mode)
+    weight = with_entries(stored, kept)
+    delays = np.zeros((), np.int64) if connection.delay is None else np.asarray(connection.delay)
     payload = payload if connection.graded else 1
     scale = 2.0**connection.weight_exp
     dropped = (1 << max(0, -connection.weight_exp)) - 1
     for delay in np.unique(delays):
-        part = weight if delays.ndim == 0 else np.where(delays == delay, weight, 0)
-        heaviest = int(np.abs(part).sum(axis=1).max()) * payload
-        floor = bool(np.any(part & dropped))
+        part, of, onto = weight, None, None
+        if delays.ndim and isinstance(weight, Kernel):
+            chosen = (delays == delay).reshape(-1)
+            of, onto = (chosen, None) if np.shape(delays)[:1] == (1,) else (None, chosen)
+        elif delays.ndim:
+            part = np.where(delays == delay, dense(weight), 0)
+        heavy = heaviest(part) * payload
+        floor = bool(np.any(entries(part) & dropped))
         # A power of two moves the binary point only: exactness does not depend on it.
-        matrix = part.T if floor else part.T * (scale * (1 << ACTIVATION_SHIFT))
-        bound = (heaviest * scale + 1) * (1 << ACTIVATION_SHIFT)
+        shift = 1.0 if floor else scale * (1 << ACTIVATION_SHIFT)
+        numbers = (entries(part) * shift).astype(np.float32 if heavy < 2**24 else np.float64)
+        bound = (heavy * scale + 1) * (1 << ACTIVATION_SHIFT)
         yield Synapses(
             name=connection.name,
             source=connection.source,
             lag=lag + int(delay),
-            matrix=np.ascontiguousarray(matrix, np.float32 if heaviest < 2**24 else np.float64),
+            weight=with_entries(part, numbers),
             scale=scale,
             floor=floor,
             graded=connection.graded,
             bound=bound,
             risky=bound >= SUM_LIMIT << ACTIVATION_SHIFT,
+            of=of,
+            onto=onto,
         )
 
 

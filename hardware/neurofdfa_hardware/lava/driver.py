@@ -19,7 +19,7 @@ from neurofdfa_hardware.chip.program import Program, Record
 from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.environment import Environment, require
-from neurofdfa_hardware.lava.forms import Synapses, choose_forms
+from neurofdfa_hardware.lava.forms import Synapses, choose_forms, lane_forms
 from neurofdfa_hardware.lava.job import Limits, Message, job_folder, run_worker, save_array, writing
 from neurofdfa_hardware.lava.layout import Mode, describe, numbers, plan_layout
 
@@ -155,7 +155,7 @@ def _write(job: LavaJob, index: int, folder: Path) -> dict[str, Any]:
     """Put a job's files into the folder, the space for its results included; returns its description."""
     steps, samples, _ = job.spikes.shape
     layout = plan_layout(job.program, steps, samples, job.mode, job.lanes)
-    forms = choose_forms(job.program, job.synapses if job.mode == "stock" else "dense")
+    forms = choose_forms(job.program, job.synapses) if job.mode == "stock" else lane_forms(job.program)
     request = describe(job.program, layout, job.mode, index, job.spikes.shape, job.states, forms)
     save_array(folder / request["input"], job.spikes)
     np.savez(folder / request["arrays"], allow_pickle=False, **numbers(job.program, forms))

@@ -5,10 +5,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel
 from neurofdfa_hardware.chip.program import Connection, Program
 from neurofdfa_hardware.chip.synapse import truncate
 
-Form = Literal["dense", "sparse", "conv"]
+Form = Literal["dense", "sparse", "conv", "kernel"]
 Synapses = Literal["auto", "dense", "sparse", "conv"]
 
 # Measured (docs/lava.md): below so many weights Dense wins whatever they are, above it pays to skip zeros.
@@ -19,12 +20,17 @@ _FEW_PAIRS = 16
 
 
 def choose_forms(program: Program, synapses: Synapses) -> dict[str, Form]:
-    """The process of every connection by name.
+    """The process of every connection by name; "kernel" is that of lanes for kernels.
 
     dense, sparse: that one for all. conv: Conv where the connection is one that Conv can hold, else Sparse;
     with delays Dense, for Lava's DelaySparse builds its matrices anew at every step. auto: what is fastest.
     """
     return {c.name: _form(c, synapses) for c in program.connections}
+
+
+def lane_forms(program: Program) -> dict[str, Form]:
+    """In lanes: kernels as they are, everything else as matrices."""
+    return {c.name: "kernel" if isinstance(c.weight, Kernel) else "dense" for c in program.connections}
 
 
 def _form(connection: Connection, synapses: Synapses) -> Form:
@@ -34,10 +40,11 @@ def _form(connection: Connection, synapses: Synapses) -> Form:
         return "dense"
     if synapses == "conv":
         return "sparse" if native_kernel(connection) is None else "conv"
-    weights = connection.weight
-    if weights.size < _SMALL or np.count_nonzero(weights) > _FULL * weights.size:
+    weight, size = connection.weight, float(np.prod(connection.weight.shape, dtype=np.float64))
+    used = int(weight.fan_in().sum()) if isinstance(weight, Kernel) else int(np.count_nonzero(weight))
+    if size < _SMALL or used > _FULL * size:
         return "dense"
-    pairs = 0 if connection.kernel is None else int(np.prod(connection.kernel.values.shape[:2]))
+    pairs = int(np.prod(weight.values.shape[:2])) if isinstance(weight, Kernel) else 0
     return "conv" if 0 < pairs <= _FEW_PAIRS and native_kernel(connection) is not None else "sparse"
 
 
@@ -47,9 +54,9 @@ def native_kernel(connection: Connection) -> NDArray[Any] | None:
     Its model knows neither weight_exp nor num_weight_bits nor delays: weights arrive truncated and shifted,
     and a shift to the right must not drop bits, for the sum is what Dense shifts.
     """
-    if connection.kernel is None or connection.delay is not None:
+    if not isinstance(connection.weight, Kernel) or connection.delay is not None:
         return None
-    weight = truncate(connection.kernel.values, connection.num_weight_bits, connection.sign_mode)
+    weight = truncate(connection.weight.values, connection.num_weight_bits, connection.sign_mode)
     if connection.weight_exp >= 0:
         return weight << connection.weight_exp
     dropped = (1 << -connection.weight_exp) - 1

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.kernel import Kernel
-from neurofdfa_hardware.chip.program import ALWAYS_ON, Program, connection_lag, layer_depths
+from neurofdfa_hardware.chip.kernel import Kernel, dense, entries
+from neurofdfa_hardware.chip.program import ALWAYS_ON, IntArray, Program, connection_lag, layer_depths
 from neurofdfa_hardware.chip.ranges import PAYLOAD_MAX, SUM_LIMIT
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava.forms import Form, native_kernel
@@ -132,7 +132,8 @@ def describe(
                 "form": forms[c.name],
                 "graded": c.graded,
                 "payload": PAYLOAD_MAX if c.source == "input" else SUM_LIMIT,
-                "convolution": geometry(c.kernel) if forms[c.name] == "conv" else None,
+                "convolution": geometry(c.weight) if forms[c.name] in ("conv", "kernel") else None,
+                "shape": list(c.weight.shape),
                 "source_depth": layout.depths.get(c.source, 0),
                 "source_biased": biased.get(c.source, False),
             }
@@ -165,10 +166,9 @@ def taps(program: Program, layout: Layout, index: int, states: bool) -> list[dic
     ]
 
 
-def geometry(kernel: Kernel | None) -> dict[str, Any] | None:
-    """What Lava's Conv wants to know, rows and columns in that order."""
-    if kernel is None:
-        return None
+def geometry(kernel: IntArray | Kernel) -> dict[str, Any]:
+    """What a convolution's process wants to know, rows and columns in that order."""
+    assert isinstance(kernel, Kernel)
     fields = ("image", "out", "stride", "padding", "dilation", "groups")
     return {field: getattr(kernel, field) for field in fields}
 
@@ -177,11 +177,18 @@ def numbers(program: Program, forms: Mapping[str, Form]) -> dict[str, NDArray[An
     """Weights, delays and neuron parameters, as the arrays of one .npz file."""
     found: dict[str, NDArray[Any]] = {}
     for c in program.connections:
-        kernel = native_kernel(c) if forms[c.name] == "conv" else None
-        weight = np.asarray(c.weight if kernel is None else kernel, np.int64)
-        found[f"{c.name}/weight"] = weight
+        form = forms[c.name]
+        if form == "sparse" and isinstance(c.weight, Kernel):
+            target, source, weight = c.weight.listed()
+            found[f"{c.name}/target"], found[f"{c.name}/source"] = target, source
+        elif form == "conv":
+            weight = native_kernel(c)
+        else:
+            weight = entries(c.weight) if form == "kernel" else dense(c.weight)
+        found[f"{c.name}/weight"] = np.asarray(weight, np.int64)
         if c.delay is not None:
-            found[f"{c.name}/delay"] = np.ascontiguousarray(np.broadcast_to(c.delay, weight.shape))
+            shape = np.shape(c.delay) if form == "kernel" else c.weight.shape
+            found[f"{c.name}/delay"] = np.ascontiguousarray(np.broadcast_to(c.delay, shape))
     for p in program.populations:
         for key in ("du", "dv", "vth", "bias_mant", "bias_exp", "reset_value"):
             value = np.asarray(getattr(p, key), np.int64)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import dense
 from neurofdfa_hardware.chip.program import Connection, IntArray, Program
 from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.errors import HardwareError
@@ -77,13 +78,13 @@ class Learned:
 def feedback_of(program: Program, scale: int = 8) -> IntArray:
     """B = W_outᵀ / scale, where FDFA's estimate goes, as 8-bit integers `[n_hidden, n_out]`."""
     _, into_output = _two_layers(program)
-    return np.clip(np.rint(into_output.weight.T / scale), -128, 127).astype(np.int64)
+    return np.clip(np.rint(dense(into_output.weight).T / scale), -128, 127).astype(np.int64)
 
 
 def random_feedback(program: Program, rng: np.random.Generator, spread: int = 16) -> IntArray:
     """B drawn uniformly from −spread…spread: plain direct feedback alignment."""
     _, into_output = _two_layers(program)
-    return rng.integers(-spread, spread + 1, into_output.weight.T.shape)
+    return rng.integers(-spread, spread + 1, into_output.weight.shape[::-1])
 
 
 def learn(
@@ -108,13 +109,13 @@ def learn(
     _check(program, spikes, labels, feedback, rule)
     environment = environment or require()
     steps, samples, n_in = spikes.shape
-    outputs = len(into_output.weight)
+    outputs = into_output.weight.shape[0]
     request: dict[str, Any] = {
         "index": 0,
         "mode": "learning",
         "arrays": "arrays.npz",
         "result": "result.npz",
-        "sizes": [n_in, len(into_hidden.weight), outputs],
+        "sizes": [n_in, into_hidden.weight.shape[0], outputs],
         "weight_exp": {"input": into_hidden.weight_exp, "hidden": into_output.weight_exp},
         "rule": asdict(rule),
         "plan": {
@@ -145,7 +146,7 @@ def _collect(program: Program, folder: Path) -> Learned:
         weights = (result["input"], result["hidden"])
         feedback = result["feedback"]
     connections = tuple(
-        replace(connection, weight=weight, kernel=None)  # every synapse learns for itself
+        replace(connection, weight=weight)  # every synapse learns for itself
         for connection, weight in zip(_two_layers(program), weights, strict=True)
     )
     return Learned(
@@ -159,7 +160,7 @@ def _collect(program: Program, folder: Path) -> Learned:
 def _numbers(program: Program, feedback: IntArray) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {"feedback": feedback}
     for name, connection in zip(("input", "hidden"), _two_layers(program), strict=True):
-        found[f"{name}/weight"] = connection.weight
+        found[f"{name}/weight"] = dense(connection.weight)
     for name, population in zip(("hidden", "output"), program.populations, strict=True):
         for key in ("du", "dv", "vth", "bias_mant", "bias_exp"):
             value = np.asarray(getattr(population, key), np.int64)

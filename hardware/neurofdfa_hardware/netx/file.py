@@ -20,6 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurofdfa_hardware.chip.kernel import dense
 from neurofdfa_hardware.chip.program import Connection, IntArray, Population, Program
 from neurofdfa_hardware.chip.ranges import (
     BIAS_MANT_MAX,
@@ -134,7 +135,7 @@ def _whole_weights(name: str, connections: list[Connection]) -> IntArray:
     """What one spike adds, as whole integers."""
     total = np.zeros(connections[0].weight.shape)
     for connection in connections:
-        weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
+        weight = truncate(dense(connection.weight), connection.num_weight_bits, connection.sign_mode)
         total += weight * 2.0**connection.weight_exp
     if np.any(total != np.rint(total)):
         raise HardwareError(

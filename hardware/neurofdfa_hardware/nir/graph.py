@@ -13,6 +13,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa_hardware.chip.kernel import Kernel, entries
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.nir.dynamics import Reset, Writer, read_neurons
 from neurofdfa_hardware.nir.metadata import read_golden, read_metadata
@@ -130,33 +131,41 @@ def _read(wiring: Wiring, name: str, dt: float, writer: Writer | None, reset: Re
             layer = replace(layer, bias=layer.bias + added)
     edges = tuple(_edge(inflow, name, neurons.gain, dt) for inflow in heard.inflows)
     for edge in edges:
-        rows.append(Conversion(name, f"weight {edge.name}", "gain·W", float(np.mean(edge.weight))))
+        rows.append(Conversion(name, f"weight {edge.name}", "gain·W", float(np.mean(entries(edge.weight)))))
         if edge.delay is not None:
             rows.append(Conversion(name, f"delay {edge.name}", "delay/dt", float(np.mean(edge.delay))))
     return _Read(layer, edges, tuple(rows))
 
 
 def _edge(inflow: Inflow, target: str, gain: Float64, dt: float) -> Edge:
-    if inflow.matrix is None:
-        weight, delay = np.diag(gain), inflow.delay
-        delay = None if delay is None else delay[:, None]
+    delay = inflow.delay
+    if inflow.weight is None:
+        factor = gain if inflow.factor is None else gain * inflow.factor
+        weight: Float64 | Kernel = Kernel.diagonal(factor)
+        delay = None if delay is None else delay[None, :]
+    elif isinstance(inflow.weight, Kernel):
+        weight = inflow.weight.scaled(gain) or inflow.weight.dense() * gain[:, None]
     else:
-        weight, delay = inflow.matrix * gain[:, None], inflow.delay
-    steps: IntArray | None = None
+        weight = inflow.weight * gain[:, None]
+    delays: IntArray | None = None
     if delay is not None and np.any(delay):
         exact = delay / dt
-        steps = np.rint(exact).astype(np.int64)
+        steps: IntArray = np.rint(exact).astype(np.int64)
         if np.any(np.abs(exact - steps) > 1e-3):
             worst = float(exact.flat[np.argmax(np.abs(exact - steps))])
             raise HardwareError(
                 f"a Delay before node {target!r} lasts {worst:g} steps: whole steps are needed"
             )
-        steps = (
-            np.broadcast_to(steps, weight.shape).copy() if np.ptp(steps) else steps.reshape(-1)[0].reshape(())
-        )
+        if isinstance(weight, Kernel) and np.ptp(steps) and 1 not in steps.shape:
+            weight = weight.dense()
+        if np.ptp(steps) == 0:
+            delays = np.asarray(steps.flat[0])
+        elif isinstance(weight, Kernel):
+            delays = steps
+        else:
+            delays = np.array(np.broadcast_to(steps, weight.shape), np.int64)
     name = "+".join(inflow.path) or f"{inflow.source}→{target}"
-    kernel = None if inflow.kernel is None else inflow.kernel.scaled(gain)
-    return Edge(name, inflow.source, target, weight, steps, kernel)
+    return Edge(name, inflow.source, target, weight, delays)
 
 
 def _uniquely_named(edges: Sequence[Edge]) -> tuple[Edge, ...]:

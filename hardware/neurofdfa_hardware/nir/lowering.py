@@ -1,4 +1,4 @@
-"""NIR's linear nodes as dense matrices over flattened (C-order) neurons."""
+"""NIR's linear nodes as weights over flattened (C-order) neurons: matrices, or kernels that stay kernels."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,32 +23,30 @@ LINEAR_NODES = (
     nir.AvgPool2d,
     nir.Flatten,
 )
-# A lowered convolution is a dense matrix: beyond this many synapses it would not fit a chip's memory either.
-_LARGEST_MATRIX = 2**27
 
 
 @dataclass(frozen=True)
 class Lowered:
-    """A linear node applied to inputs of one shape: `matrix` (None: the identity), `bias`, output `shape`.
+    """A linear node applied to inputs of one shape: `weight` (None: the identity), `bias`, output `shape`.
 
-    kernel: the same matrix as a convolution, where the node is one.
+    weight: `[n, n_source]`, or a kernel. factor `[n]`: multiplies neuron by neuron instead.
     """
 
-    matrix: Float64 | None
+    weight: Float64 | Kernel | None
     bias: Float64 | None
     shape: Shape
-    kernel: Kernel | None = None
+    factor: Float64 | None = None
 
 
 def lower(name: str, node: nir.NIRNode, shape: Shape) -> Lowered:
-    """The dense form of `node` for inputs of `shape`.
+    """The weights of `node` for inputs of `shape`.
 
-    Raises `HardwareError`, naming the node, when the shapes do not fit or the matrix would be too large.
+    Raises `HardwareError`, naming the node, when the shapes do not fit.
     """
     if isinstance(node, nir.Linear | nir.Affine):
         return _lower_linear(name, node, shape)
     if isinstance(node, nir.Scale):
-        return Lowered(np.diag(_broadcast(name, "scale", node.scale, shape)), None, shape)
+        return Lowered(None, None, shape, _broadcast(name, "scale", node.scale, shape))
     if isinstance(node, nir.Flatten):
         return Lowered(None, None, _flattened(node, shape))
     if isinstance(node, nir.Conv2d):
@@ -142,7 +140,7 @@ def _lower_conv(name: str, node: nir.Conv2d, shape: Shape) -> Lowered:
     kernel = Kernel(weight, image, _pair(node.stride), padding, _pair(node.dilation), groups)
     lowered = _lower_kernel(name, kernel)
     bias = np.repeat(_broadcast(name, "bias", node.bias, (out_channels,)), int(np.prod(lowered.shape[1:])))
-    return Lowered(lowered.matrix, bias if np.any(bias) else None, lowered.shape, kernel)
+    return replace(lowered, bias=bias if np.any(bias) else None)
 
 
 def _lower_conv1d(name: str, node: nir.Conv1d, shape: Shape) -> Lowered:
@@ -176,13 +174,7 @@ def _lower_kernel(name: str, kernel: Kernel) -> Lowered:
     if min(kernel.out) < 1:
         size = kernel.values.shape[2:]
         raise HardwareError(f"node {name!r}: its kernel {size} is larger than its image {kernel.image}")
-    rows, columns = int(np.prod(kernel.out)), int(np.prod(kernel.image))
-    if rows * columns > _LARGEST_MATRIX:
-        raise HardwareError(
-            f"node {name!r} would take {rows} × {columns} synapses as a dense matrix: use a smaller image, "
-            "a larger stride, or fewer channels"
-        )
-    return Lowered(kernel.dense(), None, kernel.out, kernel)
+    return Lowered(kernel, None, kernel.out)
 
 
 def per_neuron(name: str, parameter: str, value: Any, shape: Shape, infinite: bool = False) -> Float64:

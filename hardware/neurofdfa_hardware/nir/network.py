@@ -6,12 +6,12 @@ One step of a layer, in the order Loihi computes it:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.kernel import Kernel, apply, dense, entries, with_entries
 from neurofdfa_hardware.chip.program import Reset
 from neurofdfa_hardware.chip.schedule import runs
 from neurofdfa_hardware.errors import HardwareError
@@ -50,18 +50,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Edge:
-    """Dense weights `[n_target, n_source]`.
+    """Weights `[n_target, n_source]`, or a kernel of those that many synapses share.
 
     A forward edge delivers at once, a backward one (to the same or an earlier layer) one step later;
-    `delay` steps more for both (None: 0; a scalar or one per synapse). kernel: the weights as a convolution.
+    `delay` steps more for both (None: 0; else as in `neurofdfa_hardware.chip.program.Connection`).
     """
 
     name: str
     source: str
     target: str
-    weight: Float64
+    weight: Float64 | Kernel
     delay: IntArray | None = None
-    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Network:
     def with_input_unit(self, unit: float) -> "Network":
         """For inputs that come in levels of `unit`: the weights of the input times it."""
         edges = tuple(
-            replace(edge, weight=edge.weight * unit, kernel=edge.kernel and edge.kernel.times(unit))
+            replace(edge, weight=with_entries(edge.weight, entries(edge.weight) * unit))
             if edge.source == "input"
             else edge
             for edge in self.edges
@@ -169,12 +168,36 @@ def float_predict(network: Network, record: FloatRecord) -> NDArray[np.int64]:
     return np.argmax(score, axis=-1)
 
 
-def _by_lag(network: Network, edge: Edge) -> Iterator[tuple[str, int, Float64]]:
-    """Source, lag and weights of the synapses of an edge that share one lag."""
+@dataclass(frozen=True)
+class _Part:
+    """The synapses of an edge that share one lag: of the sources and onto the targets that are True."""
+
+    source: str
+    lag: int
+    weight: Float64 | Kernel
+    of: NDArray[np.bool_] | None = None
+    onto: NDArray[np.bool_] | None = None
+
+    def sums(self, spikes: NDArray[Any]) -> Float64:
+        """What spikes `[rows, n_source]` deliver, `[rows, n_target]`."""
+        rows = spikes if self.of is None else spikes * self.of
+        sums = apply(self.weight, rows if isinstance(self.weight, Kernel) else rows.astype(np.float64))
+        return sums if self.onto is None else sums * self.onto
+
+
+def _by_lag(network: Network, edge: Edge) -> Iterator[_Part]:
     delays = np.zeros((), np.int64) if edge.delay is None else edge.delay
     for delay in np.unique(delays):
-        weight = edge.weight if delays.ndim == 0 else np.where(delays == delay, edge.weight, 0.0)
-        yield edge.source, int(delay) + network.is_backward(edge), weight
+        lag = int(delay) + network.is_backward(edge)
+        if delays.ndim == 0:
+            yield _Part(edge.source, lag, edge.weight)
+        elif isinstance(edge.weight, Kernel):
+            chosen, of_source = (delays == delay).reshape(-1), np.shape(delays)[:1] == (1,)
+            yield _Part(
+                edge.source, lag, edge.weight, chosen if of_source else None, None if of_source else chosen
+            )
+        else:
+            yield _Part(edge.source, lag, np.where(delays == delay, dense(edge.weight), 0.0))
 
 
 @dataclass(frozen=True)
@@ -182,7 +205,7 @@ class _Stepper:
     """A layer while it is stepped: u holds its known input until step t overwrites it, v its membrane."""
 
     layer: Layer
-    inner: tuple[tuple[str, int, Float64], ...]
+    inner: tuple[_Part, ...]
     u: Float64
     v: Float64
     resting: IntArray
@@ -196,19 +219,21 @@ class _Stepper:
         steps, batch = fired["input"].shape[:2]
         shape = (steps, batch, layer.size)
         current = np.zeros(shape) if layer.drive is None else np.broadcast_to(layer.drive, shape).copy()
-        for source, lag, weight in heard:
-            if order[source] not in run:
-                current[lag:] += fired[source][: max(0, steps - lag)].astype(np.float64) @ weight.T
+        for part in heard:
+            early = fired[part.source][: max(0, steps - part.lag)] if order[part.source] not in run else None
+            if early is not None and len(early):
+                rows = part.sums(early.reshape(len(early) * batch, -1))
+                current[part.lag :] += rows.reshape(len(early), batch, layer.size)
         fired[layer.name] = np.zeros(shape, np.uint8)
-        inner = tuple(part for part in heard if order[part[0]] in run)
+        inner = tuple(part for part in heard if order[part.source] in run)
         return _Stepper(layer, inner, current, np.zeros(shape), np.zeros(shape[1:], np.int64))
 
     def step(self, t: int, fired: Mapping[str, NDArray[np.uint8]]) -> None:
         layer = self.layer
         u, v = self.u[t], self.v[t]
-        for source, lag, weight in self.inner:
-            if t >= lag:
-                u += fired[source][t - lag].astype(np.float64) @ weight.T
+        for part in self.inner:
+            if t >= part.lag:
+                u += part.sums(fired[part.source][t - part.lag])
         if t > 0:
             u += layer.alpha * self.u[t - 1]
             v += layer.beta * self.v[t - 1]

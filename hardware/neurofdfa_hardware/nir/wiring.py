@@ -7,12 +7,14 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.kernel import Kernel, apply, dense, entries, with_entries
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.nir.dynamics import NEURON_NODES
 from neurofdfa_hardware.nir.lowering import LINEAR_NODES, Lowered, Shape, lower, per_neuron
 
 Float64 = NDArray[np.float64]
+# The most synapses that are made a matrix of where a kernel cannot be kept.
+_LARGEST_MATRIX = 2**26
 _PASSED_ON = (nir.Input, nir.Output, nir.Delay)
 _KNOWN = ", ".join(kind.__name__ for kind in (*LINEAR_NODES, nir.Delay, *NEURON_NODES))
 
@@ -21,15 +23,16 @@ _KNOWN = ", ".join(kind.__name__ for kind in (*LINEAR_NODES, nir.Delay, *NEURON_
 class Inflow:
     """What one source sends into a node, and the linear nodes it passed.
 
-    matrix: `[n, n_source]`, None for the identity. delay in the graph's time unit: None, `[n]` beside an
-    identity, else anything that broadcasts to the matrix. kernel: the matrix as a convolution, if it is one.
+    weight: `[n, n_source]` or a kernel, None for the identity. delay in the graph's time unit: None, `[n]`
+    beside an identity, else anything that broadcasts to the matrix. factor `[n]`: by which neurons are
+    multiplied while there are no weights yet, None for 1.
     """
 
     source: str
-    matrix: Float64 | None
+    weight: Float64 | Kernel | None
     delay: Float64 | None
     path: tuple[str, ...]
-    kernel: Kernel | None = None
+    factor: Float64 | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Wiring:
-    """The unfolded graph. shapes: what each node puts out; lowered: its linear nodes as matrices."""
+    """The unfolded graph. shapes: what each node puts out; lowered: its linear nodes as weights."""
 
     nodes: Mapping[str, nir.NIRNode]
     before: Mapping[str, Sequence[str]]
@@ -207,35 +210,80 @@ def _through(name: str, lowered: Lowered, heard: Heard) -> Heard:
     """What leaves a linear node that hears `heard`."""
     bias = lowered.bias
     if heard.bias is not None:
-        carried = heard.bias if lowered.matrix is None else lowered.matrix @ heard.bias
+        carried = heard.bias if lowered.weight is None else apply(lowered.weight, heard.bias[None])[0]
+        if lowered.factor is not None:
+            carried = carried * lowered.factor
         bias = carried if bias is None else bias + carried
     return Heard(tuple(_multiplied(name, lowered, inflow) for inflow in heard.inflows), bias)
 
 
 def _multiplied(name: str, lowered: Lowered, inflow: Inflow) -> Inflow:
-    path, matrix, kernel = (*inflow.path, name), lowered.matrix, lowered.kernel
-    if matrix is None:
+    path = (*inflow.path, name)
+    if lowered.factor is not None:
+        return _scaled(inflow, lowered.factor, path)
+    if lowered.weight is None:
         return replace(inflow, path=path)
-    if inflow.matrix is None:
+    if inflow.weight is None:
+        weight = lowered.weight
+        if inflow.factor is not None:
+            weight = _behind_factor(weight, inflow.factor)
         delay = None if inflow.delay is None else inflow.delay[None, :]
-        return Inflow(inflow.source, matrix, delay, path, kernel)
+        return Inflow(inflow.source, weight, delay, path)
     delay = inflow.delay
     if delay is not None:
-        if np.any(np.ptp(np.broadcast_to(delay, inflow.matrix.shape), axis=0) > 0):
+        if delay.shape[0] > 1 and np.any(np.ptp(delay, axis=0) > 0):
             raise HardwareError(
                 f"node {name!r} mixes neurons that an earlier Delay holds back by different times: "
                 "put the Delay behind it"
             )
-        delay = np.broadcast_to(delay, inflow.matrix.shape)[:1]
-    whole = None if kernel is None or inflow.kernel is None else kernel.behind(inflow.kernel)
-    return Inflow(inflow.source, matrix @ inflow.matrix, delay, path, whole)
+        delay = delay[:1]
+    return Inflow(inflow.source, _product(name, lowered.weight, inflow.weight), delay, path)
+
+
+def _scaled(inflow: Inflow, factor: Float64, path: tuple[str, ...]) -> Inflow:
+    if inflow.weight is None:
+        return replace(inflow, factor=factor if inflow.factor is None else inflow.factor * factor, path=path)
+    if isinstance(inflow.weight, Kernel):
+        return replace(inflow, weight=inflow.weight.scaled(factor) or _matrix(inflow, factor), path=path)
+    return replace(inflow, weight=inflow.weight * factor[:, None], path=path)
+
+
+def _matrix(inflow: Inflow, factor: Float64) -> Float64:
+    """A kernel whose neurons do not share their weights any more."""
+    assert inflow.weight is not None
+    return _dense("+".join(inflow.path), inflow.weight) * factor[:, None]
+
+
+def _behind_factor(weight: Float64 | Kernel, factor: Float64) -> Float64 | Kernel:
+    """`weight` over neurons that are multiplied first."""
+    if np.ptp(factor) == 0:
+        return with_entries(weight, entries(weight) * factor[0])
+    return _dense("Scale", weight) * factor
+
+
+def _product(name: str, last: Float64 | Kernel, first: Float64 | Kernel) -> Float64 | Kernel:
+    """Two sets of weights with no neurons between them."""
+    if isinstance(first, Kernel):
+        if not isinstance(last, Kernel):
+            return first.pull(last)
+        return last.behind(first) or last.apply(_dense(name, first).T).T
+    return apply(last, first.T).T
+
+
+def _dense(name: str, weight: Float64 | Kernel) -> Float64:
+    if isinstance(weight, Kernel) and np.prod(weight.shape, dtype=np.float64) > _LARGEST_MATRIX:
+        raise HardwareError(
+            f"node {name!r} is a convolution that only a matrix of {weight.shape[0]} × {weight.shape[1]} "
+            "synapses can stand for here: put neurons between convolutions, or scale whole channels"
+        )
+    return dense(weight)
 
 
 def _delayed(name: str, node: nir.Delay, heard: Heard, shape: Shape) -> Heard:
     seconds = per_neuron(name, "delay", node.delay, shape)
     inflows: list[Inflow] = []
     for inflow in heard.inflows:
-        added = seconds if inflow.matrix is None else seconds[:, None]
+        added = seconds if inflow.weight is None else seconds[:, None]
         delay = added if inflow.delay is None else added + inflow.delay
         inflows.append(replace(inflow, delay=delay, path=(*inflow.path, name)))
     return Heard(tuple(inflows), heard.bias)

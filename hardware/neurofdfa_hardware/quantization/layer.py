@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.kernel import Kernel
+from neurofdfa_hardware.chip.kernel import Kernel, entries, per_row, with_entries
 from neurofdfa_hardware.chip.program import ALWAYS_ON, Connection, Population, SignMode
 from neurofdfa_hardware.chip.ranges import (
     ACTIVATION_SHIFT,
@@ -86,7 +86,7 @@ def build_layer(
         )
     connections: list[Connection] = []
     for edge in edges:
-        integers, kernel = _integers(edge, step, bits, grid_bits, recipe)
+        integers = _integers(edge, step, bits, grid_bits, recipe)
         whole = Connection(
             edge.name,
             edge.source,
@@ -96,7 +96,6 @@ def build_layer(
             bits,
             "mixed",
             edge.delay,
-            kernel=kernel,
         )
         connections += split_signs(whole) if bits == 1 else [whole]
     if layer.drive is not None and np.any(layer.drive):
@@ -104,26 +103,20 @@ def build_layer(
     return QuantizedLayer(population, tuple(connections), step, shift)
 
 
-def _integers(
-    edge: Edge, step: Float64, bits: int, grid_bits: int, recipe: Recipe
-) -> tuple[IntArray, Kernel | None]:
-    """Weights on the chip's grid; a kernel is rounded once, and its synapses are what it then says."""
-    steps = None if edge.kernel is None else edge.kernel.per_channel(step)
-    if edge.kernel is None or steps is None:
-        return round_weights(edge.weight, step, bits, recipe.rounding, recipe.rng) << grid_bits, None
-    values = edge.kernel.values
+def _integers(edge: Edge, step: Float64, bits: int, grid_bits: int, recipe: Recipe) -> IntArray | Kernel:
+    """Weights on the chip's grid; those of a kernel are rounded once."""
+    values = entries(edge.weight)
+    steps = per_row(edge.weight, step).reshape(-1)
     flat = round_weights(values.reshape(len(values), -1), steps, bits, recipe.rounding, recipe.rng)
-    kernel = replace(edge.kernel, values=flat.reshape(values.shape) << grid_bits)
-    return kernel.dense(), kernel
+    return with_entries(edge.weight, flat.reshape(values.shape) << grid_bits)
 
 
 def split_signs(whole: Connection) -> list[Connection]:
     """The same weights in an excitatory and an inhibitory connection, which need no bit for the sign."""
 
     def half(suffix: str, mode: SignMode, cut: Callable[[NDArray[Any], int], NDArray[Any]]) -> Connection:
-        kernel = whole.kernel and replace(whole.kernel, values=cut(whole.kernel.values, 0))
-        weight = cut(whole.weight, 0)
-        return replace(whole, name=whole.name + suffix, weight=weight, sign_mode=mode, kernel=kernel)
+        weight = with_entries(whole.weight, cut(entries(whole.weight), 0))
+        return replace(whole, name=whole.name + suffix, weight=weight, sign_mode=mode)
 
     return [half("/+", "excitatory", np.maximum), half("/-", "inhibitory", np.minimum)]
 

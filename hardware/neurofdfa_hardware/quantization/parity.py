@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
+from neurofdfa_hardware.chip.kernel import dense, entries, with_entries
 from neurofdfa_hardware.chip.program import (
     ALWAYS_ON,
     Population,
@@ -155,8 +156,8 @@ def network_from_program(program: Program) -> Network:
     for connection in program.connections:
         if connection.source == ALWAYS_ON:
             continue
-        weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
-        summed = np.asarray(weight * 2.0**connection.weight_exp, np.float64)
+        weight = truncate(entries(connection.weight), connection.num_weight_bits, connection.sign_mode)
+        summed = with_entries(connection.weight, np.asarray(weight * 2.0**connection.weight_exp, np.float64))
         edge = Edge(connection.name, connection.source, connection.target, summed)
         delay = np.zeros((), np.int64) if connection.delay is None else connection.delay
         lag = connection_lag(connection, depths) + delay - int(network.is_backward(edge))
@@ -173,7 +174,7 @@ def _drive(program: Program, population: Population) -> Float64 | None:
     total = np.zeros(population.size)
     for connection in program.connections:
         if connection.source == ALWAYS_ON and connection.target == population.name:
-            weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
+            weight = truncate(dense(connection.weight), connection.num_weight_bits, connection.sign_mode)
             total += np.floor(weight[:, 0] * 2.0**connection.weight_exp)
     return total if np.any(total) else None
 
@@ -187,11 +188,11 @@ def _unit(network: Network, program: Program, layer: Layer) -> Float64:
 
     The rows of a layer share one unit unless its thresholds say that they do not.
     """
-    wanted = {edge.name: edge.weight for edge in network.edges if edge.target == layer.name}
+    wanted = {edge.name: entries(edge.weight) for edge in network.edges if edge.target == layer.name}
     found = {name: np.zeros_like(weight) for name, weight in wanted.items()}
     for connection in program.connections:
         if connection.target == layer.name and connection.source != ALWAYS_ON:
-            weight = truncate(connection.weight, connection.num_weight_bits, connection.sign_mode)
+            weight = truncate(entries(connection.weight), connection.num_weight_bits, connection.sign_mode)
             name = connection.name.removesuffix("/+").removesuffix("/-")
             found[name] += weight * 2.0**connection.weight_exp
     population = next(p for p in program.populations if p.name == layer.name)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.fixed_point import simulate
+from neurofdfa_hardware.chip.fixed_point import step_population
+from neurofdfa_hardware.chip.kernel import Kernel, entries
 from neurofdfa_hardware.chip.program import (
     ALWAYS_ON,
     INPUT,
@@ -24,7 +25,8 @@ from neurofdfa_hardware.chip.program import (
     connection_lag,
     layer_depths,
 )
-from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, DELAY_MAX, check_program
+from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, DELAY_MAX, PAYLOAD_MAX, check_program
+from neurofdfa_hardware.chip.synapse import Synapses, by_delay
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.nir.golden import before_reset
 from neurofdfa_hardware.nir.network import Edge, FloatRecord, IntArray, Layer, Network, float_simulate
@@ -160,11 +162,12 @@ def _quantize_layer(
 
 
 def _distinct_weights(edges: Sequence[Edge]) -> Float64:
-    """Every weight of a layer once, `[n, m]`; `[channels, m]` where all its edges are convolutions."""
-    kernels = [edge.kernel for edge in edges if edge.kernel is not None]
-    if len(kernels) == len(edges) and len({len(kernel.values) for kernel in kernels}) == 1:
-        return np.concatenate([kernel.values.reshape(len(kernel.values), -1) for kernel in kernels], axis=1)
-    return np.concatenate([edge.weight for edge in edges], axis=1)
+    """Every weight of a layer once: `[n, m]`, `[channels, m]` where all edges are kernels, else one row."""
+    rows = [entries(edge.weight).reshape(len(entries(edge.weight)), -1) for edge in edges]
+    kernels = {isinstance(edge.weight, Kernel) for edge in edges}
+    if len(kernels) == 1 and len({len(row) for row in rows}) == 1:
+        return np.concatenate(rows, axis=1)
+    return np.concatenate([row.reshape(1, -1) for row in rows], axis=1)
 
 
 def _on_chip_time(network: Network, program: Program) -> Program:
@@ -211,35 +214,19 @@ def _layer_error(
     Spikes that differ, for a spiking layer; squared error of the membrane otherwise.
     """
     edges = {edge.name: edge for edge in network.edges}
-    sources = list(
-        dict.fromkeys(c.source for c in built.connections if c.source not in (layer.name, ALWAYS_ON))
-    )
-    fed = [calibration if name == INPUT else record.spikes[name] for name in sources]
-    offsets = dict(zip(sources, np.cumsum([0, *(part.shape[2] for part in fed)]), strict=False))
-    width = sum(part.shape[2] for part in fed)
-    connections: list[Connection] = []
-    graded = calibration.max() > 1
+    graded = bool(calibration.max() > 1)
+    sources = {INPUT: calibration, ALWAYS_ON: np.ones((*calibration.shape[:2], 1), np.bool_)}
+    sources |= {name: spikes for name, spikes in record.spikes.items() if name != layer.name}
+    parts: list[Synapses] = []
     for connection in built.connections:
         if connection.source == ALWAYS_ON:
-            connections.append(connection)
+            parts += by_delay(connection, 0, 1)
             continue
         lag = wanted_lag(network, edges[connection.name.removesuffix("/+").removesuffix("/-")])
-        if connection.source == layer.name:
-            connections.append(replace(connection, delay=lag - 1))
-            continue
-        weight = np.zeros((layer.size, width), np.int64)
-        columns = slice(offsets[connection.source], offsets[connection.source] + connection.weight.shape[1])
-        weight[:, columns] = connection.weight
-        delay = np.zeros(weight.shape, np.int64)
-        delay[:, columns] = lag
-        connections.append(
-            replace(connection, source=INPUT, weight=weight, delay=delay, kernel=None, graded=graded)
-        )
-    alone = Program(
-        width, (built.population,), tuple(connections), layer.name, "count" if layer.spiking else "last"
-    )
-    ours = simulate(alone, np.concatenate(fed, axis=2))
+        told = replace(connection, delay=lag, graded=graded and connection.source == INPUT)
+        parts += by_delay(told, 0, PAYLOAD_MAX)
+    spikes, v = step_population(built.population, parts, sources)
     if layer.spiking:
-        return float(np.sum(ours.spikes[layer.name] != record.spikes[layer.name]))
-    membrane = ours.output_v * (built.step / 2.0 ** (built.shift + ACTIVATION_SHIFT))
+        return float(np.count_nonzero(spikes.view(np.uint8) != record.spikes[layer.name]))
+    membrane = v * (built.step / 2.0 ** (built.shift + ACTIVATION_SHIFT))
     return float(np.sum((membrane - record.v[layer.name]) ** 2))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.fixed_point import predict, simulate
+from neurofdfa_hardware.chip.kernel import Kernel, entries, per_row
 from neurofdfa_hardware.chip.program import ALWAYS_ON, INPUT, Connection, Population, Program, Record
 from neurofdfa_hardware.chip.ranges import ACTIVATION_SHIFT, CURRENT_LIMIT, MEMBRANE_MAX
 from neurofdfa_hardware.chip.synapse import feed, heard_by
@@ -131,9 +132,10 @@ def _layer_report(
 ) -> LayerReport:
     step, shift = scale
     connections = [c for c in program.connections if c.target == layer.name]
-    wanted = {edge.name: edge.weight for edge in network.edges if edge.target == layer.name}
-    chip = _on_chip(wanted, connections, step, shift)
-    reach = ((1.0 if bits == 1 else 2.0 ** (bits - 1) - 1) + 0.5) * step[:, None]
+    weights = {edge.name: edge.weight for edge in network.edges if edge.target == layer.name}
+    chip = _on_chip(weights, connections, step, shift)
+    wanted = {name: entries(weight) for name, weight in weights.items()}
+    reach = (1.0 if bits == 1 else 2.0 ** (bits - 1) - 1) + 0.5
     population = next(p for p in program.populations if p.name == layer.name)
     wraps, saturations = overflows(program, record, calibration)[layer.name]
     ours, theirs = record.spikes[layer.name], float_record.spikes[layer.name]
@@ -144,7 +146,10 @@ def _layer_report(
         step=float(step.max()),
         shift=shift,
         weight_exp=connections[0].weight_exp,
-        clipped=sum(int(np.sum(np.abs(weight) > reach)) for weight in wanted.values()),
+        clipped=sum(
+            int(np.sum(np.abs(entries(weight)) > reach * per_row(weight, step)))
+            for weight in weights.values()
+        ),
         weight_error=_relative_error(wanted, chip),
         wraps=wraps,
         saturations=saturations,
@@ -160,15 +165,16 @@ def _layer_report(
 
 
 def _on_chip(
-    wanted: Mapping[str, Float64], connections: Sequence[Connection], step: Float64, shift: int
+    wanted: Mapping[str, Float64 | Kernel], connections: Sequence[Connection], step: Float64, shift: int
 ) -> dict[str, Float64]:
-    """The weights of each edge as the chip has them, in float units."""
-    total = {name: np.zeros_like(weight) for name, weight in wanted.items()}
+    """The weights of each edge, each once, as the chip has them, in float units."""
+    total = {name: np.zeros_like(entries(weight)) for name, weight in wanted.items()}
     for connection in connections:
         if connection.source == ALWAYS_ON:
             continue
         name = connection.name.removesuffix("/+").removesuffix("/-")
-        total[name] += connection.weight * 2.0 ** (connection.weight_exp - shift) * step[:, None]
+        unit = 2.0 ** (connection.weight_exp - shift) * per_row(connection.weight, step)
+        total[name] += entries(connection.weight) * unit
     return total
 
 

@@ -14,7 +14,7 @@ from tests.hardware.lava.nets import chain
 def convolution(image=(1, 28, 28), channels=4, size=3, **options) -> Connection:
     values = np.random.default_rng(0).integers(1, 60, (channels, image[0], size, size)) * 2
     kernel = Kernel(values, image)
-    return Connection("c", "input", "l1", kernel.dense(), kernel=kernel, **options)
+    return Connection("c", "input", "l1", kernel, **options)
 
 
 def form(connection: Connection, synapses="auto") -> str:
@@ -32,7 +32,7 @@ def test_the_fastest_form_is_chosen():
 def test_a_form_can_be_asked_for():
     assert form(convolution((1, 8, 8)), "conv") == "conv"
     assert form(convolution(), "dense") == "dense"
-    assert form(replace(convolution(), kernel=None), "conv") == "sparse"
+    assert form(replace(convolution(), weight=convolution().weight.dense()), "conv") == "sparse"
 
 
 @pytest.mark.parametrize("synapses", ["auto", "conv"])
@@ -50,5 +50,5 @@ def test_conv_is_handed_whole_shifted_weights_or_nothing(options, factor):
         options = {"delay": np.asarray(options["delay"])}
     one = convolution(**options)
     kernel = native_kernel(one)
-    assert one.kernel is not None
-    assert (kernel is None) if factor is None else np.array_equal(kernel, one.kernel.values * factor)
+    assert isinstance(one.weight, Kernel)
+    assert (kernel is None) if factor is None else np.array_equal(kernel, one.weight.values * factor)

@@ -8,7 +8,7 @@ from lava.proc.lif.process import LIFReset
 from lava.proc.sparse.process import DelaySparse, Sparse
 from lava.utils.weightutils import SignMode
 from processes.host import host_class
-from processes.lanes import LaneDense, OpenLIF
+from processes.lanes import LaneConv, LaneDense, OpenLIF
 from processes.resets import OpenResetLIF, ResetLIF
 from scipy.sparse import csr_matrix
 
@@ -82,8 +82,11 @@ class Network:
             "name": connection["name"],
         }
         if self.lanes is not None:
-            return LaneDense(
+            kind = LaneConv if connection["form"] == "kernel" else LaneDense
+            return kind(
                 lanes=self.lanes,
+                sizes=tuple(connection["shape"]),
+                convolution=connection["convolution"],
                 delays=delays,
                 graded=connection["graded"],
                 payload=connection["payload"],
@@ -95,7 +98,8 @@ class Network:
         if connection["form"] == "conv":
             return convolution(connection, shared)
         if connection["form"] == "sparse":
-            return sparse(shared, delays)
+            ends = [arrays.get(f"{connection['name']}/{end}") for end in ("target", "source")]
+            return sparse(shared, delays, ends, tuple(connection["shape"]))
         return Dense(**shared) if delays is None else DelayDense(delays=delays, **shared)
 
     def _host(self):
@@ -142,11 +146,10 @@ class Network:
             if population["sends"] != "spikes":
                 continue
             if phase == 0 or (phase == population["depth"] and population["biased"]):
-                for variable in (self.neurons[population["name"]].u, self.neurons[population["name"]].v):
+                neurons = self.neurons[population["name"]]
+                pauses = [neurons.resting] if isinstance(neurons, ResetLIF) else []
+                for variable in (neurons.u, neurons.v, *pauses):
                     variable.set(np.zeros(variable.shape, np.int64))
-        for population in self.neurons.values():
-            if isinstance(population, ResetLIF) and phase == 0:
-                population.resting.set(np.zeros(population.resting.shape, np.int64))
         for connection in self.job["connections"]:
             if phase == 0 or (phase <= connection["source_depth"] and connection["source_biased"]):
                 synapse = self.synapses[connection["name"]]
@@ -168,9 +171,14 @@ def convolution(connection, shared):
     )
 
 
-def sparse(shared, delays):
-    """Lava's Sparse or DelaySparse; a weight of zero is no synapse there, whatever its delay."""
-    weights = csr_matrix(shared.pop("weights"))
+def sparse(shared, delays, ends, shape):
+    """Lava's Sparse or DelaySparse; a weight of zero is no synapse there, whatever its delay.
+
+    ends: target and source of every weight, of a kernel's synapses; None where the weights are a matrix.
+    """
+    weights = shared.pop("weights")
+    listed = ends[0] is not None
+    weights = csr_matrix((weights, ends), shape=shape) if listed else csr_matrix(weights)
     if delays is None:
         return Sparse(weights=weights, **shared)
     return DelaySparse(weights=weights, delays=csr_matrix(delays), max_delay=int(delays.max()), **shared)

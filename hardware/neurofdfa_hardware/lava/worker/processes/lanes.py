@@ -45,7 +45,7 @@ class OpenLIFModel(PyLifResetModelBitAcc):
 
 
 class LaneDense(AbstractProcess):
-    """Dense or DelayDense over lanes.
+    """Dense or DelayDense over lanes, from and to `sizes` neurons (n_out, n_in).
 
     weights `[n_out, n_in]`, delays the same shape or None; graded: spikes carry numbers up to payload.
     period, source_depth: at the first step of every period the buffers are emptied, and spikes that the
@@ -56,6 +56,8 @@ class LaneDense(AbstractProcess):
         self,
         *,
         lanes,
+        sizes,
+        convolution,
         weights,
         delays,
         weight_exp,
@@ -76,10 +78,11 @@ class LaneDense(AbstractProcess):
             period=period,
             source_depth=source_depth,
             delays=delays,
+            convolution=convolution,
             name=name,
         )
-        self.s_in = InPort(shape=(lanes, weights.shape[1]))
-        self.a_out = OutPort(shape=(lanes, weights.shape[0]))
+        self.s_in = InPort(shape=(lanes, sizes[1]))
+        self.a_out = OutPort(shape=(lanes, sizes[0]))
         self.weights = Var(shape=weights.shape, init=weights)
 
 
@@ -103,16 +106,21 @@ class LaneDenseModel(PyLoihiProcessModel):
         weights = clip_weights(self.weights, sign_mode, num_bits=8)
         weights = truncate_weights(weights, sign_mode, self.proc_params["num_weight_bits"])
         payload = self.proc_params["payload"] if self.proc_params["graded"] else 1
-        largest = int(np.abs(weights).sum(axis=1).max(initial=0)) * payload
+        largest = int(np.abs(weights.reshape(len(weights), -1)).sum(axis=1).max(initial=0)) * payload
         self.float_type = np.float32 if largest < 2**24 else np.float64
         delays = self.proc_params["delays"]
+        deepest = 0 if delays is None else int(delays.max())
+        self.planes = self._planes(weights, delays)
+        self.held = np.zeros((deepest + 1, *self.a_out._shape), np.int64)
+
+    def _planes(self, weights, delays):
+        """Delay and what spikes deliver with it, for every delay."""
         delays = np.zeros(weights.shape, int) if delays is None else delays
-        self.planes = [
-            (int(delay), np.ascontiguousarray(np.where(delays == delay, weights, 0).T, dtype=self.float_type))
-            for delay in np.unique(delays)
-        ]
-        lanes = self.s_in._shape[0]
-        self.held = np.zeros((int(delays.max(initial=0)) + 1, lanes, weights.shape[0]), np.int64)
+        found = []
+        for delay in np.unique(delays):
+            plane = np.ascontiguousarray(np.where(delays == delay, weights, 0).T, dtype=self.float_type)
+            found.append((int(delay), lambda spikes, plane=plane: spikes @ plane))
+        return found
 
     def run_spk(self):
         """One step."""
@@ -133,6 +141,58 @@ class LaneDenseModel(PyLoihiProcessModel):
         spikes = spikes.astype(self.float_type)
         exponent = self.proc_params["weight_exp"]
         for delay, plane in self.planes:
-            total = (spikes @ plane).astype(np.int64)
+            total = plane(spikes).astype(np.int64)
             shifted = np.left_shift(total, exponent) if exponent > 0 else np.right_shift(total, -exponent)
             self.held[delay] += shifted
+
+
+class LaneConv(LaneDense):
+    """The same with a kernel `[channels_out, channels_in / groups, rows, columns]` that synapses share.
+
+    convolution: image, out, stride, padding, dilation (rows, columns) and groups; delays: None, one number in
+    any shape, one per source `[1, n_in]` or per target `[n_out, 1]`.
+    """
+
+
+class LaneConvModel(LaneDenseModel):
+    """Weights, order, shift and delays as in `LaneDenseModel`; sums over windows instead of a matrix."""
+
+    implements_process = LaneConv
+
+    def _planes(self, weights, delays):
+        kernel = np.asarray(weights, self.float_type)
+        if delays is None or delays.size == 1:
+            return [
+                (0 if delays is None else int(delays.max()), lambda spikes: self._convolve(kernel, spikes))
+            ]
+        found = []
+        for delay in np.unique(delays):
+            mask = (delays == delay).reshape(1, -1)
+            if delays.shape[0] == 1:
+                found.append((int(delay), lambda spikes, mask=mask: self._convolve(kernel, spikes * mask)))
+            else:
+                found.append((int(delay), lambda spikes, mask=mask: self._convolve(kernel, spikes) * mask))
+        return found
+
+    def _convolve(self, kernel, spikes):
+        """A sum over the positions of the kernel, each a product of channels."""
+        form = self.proc_params["convolution"]
+        groups, (channels, rows, columns) = form["groups"], form["out"]
+        (down, right), (above, left) = form["stride"], form["padding"]
+        images = spikes.reshape(len(spikes), *form["image"])
+        images = np.pad(images, [(0, 0), (0, 0), (above, above), (left, left)])
+        images = images.reshape(len(spikes), groups, -1, *images.shape[2:])
+        weight = kernel.reshape(groups, channels // groups, *kernel.shape[1:])
+        total = np.zeros((len(spikes), groups, channels // groups, rows, columns), self.float_type)
+        for a in range(kernel.shape[2]):
+            for b in range(kernel.shape[3]):
+                top, first = a * form["dilation"][0], b * form["dilation"][1]
+                part = images[
+                    :,
+                    :,
+                    :,
+                    top : top + down * (rows - 1) + 1 : down,
+                    first : first + right * (columns - 1) + 1 : right,
+                ]
+                total += np.einsum("goi,bgiyx->bgoyx", weight[..., a, b], part, optimize=True)
+        return total.reshape(len(spikes), -1)
