@@ -157,6 +157,6 @@ class Part(Shard):
 def parts_of(lengths: Tensor) -> list[tuple[int, Part]]:
     """The samples of a batch by their lengths `[B]`, the shortest first."""
     of: dict[int, list[int]] = {}
-    for place, steps in enumerate(lengths.tolist()):
+    for place, steps in enumerate(lengths):
         of.setdefault(int(steps), []).append(place)
     return [(steps, Part(len(lengths), places=tuple(of[steps]))) for steps in sorted(of)]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
 from tqdm.auto import tqdm
@@ -22,7 +22,9 @@ class Batches(Protocol):
     """A split of a data set: it makes time-major batches itself."""
 
     def batches(self, batch_size: int, *, seed: int | None = None) -> Iterable[tuple[Any, ...]]:
-        """`(x, target)`, or `(x, target, lengths)`; seed: of order and noise, None for the order as it is and noise that is fixed."""
+        """`(x, target)`, or `(x, target, lengths)`; seed: of order and noise, None for the order as it is and
+        noise that is fixed.
+        """
         ...
 
 
@@ -69,7 +71,7 @@ def batches_of(
     split = isinstance(data, Batches)
     found = data.batches(batch, seed=seed) if split else data
     try:
-        given = iter(found)
+        given: Iterator[Any] = iter(found)
     except TypeError as error:
         raise UserError(
             f"batches come from a split of a data set or a loader of (x, target), not {type(data).__name__}"
@@ -77,7 +79,7 @@ def batches_of(
     for each in given:
         if not isinstance(each, (tuple, list)) or len(each) not in (2, 3):
             raise UserError("a batch is (x, target), or (x, target, lengths) of samples of unequal lengths")
-        x, target, *lengths = each
+        x, target, *lengths = cast(tuple[Any, ...], each)
         if split and batch_first:
             x = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
             target = target.transpose(0, 1) if target.dim() == 3 else target

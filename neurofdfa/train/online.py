@@ -72,7 +72,8 @@ class OnlineLoop:
         """Learn from samples of unequal lengths: those of one length side by side, then one update."""
         learning = self.learning
         passes, total = learning.rule.passes, len(lengths)
-        masks, seen, untold = learning.network.draw_masks(total * passes, learning.generator), [], False
+        masks = learning.network.draw_masks(total * passes, learning.generator)
+        seen, untold = list[BatchStats](), False
         for steps, part in parts_of(lengths):
             mine = None if masks is None else masks.select(lambda m, part=part: part.rows(m, passes=passes))
             self._open(part, steps, mine)

@@ -252,9 +252,10 @@ class Trainer(Learning):
         """Learn for so many more epochs; called again it goes on where it stopped.
 
         train, validation: splits of a data set, or loaders: anything that yields `(x, target)`, or
-        `(x, target, lengths)`, each time it is gone through. batch: samples at a time, for a split. callbacks: called with the trainer and every
-        epoch's measures; one that returns True ends the training. scheduler: of torch, stepped after every
-        epoch or, with schedule "batch", after every batch. progress: a bar on a terminal or in a notebook.
+        `(x, target, lengths)`, each time it is gone through. batch: samples at a time, for a
+        split. callbacks: called with the trainer and every epoch's measures; one that returns True ends the
+        training. scheduler: of torch, stepped after every epoch or, with schedule "batch", after every
+        batch. progress: a bar on a terminal or in a notebook.
         """
         return fit(
             self, train, validation, epochs, batch=batch, callbacks=callbacks, scheduler=scheduler,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from neurofdfa.errors import UserError
+from neurofdfa.events import notice
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError
 from neurofdfa.rules import BPTT, DFA, DKP, DRTP, FDFA, rule_named
@@ -109,7 +110,8 @@ def test_probed_feedback_learns_too():
     assert not any(torch.equal(a, b) for a, b in zip(before, trainer.rule_state.matrices, strict=True))
 
 
-def test_the_event_engine_leaves_it_to_the_reference_and_says_so():
+def test_the_event_engine_leaves_it_to_the_reference_and_says_so(monkeypatch):
+    monkeypatch.setattr(notice, "_told", set())  # it is said once per process
     trainer, reference = trainer_of(DFA(), engine="auto"), trainer_of(DFA())
     with pytest.warns(UserWarning, match="lengths of their own: using the reference engine"):
         trainer.step(X, LABELS, LENGTHS)
