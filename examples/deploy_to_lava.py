@@ -30,7 +30,7 @@ from neurofdfa_hardware.quantization.parity import parity
 
 def train() -> tuple[Network, Dataset]:
     """64-128-64-10 on digits. The chip resets to zero and has decays of 12 bits: so does the network."""
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
     generator = torch.Generator().manual_seed(0)
     neuron = LIF(reset="hard", decay_bits=12)
     network = feed_forward(data.n_in, [128, 64], data.n_out, neuron=neuron, generator=generator)

@@ -23,7 +23,7 @@ from neurofdfa.train.trainer import Trainer
 
 def main(epochs: int = 8) -> None:
     torch.set_num_threads(1)
-    data = load("digits", steps=8, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=8, encoder="poisson", max_rate=1.0)
     generator = torch.Generator().manual_seed(0)
 
     # 8 kernels over 8 x 8 pixels, sums over 2 x 2 spikes, 16 kernels, and a readout of all their positions.

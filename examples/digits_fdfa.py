@@ -17,7 +17,7 @@ from neurofdfa.train.trainer import Trainer
 
 def main(epochs: int = 10) -> None:
     torch.set_num_threads(1)
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
     generator = torch.Generator().manual_seed(0)
 
     # Two hidden layers of LIF neurons and an integrating readout; 6 % of the neurons fire to begin with.

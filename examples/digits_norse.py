@@ -58,7 +58,7 @@ class Net(nn.Module):
 def main(epochs: int = 10) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
     neuron = LIF(tau_mem=-DT / math.log(BETA), tau_syn=-DT / math.log(ALPHA), dt=DT, reset="hard")
     tau_out = -DT / math.log(KAPPA)
     ours = feed_forward(

@@ -47,7 +47,7 @@ class Net(nn.Module):
 
 def main(epochs: int = 10) -> None:
     torch.set_num_threads(1)
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
 
     # Ours: built first, so that both sides can start from the same weights.
     neuron = LIF(tau_mem=-1e-3 / math.log(BETA))

@@ -35,7 +35,7 @@ FINE = replace(FAST, rate_hidden=-5, rate_output=-6)
 
 def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]:
     torch.set_num_threads(1)
-    data = load("digits", steps=STEPS, encode="poisson", max_rate=0.5)
+    data = load("digits", steps=STEPS, encoder="poisson", max_rate=0.5)
     network, feedback = train(data, seed, epochs)
     program = deploy(network, data).program
 

@@ -34,7 +34,7 @@ BATCH, STEPS, WARMUP = 128, 4, 100
 def main(folder: Path, epochs: int, seed: int, download: bool) -> None:
     torch.set_num_threads(1)
     # Poisson spikes, a full pixel fires at every step; training images move by up to a pixel, ever afresh.
-    data = load("mnist", data_root=folder, steps=STEPS, max_rate=1.0, download=download, options={"shift": 1})
+    data = load("mnist", data_root=folder, steps=STEPS, max_rate=1.0, download=download, shift=1)
     generator = torch.Generator().manual_seed(seed)
     neuron = LIF(tau_mem=4.5e-3, reset="soft", decay_bits=12)
     network = feed_forward(data.n_in, [800], data.n_out, neuron=neuron, dropout=0.2, generator=generator)

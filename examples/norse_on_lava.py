@@ -38,7 +38,7 @@ def main(epochs: int = 8) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     require()  # says how to get Lava before time goes into training
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
 
     # Train in Norse, by backpropagation through time on the readout's last membrane.
     lif = norse.LIFBoxParameters(

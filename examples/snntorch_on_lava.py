@@ -46,7 +46,7 @@ def main(epochs: int = 8) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     require()  # says how to get Lava before time goes into training
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
 
     # Train in snnTorch, by backpropagation through time on spike counts.
     net = nn.Sequential(nn.Linear(data.n_in, 100), leaky(100, 0.8), nn.Linear(100, 10), leaky(10, 0.9, True))

@@ -100,7 +100,7 @@ RUNS = (
 def main(argument: str = "8") -> None:
     torch.set_num_threads(1)
     epochs, choose = (8, True) if argument == "choose" else (int(argument), False)
-    data = load("randman", steps=STEPS, options=SIZES)
+    data = load("randman", steps=STEPS, **SIZES)
     name, split = ("validation", data.validation) if choose else ("test", data.open_test())
     seen, labels = next(evaluation_batches(data, split, len(split)))
     for reset, label, method, chosen in RUNS:

@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from neurofdfa.errors import UserError as UserError
+    from neurofdfa.interop.nir import export_nir as export_nir
+    from neurofdfa.interop.nir import to_nir as to_nir
     from neurofdfa.interop.norse import from_norse as from_norse
     from neurofdfa.interop.norse import to_norse as to_norse
     from neurofdfa.interop.snntorch import from_snntorch as from_snntorch
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "errors": ("UserError",),
+    "interop.nir": ("export_nir", "to_nir"),
     "interop.norse": ("from_norse", "to_norse"),
     "interop.snntorch": ("from_snntorch", "to_snntorch"),
     "measure.alignment": ("alignment",),

@@ -19,6 +19,8 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 # Before anything imports torch or numpy (which this file leaves to the tests): one thread per worker.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Tests of the cache name a folder of their own; the others leave nothing behind.
+os.environ["NEUROFDFA_CACHE"] = "off"
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from neurofdfa.cli import bench, chip, deploying, doctor, measuring, studying, training
+from neurofdfa.cli import bench, chip, deploying, describing, doctor, measuring, studying, training
 from neurofdfa.distributed.launch import first_here, launched
 from neurofdfa.errors import UserError
 from neurofdfa.lab.table import printable
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP,
 )
-for module in (training, studying, measuring, bench, deploying, chip, doctor):
+for module in (training, studying, measuring, describing, bench, deploying, chip, doctor):
     module.register(app)
 
 

@@ -31,7 +31,9 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, the --ou
 Config = Annotated[Path | None, typer.Option(help="A config.toml to start from, e.g. of another run.")]
 Data = Annotated[
     str | None,
-    typer.Option(help="A data set by name, or a .npz or .csv file of your own.", show_default="digits"),
+    typer.Option(
+        help="A data set by name, or a .npz or .csv file or a folder of your own.", show_default="digits"
+    ),
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the data set's files.")]
 Hidden = Annotated[

@@ -1,1 +1,9 @@
-"""Data sets as time-major spikes: digits, files, generated timing tasks, and encoders."""
+"""Data sets as time-major spikes: digits, the user's own files, recordings, generated tasks, and encoders."""
+
+from neurofdfa.data.cochlea import Cochlea
+from neurofdfa.data.collate import collate
+from neurofdfa.data.dataset import Dataset, SealedSplit, Split
+from neurofdfa.data.event_lists import EventList, Events
+from neurofdfa.data.load import load, names
+
+__all__ = ["Cochlea", "Dataset", "EventList", "Events", "SealedSplit", "Split", "collate", "load", "names"]

@@ -1,91 +1,202 @@
-"""A user's own data: one .npz file with images or spikes, and labels."""
+"""A user's own data: one .npz file, or arrays in memory, with images, spikes or sequences, and labels."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurofdfa.data.dataset import Dataset, Encoder, SealedSplit, Split
+from neurofdfa.data.dataset import Dataset, SealedSplit, Split
+from neurofdfa.data.encode import Encoder
+from neurofdfa.data.event_lists import EventList
+from neurofdfa.data.npz import Arrays, read_npz
+from neurofdfa.data.recordings import EventStore
+from neurofdfa.data.series import Timing, series_dataset
+from neurofdfa.data.series_files import Labelled, in_class_order
 from neurofdfa.data.split import stratified_split
 from neurofdfa.errors import UserError
 
 SPLIT_SEED = 1998
 HELD_OUT = 0.2
-"""Shard of the samples in each part that the file does not bring itself."""
+"""Share of the samples in each part that the user does not bring himself."""
 
-Arrays = Mapping[str, NDArray[np.generic]]
-CONTENTS = "it must hold `labels` [N] and either `images` [N, …] or `spikes` [N, T, n]"
+KEYS = ("images", "spikes", "sequences")
+CONTENTS = "it must hold `labels` [N] and either `images` [N, …], `spikes` [N, T, n] or `sequences` [N, T, c]"
 
 
-def npz_file(path: Path, steps: int | None, encode: Encoder, *, default_steps: int) -> Dataset:
-    """Load `images` [N, …] (uint8, or floats in 0…1) or `spikes` [N, T, n] (0 and 1), and `labels` [N].
-
-    labels are whole numbers 0…K−1; each class must occur in the training part. Optional: `images_validation`
-    (or `spikes_validation`) with `labels_validation`, and the same with `_test`. A part that is missing is
-    taken from the training samples: a fifth, stratified, always the same.
-    steps: time steps to show images for (None: default_steps); spikes have their own, and others are refused.
-    Raises UserError for every way in which the file can be wrong. Pickled objects are never loaded.
+class ArrayEncoding(NamedTuple):
+    """How arrays become input. encode: of images, shown for `steps` (None: `default_steps`). timing: of
+    sequences.
     """
-    arrays = _read(path)
-    static = "images" in arrays
-    if static == ("spikes" in arrays):
+
+    encode: Encoder
+    default_steps: int
+    steps: int | None = None
+    timing: Timing = Timing()
+
+
+class _Part(NamedTuple):
+    """Samples, class numbers, and how many steps of each sample are its own (None: all)."""
+
+    inputs: NDArray[np.generic]
+    targets: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None
+
+    def select(self, index: NDArray[np.int64]) -> _Part:
+        return _Part(
+            self.inputs[index], self.targets[index], None if self.lengths is None else self.lengths[index]
+        )
+
+    def own(self) -> list[NDArray[np.generic]]:
+        """Every sample without what fills it up."""
+        if self.lengths is None:
+            return list(self.inputs)
+        return [sample[:length] for sample, length in zip(self.inputs, self.lengths, strict=True)]
+
+
+def npz_file(path: Path, encoding: ArrayEncoding) -> Dataset:
+    """Load `images` [N, …], `spikes` [N, T, n] or `sequences` [N, T, c], and `labels` [N].
+
+    images are uint8, or floats in 0…1; spikes are 0 and 1; sequences are any values over time. labels are
+    whole numbers 0…K−1; each class must occur in the training part. Optional: `lengths` [N], how many steps
+    of each of the spikes or sequences are its own; `images_validation` (or `spikes_…`, `sequences_…`) with
+    `labels_validation` (and `lengths_validation`), and the same with `_test`. A part that is missing is
+    taken from the training samples: a fifth, stratified, always the same.
+    Spikes have a number of steps, and others are refused.
+    Raises UserError for every way in which the file can be wrong, see `neurofdfa.data.npz.read_npz`.
+    """
+    arrays = read_npz(path)
+    keys = [key for key in KEYS if key in arrays]
+    if len(keys) != 1:
         raise UserError(f"{path} has {_names(arrays)}: {CONTENTS}")
-    key = "images" if static else "spikes"
-    parts = {suffix: _part(path, arrays, key, suffix) for suffix in ("", "_validation", "_test")}
-    train, validation, test = _complete(path, parts)
-    n_out = _classes(path, train, validation, test)
-    shape = tuple(train.inputs.shape[1:])
-    if static:
-        train, validation, test = (Split(p.inputs.flatten(1), p.targets) for p in (train, validation, test))
+    parts = {suffix: _part(path, arrays, keys[0], suffix) for suffix in ("", "_validation", "_test")}
+    return _dataset(path, path.stem, keys[0], parts, encoding)
+
+
+def arrays_dataset(
+    name: str,
+    encoding: ArrayEncoding,
+    train: tuple[Any, Any],
+    validation: tuple[Any, Any] | None,
+    test: tuple[Any, Any] | None,
+    kind: str | None,
+) -> Dataset:
+    """Make a data set of arrays in memory; see `Dataset.from_arrays`."""
+    key = kind or _guess(train[0])
+    if key not in KEYS:
+        raise UserError(f"unknown kind of arrays '{kind}'; choose one of {', '.join(KEYS)}")
+    where, classes = Path(name), _words(train[1])
+    arrays: dict[str, NDArray[Any]] = {}
+    for suffix, pair in (("", train), ("_validation", validation), ("_test", test)):
+        if pair is not None:
+            arrays[key + suffix], own = _stacked(where, pair[0])
+            arrays["labels" + suffix] = _numbered(where, pair[1], classes)
+            if own is not None:
+                arrays["lengths" + suffix] = own
+    parts = {suffix: _part(where, arrays, key, suffix) for suffix in ("", "_validation", "_test")}
+    return _dataset(where, name, key, parts, encoding, classes)
+
+
+def _dataset(
+    path: Path,
+    name: str,
+    key: str,
+    parts: Mapping[str, _Part | None],
+    encoding: ArrayEncoding,
+    classes: tuple[str, ...] = (),
+) -> Dataset:
+    splits = _complete(path, parts)
+    n_out = _classes(path, *splits)
+    if key == "sequences":
+        series = [Labelled([x.astype(np.float64) for x in part.own()], part.targets) for part in splits]
+        return series_dataset(name, series, encoding.timing, classes)
+    shape = tuple(splits[0].inputs.shape[1:])
+    steps = encoding.steps
+    if key == "images":
+        train, validation, test = (Split(_flat(part), torch.tensor(part.targets)) for part in splits)
     elif steps is not None and steps != shape[0]:
         raise UserError(f"{path} has {shape[0]} time steps, not {steps}; leave the number of steps out")
+    else:
+        train, validation, test = (_spike_split(part) for part in splits)
+    static = key == "images"
     return Dataset(
-        name=path.stem,
+        name=name,
         kind="static" if static else "spikes",
-        n_in=train.inputs.shape[-1],
+        n_in=int(np.prod(shape)) if static else shape[-1],
         n_out=n_out,
-        steps=(steps or default_steps) if static else shape[0],
+        steps=(steps or encoding.default_steps) if static else shape[0],
         train=train,
         validation=validation,
         sealed_test=SealedSplit(test),
-        encode=encode if static else None,
+        encode=encoding.encode if static else None,
         shape=_image_shape(shape) if static else shape[1:],
+        classes=classes,
     )
 
 
-def _read(path: Path) -> Arrays:
-    if not path.is_file():
-        raise UserError(f"no file {path}")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not hasattr(archive, "files"):
-            raise UserError(f"{path} holds a single array: {CONTENTS} (write it with numpy.savez)")
-        with archive:
-            return {name: _array(path, archive, name) for name in archive.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
+def _flat(part: _Part) -> torch.Tensor:
+    return torch.tensor(part.inputs.reshape(len(part.inputs), -1))
 
 
-def _array(path: Path, archive: Mapping[str, object], name: str) -> NDArray[np.generic]:
-    try:
-        return cast("NDArray[np.generic]", archive[name])
-    except ValueError as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise UserError(
-                f"{path}: `{name}` is an object array, and those are never loaded; "
-                "give numbers, of the same shape for every sample"
-            ) from error
-        raise
+def _spike_split(part: _Part) -> Split:
+    targets = torch.tensor(part.targets)
+    if part.lengths is None:
+        return Split(torch.tensor(part.inputs), targets)
+    lists = (EventList.of_dense(sample) for sample in part.own())
+    return Split(EventStore.of(lists, part.inputs.shape[2]).recordings(), targets)
 
 
-def _part(path: Path, arrays: Arrays, key: str, suffix: str) -> Split | None:
+def _guess(x: Any) -> str:
+    """What arrays are, from their shape and values."""
+    if isinstance(x, (list, tuple)):
+        samples = [np.asarray(sample) for sample in cast(Sequence[Any], x)]
+        if not samples or samples[0].ndim != 2:
+            return "images"
+        return "spikes" if all(bool(np.isin(sample, (0, 1)).all()) for sample in samples) else "sequences"
+    values = np.asarray(x)
+    if values.ndim != 3 or (values.dtype == np.uint8 and values.size and values.max() > 1):
+        return "images"
+    return "spikes" if bool(np.isin(values, (0, 1)).all()) else "sequences"
+
+
+def _stacked(where: Path, x: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """Samples of any lengths as one array, filled up with 0, and their lengths where they differ."""
+    if not isinstance(x, (list, tuple)):
+        return (x.numpy() if isinstance(x, torch.Tensor) else np.asarray(x)), None
+    samples = [np.asarray(sample) for sample in cast(Sequence[Any], x)]
+    if len({sample.shape for sample in samples}) <= 1:
+        return np.stack(samples) if samples else np.zeros((0, 1, 1)), None
+    if len({sample.shape[1:] for sample in samples}) > 1 or samples[0].ndim != 2:
+        raise UserError(f"{where}: samples differ in shape; give [steps, channels] each, with channels alike")
+    own = np.array([len(sample) for sample in samples])
+    whole = np.zeros((len(samples), own.max(), samples[0].shape[1]), np.result_type(*samples))
+    for row, sample in zip(whole, samples, strict=True):
+        row[: len(sample)] = sample
+    return whole, own
+
+
+def _words(y: Any) -> tuple[str, ...]:
+    """The classes in order, where the labels are words."""
+    labels = np.asarray(y)
+    return in_class_order(map(str, labels)) if labels.ndim == 1 and labels.dtype.kind in "UO" else ()
+
+
+def _numbered(where: Path, y: Any, classes: tuple[str, ...]) -> NDArray[Any]:
+    labels = y.numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    if not classes:
+        return labels
+    rank = {word: number for number, word in enumerate(classes)}
+    unknown = next((word for word in map(str, labels) if word not in rank), None)
+    if unknown is not None:
+        raise UserError(f"{where}: label '{unknown}' has no training sample")
+    return np.array([rank[str(word)] for word in labels], dtype=np.int64)
+
+
+def _part(path: Path, arrays: Arrays, key: str, suffix: str) -> _Part | None:
     inputs, labels = arrays.get(key + suffix), arrays.get("labels" + suffix)
     if inputs is None and labels is None and suffix:
         return None
@@ -93,7 +204,7 @@ def _part(path: Path, arrays: Arrays, key: str, suffix: str) -> Split | None:
         missing = key + suffix if inputs is None else "labels" + suffix
         raise UserError(f"{path} has no `{missing}` (it has {_names(arrays)}): {CONTENTS}")
     targets = _targets(path, labels, "labels" + suffix)
-    check = _images if key == "images" else _spikes
+    check = {"images": _images, "spikes": _spikes, "sequences": _sequences}[key]
     values = check(path, inputs, key + suffix)
     if len(values) != len(targets):
         raise UserError(
@@ -101,7 +212,8 @@ def _part(path: Path, arrays: Arrays, key: str, suffix: str) -> Split | None:
         )
     if not len(values):
         raise UserError(f"{path}: `{key + suffix}` is empty")
-    return Split(torch.tensor(values), torch.tensor(targets))
+    lengths = arrays.get("lengths" + suffix)
+    return _Part(values, targets, None if lengths is None else _lengths(path, lengths, values, suffix))
 
 
 def _targets(path: Path, labels: NDArray[np.generic], name: str) -> NDArray[np.int64]:
@@ -153,25 +265,46 @@ def _spikes(path: Path, values: NDArray[np.generic], name: str) -> NDArray[np.ge
     return values.astype(np.uint8)
 
 
-def _complete(path: Path, parts: Mapping[str, Split | None]) -> tuple[Split, Split, Split]:
+def _sequences(path: Path, values: NDArray[np.generic], name: str) -> NDArray[np.generic]:
+    if values.ndim != 3:
+        raise UserError(
+            f"{path}: `{name}` has shape {values.shape}; give [N, T, c]: samples, steps, channels"
+        )
+    return _numbers(path, values, name)
+
+
+def _lengths(
+    path: Path, lengths: NDArray[np.generic], values: NDArray[np.generic], suffix: str
+) -> NDArray[np.int64]:
+    if lengths.shape != (len(values),) or not np.issubdtype(lengths.dtype, np.integer) or values.ndim != 3:
+        raise UserError(f"{path}: `lengths{suffix}` must be whole numbers of steps, one per sample")
+    own = lengths.astype(np.int64)
+    if own.min() < 1 or own.max() > values.shape[1]:
+        raise UserError(
+            f"{path}: `lengths{suffix}` reach from {own.min()} to {own.max()}, outside 1 to {values.shape[1]}"
+        )
+    return own
+
+
+def _complete(path: Path, parts: Mapping[str, _Part | None]) -> tuple[_Part, _Part, _Part]:
     train, validation, test = parts[""], parts["_validation"], parts["_test"]
     assert train is not None  # _part raised otherwise
+    free = 1 if train.lengths is None else 2  # samples with lengths of their own may be filled up differently
     for other, suffix in ((validation, "_validation"), (test, "_test")):
-        if other is not None and other.inputs.shape[1:] != train.inputs.shape[1:]:
+        if other is not None and other.inputs.shape[free:] != train.inputs.shape[free:]:
             raise UserError(
                 f"{path}: a training sample has shape {tuple(train.inputs.shape[1:])}, one of `{suffix[1:]}` "
                 f"{tuple(other.inputs.shape[1:])}; they must be equal"
             )
     missing = [part is None for part in (validation, test)]
     if any(missing):
-        size = int(len(train) * HELD_OUT)
+        size = int(len(train.targets) * HELD_OUT)
         if size < 1:
             raise UserError(
-                f"{path} has {len(train)} samples: too few to split; add samples or `_test` arrays"
+                f"{path} has {len(train.targets)} samples: too few to split; add samples or `_test` arrays"
             )
-        labels = train.targets.numpy()
-        index = stratified_split(labels, [size] * sum(missing), np.random.default_rng(SPLIT_SEED))
-        rest, *taken = (train.select(torch.tensor(i)) for i in index)
+        index = stratified_split(train.targets, [size] * sum(missing), np.random.default_rng(SPLIT_SEED))
+        rest, *taken = (train.select(i) for i in index)
         train = rest
         validation = taken.pop(0) if validation is None else validation
         test = taken.pop(0) if test is None else test
@@ -180,9 +313,9 @@ def _complete(path: Path, parts: Mapping[str, Split | None]) -> tuple[Split, Spl
     return train, validation, test
 
 
-def _classes(path: Path, train: Split, *others: Split) -> int:
+def _classes(path: Path, train: _Part, *others: _Part) -> int:
     """Count the classes: the training part must show every one of 0…K−1, and the others none beyond."""
-    present = np.unique(train.targets.numpy())
+    present = np.unique(train.targets)
     n_out = len(present)
     highest = int(present[-1])
     if highest != n_out - 1:

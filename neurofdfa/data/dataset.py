@@ -2,58 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
+from neurofdfa.data.collate import Batch, collate
+from neurofdfa.data.encode import Encoder, intensities
+from neurofdfa.data.recordings import Recordings, Sample
 from neurofdfa.errors import UserError
 
 Kind = Literal["static", "spikes", "sequence"]
 Task = Literal["classification", "regression"]
-Encoder = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
-"""(intensities [B, n] in 0…1, steps T, generator) → input [T, B, n]."""
-Augmentation = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-"""(intensities [B, n], generator) → others of the same shape, as different as the task allows."""
+EVALUATION_SEED = 1_618_033
+"""Noise of evaluation inputs: always the same, so that two networks, or two backends, see equal spikes."""
+Augmentation = Callable[[Any, torch.Generator], Any]
+"""(intensities [B, n], or one `EventList`, or one sample's values [T, n]; generator) → another of the same
+kind, as different as the task allows."""
 
 
 @dataclass(frozen=True)
-class Split:
-    """Samples and what they should become, sample-major.
+class Presentation:
+    """How samples become input: `steps` time steps, `encode` for static ones, `augment` for learning."""
 
-    inputs: static [N, n], float32 in 0…1 or uint8 in 0…255; spikes [N, T, n] uint8;
-        sequence [N, T, n] float32.
+    steps: int
+    encode: Encoder | None = None
+    augment: Augmentation | None = None
+
+    def sample(self, sample: Sample, generator: torch.Generator) -> Sample:
+        """Return a recording as it is shown, changed by `augment`."""
+        return sample if self.augment is None else self.augment(sample, generator)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Split(TorchDataset[tuple[Sample, Tensor]]):
+    """Samples and what they should become: a map-style data set of torch, and batches of it.
+
+    inputs: static [N, n], float32 in 0…1 or uint8 in 0…255; spikes [N, T, n] uint8; sequence [N, T, n]
+    float32;
+        or `Recordings`, which are read one by one.
     targets: class numbers [N] int64, or for regression the wanted output [N, T, n_out] float32.
+    shown: how samples become input; a `Dataset` says it for its splits.
     """
 
-    inputs: torch.Tensor
+    inputs: Any
     targets: torch.Tensor
+    shown: Presentation | None = None
 
     def __post_init__(self) -> None:
         """Refuse splits whose two halves do not belong together."""
-        if self.inputs.shape[0] != self.targets.shape[0]:
+        if len(self.inputs) != self.targets.shape[0]:
             raise UserError(
-                f"a split has {self.inputs.shape[0]} inputs and {self.targets.shape[0]} targets; "
+                f"a split has {len(self.inputs)} inputs and {self.targets.shape[0]} targets; "
                 "give one target per input"
             )
 
     def __len__(self) -> int:
         """Count the samples."""
-        return int(self.inputs.shape[0])
+        return int(self.targets.shape[0])
+
+    def __getitem__(self, number: int) -> tuple[Sample, Tensor]:
+        """Return one sample, an `EventList` or float32 [T, n], and its target, a class or [T, n_out].
+
+        What is random about it (an encoder's noise, augmentation) is drawn from torch's default generator,
+        which a `DataLoader` seeds in every worker. Put samples together with `collate`.
+        """
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"sample {number} of {len(self)}")
+        shown, target, generator = self._shown(), self.targets[number], torch.default_generator
+        if isinstance(self.inputs, Recordings):
+            return shown.sample(self.inputs[number], generator), target
+        values = self.inputs[number]
+        if shown.encode is None:
+            return shown.sample(values.float(), generator), target
+        values = shown.sample(intensities(values).unsqueeze(0), generator)
+        assert isinstance(values, Tensor)
+        return shown.encode(values, shown.steps, generator)[:, 0], target
 
     def __repr__(self) -> str:
         """Show shapes, not the contents."""
-        return f"Split(inputs {tuple(self.inputs.shape)}, targets {tuple(self.targets.shape)})"
+        shape = tuple(self.inputs.shape) if isinstance(self.inputs, Tensor) else self.inputs
+        return f"Split(inputs {shape}, targets {tuple(self.targets.shape)})"
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """Time steps of each sample, [N] int64; None where all have the same number."""
+        return self.inputs.lengths if isinstance(self.inputs, Recordings) else None
+
+    def batches(
+        self, batch_size: int, *, seed: int | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        """Yield (x, target) over the whole split, time-major; the last batch may be smaller.
+
+        x: float32 [T, B, n], or `Events` where the samples are lists of events. target: [B] int64, or
+        [T, B, n_out] float32 for regression. Where samples have lengths of their own, x is filled up with
+        silence to the longest of the batch, and each sample's own number of steps comes third: (x, target,
+        lengths [B]).
+        seed, or a generator, on whose device batches come: for learning. The samples come in random order,
+        with noise and augmentation of their own; equal seeds give equal batches.
+        Neither: for evaluating. The samples come in order, without augmentation, the encoder's noise always
+        the same; on the CPU it does not depend on the batch size either.
+        Raises UserError for a batch size below 1.
+        """
+        shown = self._shown()
+        if generator is None and seed is None:
+            fixed = torch.Generator().manual_seed(EVALUATION_SEED)
+            return self.shown_as(replace(shown, augment=None)).iterate(batch_size, fixed, shuffle=False)
+        if generator is None:
+            generator = torch.Generator().manual_seed(0 if seed is None else seed)
+        return self.iterate(batch_size, generator, shuffle=True)
+
+    def iterate(self, batch_size: int, generator: torch.Generator, shuffle: bool) -> Iterator[Batch]:
+        """Yield batches as `batches` does; all randomness is drawn from `generator`."""
+        if batch_size < 1:
+            raise UserError(f"the batch size is {batch_size}; give a positive number")
+        device = generator.device
+        order = torch.randperm(len(self), generator=generator, device=device) if shuffle else None
+        for start in range(0, len(self), batch_size):
+            stop = min(start + batch_size, len(self))
+            index = slice(start, stop) if order is None else order[start:stop].to(self.targets.device)
+            yield self.select(index).to(device)._batch(generator)
+
+    def shown_as(self, shown: Presentation) -> Split:
+        """Return the same samples, to be shown in another way."""
+        return Split(self.inputs, self.targets, shown)
 
     def select(self, index: torch.Tensor | slice) -> Split:
         """Return the samples at `index` (int64 or bool tensor, or a slice), in that order."""
-        return Split(self.inputs[index], self.targets[index])
+        inputs = self.inputs.select(index) if isinstance(self.inputs, Recordings) else self.inputs[index]
+        return Split(inputs, self.targets[index], self.shown)
 
     def to(self, device: torch.device | str) -> Split:
-        """Return the same samples on `device`."""
-        return Split(self.inputs.to(device), self.targets.to(device))
+        """Return the same samples on `device`; recordings stay where they are until they are batches."""
+        inputs = self.inputs if isinstance(self.inputs, Recordings) else self.inputs.to(device)
+        return Split(inputs, self.targets.to(device), self.shown)
+
+    def _batch(self, generator: torch.Generator) -> Batch:
+        shown, inputs = self._shown(), self.inputs
+        if isinstance(inputs, Recordings):
+            samples = [shown.sample(inputs[row], generator) for row in range(len(self))]
+            labelled = list(zip(samples, self.targets, strict=True))
+            return collate(labelled, lengths=inputs.lengths is not None, device=generator.device)
+        target = self.targets.transpose(0, 1).contiguous() if self.targets.dim() == 3 else self.targets
+        if shown.encode is not None:
+            values = intensities(inputs)
+            if shown.augment is not None:
+                values = shown.augment(values, generator)
+            return shown.encode(values, shown.steps, generator), target
+        if inputs.dim() != 3 or inputs.shape[1] != shown.steps:
+            raise UserError(
+                f"inputs of shape {tuple(inputs.shape)} do not have {shown.steps} time steps; "
+                "pass an encoder for static inputs, or the data's own number of steps"
+            )
+        if shown.augment is None:
+            return inputs.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format), target
+        return torch.stack([shown.augment(row.float(), generator) for row in inputs], 1), target
+
+    def _shown(self) -> Presentation:
+        if self.shown is not None:
+            return self.shown
+        if isinstance(self.inputs, Tensor) and self.inputs.dim() == 3:
+            return Presentation(int(self.inputs.shape[1]))
+        if isinstance(self.inputs, Recordings):
+            return Presentation(0)
+        raise UserError("static samples need an encoder to become input: make a Dataset of the splits")
 
 
 class SealedSplit:
@@ -79,7 +195,9 @@ class SealedSplit:
 
     def changed(self, change: Callable[[Split], Split]) -> SealedSplit:
         """Return a sealed split of what `change` makes of the samples, which stay unseen."""
-        return SealedSplit(change(self.__split))
+        sealed = SealedSplit(change(self.__split))
+        sealed.__opened = self.__opened
+        return sealed
 
     def open(self) -> Split:
         """Break the seal. Raises UserError the second time."""
@@ -100,9 +218,11 @@ class Dataset:
     n_in, n_out: channels in, classes (or regression outputs) out.
     steps: T of every sequence, or the number of steps that static inputs are shown.
     encode: from intensities to [T, B, n]; None when the inputs have time already.
-    augment: changes static inputs before they are encoded for training, and for training alone.
+    augment: changes static inputs before they are encoded, or recordings, for training and for training
+    alone.
     shape: a static input's own shape (channels, height, width) or (n,), for convolutional layers.
     answer_from: first step at which the target is defined; a loss should ignore the steps before it.
+    classes: what the class numbers stand for, in words, where the data say it.
     """
 
     name: str
@@ -118,6 +238,18 @@ class Dataset:
     shape: tuple[int, ...] = ()
     answer_from: int = 0
     augment: Augmentation | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Tell the splits how they are shown."""
+        plain = Presentation(self.steps, self.encode)
+
+        def shown(split: Split) -> Split:
+            return replace(split, shown=plain)
+
+        object.__setattr__(self, "train", replace(self.train, shown=replace(plain, augment=self.augment)))
+        object.__setattr__(self, "validation", shown(self.validation))
+        object.__setattr__(self, "sealed_test", self.sealed_test.changed(shown))
 
     @property
     def encode_training(self) -> Encoder | None:

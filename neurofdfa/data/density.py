@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from neurofdfa.data.dataset import Dataset, Encoder, Split
-from neurofdfa.data.encode import direct
+from neurofdfa.data.dataset import Dataset, Split
+from neurofdfa.data.encode import Encoder, direct
 from neurofdfa.errors import UserError
 
 _SEED = 2_718_281

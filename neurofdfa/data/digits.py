@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neurofdfa.data.dataset import Dataset, Encoder, SealedSplit, Split
+from neurofdfa.data.dataset import Dataset, SealedSplit, Split
+from neurofdfa.data.encode import Encoder
 from neurofdfa.data.split import stratified_split
 
 SPLIT_SEED = 1998

@@ -5,13 +5,15 @@ All of them work on any device and take the generator that is handed in; direct 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 
-from neurofdfa.data.dataset import Encoder
 from neurofdfa.errors import UserError
 
+Encoder = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
+"""(intensities [B, n] in 0…1, steps T, generator) → input [T, B, n]."""
 DIRECT, POISSON, LATENCY = "direct", "poisson", "latency"
 
 
@@ -76,7 +78,7 @@ def latency(
     return spikes.scatter_(0, when.unsqueeze(0), (intensities > 0).to(dtype).unsqueeze(0))
 
 
-def encoder(name: str, *, max_rate: float = 0.5, gain: float = 1.0) -> Encoder:
+def encoder_named(name: str, *, max_rate: float = 0.5, gain: float = 1.0) -> Encoder:
     """Return the encoder called `name` (direct, poisson, latency) with its setting bound.
 
     Raises UserError for unknown names and for settings outside their range.

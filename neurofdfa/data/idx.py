@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurofdfa.data.dataset import Dataset, Encoder, SealedSplit, Split
+from neurofdfa.data.dataset import Dataset, SealedSplit, Split
+from neurofdfa.data.encode import Encoder
 from neurofdfa.data.shift import check_shift, shifted
 from neurofdfa.data.split import stratified_split
 from neurofdfa.errors import UserError

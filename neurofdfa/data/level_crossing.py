@@ -24,15 +24,22 @@ def level_crossing(values: Series, delta: float) -> NDArray[np.uint8]:
     x − r ≤ −delta, and r moves by delta with it. At most one spike per channel and step: r lags behind jumps
     and catches up; Σ_t delta · (up − down) follows x. As r starts at 0, the first spikes tell the level.
     """
+    return cross_levels(values, delta, np.zeros((values.shape[0], values.shape[2])))[0]
+
+
+def cross_levels(values: Series, delta: float, reference: Series) -> tuple[NDArray[np.uint8], Series]:
+    """As `level_crossing`, going on from `reference` [N, c]; also returns the reference to go on from
+    later.
+    """
     n, steps, channels = values.shape
     spikes = np.zeros((n, steps, 2 * channels), dtype=np.uint8)
-    reference = np.zeros((n, channels))
+    reference = reference.copy()
     for t in range(steps):
         distance = values[:, t] - reference
         up, down = distance >= delta, distance <= -delta
         spikes[:, t, :channels], spikes[:, t, channels:] = up, down
         reference += delta * (up.astype(np.float64) - down)
-    return spikes
+    return spikes, reference
 
 
 def reconstruct(spikes: NDArray[np.uint8], delta: float) -> Series:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.events.native import Events
 from neurofdfa.events.session import PreparedBatch
 from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError
 

@@ -6,9 +6,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from neurofdfa.data.event_lists import Events
 from neurofdfa.errors import UserError
 from neurofdfa.events.batch_shape import Shape
-from neurofdfa.events.native import Events
 from neurofdfa.events.notice import fall_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
 from neurofdfa.events.support import why_not_network

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neurofdfa.data.event_lists import Events
 from neurofdfa.errors import UserError
 from neurofdfa.events.batch_shape import Shape
 from neurofdfa.events.constants import fill
 from neurofdfa.events.kernels import sequence
-from neurofdfa.events.native import Events
 from neurofdfa.events.parameters import Gradients, Packed, copy_of
 from neurofdfa.events.records import INPUT_EVENTS
 from neurofdfa.events.tables import Frame, build, padded

@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 
+from neurofdfa.nn.conv2d import Conv2d
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError, SpikeCountError
 from neurofdfa.nn.network import Network
 from neurofdfa.nn.surrogate import ArcTan, FastSigmoid, Sigmoid, Triangular
@@ -40,6 +42,8 @@ def why_not_network(network: Network) -> str | None:
             return "the event engine has no delays"
         if type(synapse) not in (Dense, Convolution):
             return f"the event engine does not know the synapses {type(synapse).__name__}"
+        if type(synapse.module) not in (Linear, Conv2d):
+            return f"the event engine does not know the synapses {type(synapse.module).__name__}"
         if synapse.pool is not None and synapse.pool.gain != 1.0:
             return "the event engine has sums in front of synapses (SumPool2d) and no averages"
         if isinstance(synapse, Convolution) and not synapse.weight.is_contiguous():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
 from neurofdfa.events.batch_shape import Shape
@@ -15,7 +16,6 @@ from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
 from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
-from neurofdfa.events.native import Events
 from neurofdfa.events.notice import fall_back
 from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients

@@ -10,6 +10,7 @@ from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.density import thinned
 from neurofdfa.data.load import load
 from neurofdfa.distributed.group import SINGLE, ProcessGroup
+from neurofdfa.errors import UserError
 from neurofdfa.lab.config import DataConfig, NetworkConfig, RunConfig, TrainingConfig
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import Loss, loss_named
@@ -31,15 +32,22 @@ _RATE_SAMPLES = 128
 
 def build_data(config: DataConfig, seed: int) -> Dataset:
     """Load the data set; generated tasks are drawn from `seed`."""
+    taken = {"name", "data_root", "steps", "seed", "encoder", "max_rate", "gain", "download"} & set(
+        config.options
+    )
+    if taken:
+        raise UserError(
+            f"data.options has '{min(taken)}', which is a setting of its own or a command's option"
+        )
     data = load(
         config.name,
         data_root=config.root,
         steps=config.steps,
         seed=seed,
-        encode=config.encoder,
+        encoder=config.encoder,
         max_rate=config.max_rate,
         gain=config.gain,
-        options=config.options,
+        **config.options,
     )
     return data if config.density == 1 else thinned(data, config.density)
 

@@ -130,6 +130,8 @@ class _Walk:
     def _connect(self, module: Linear | Conv2d) -> None:
         if self.synapse is not None:
             raise UserError("synapses follow synapses: put neurons between them")
+        if type(module).forward not in (Linear.forward, Conv2d.forward):
+            raise UserError("its own forward would not be called: write quantized_weight, what spikes see")
         if isinstance(module, Conv2d):
             made = Convolution(module, self._image(), pool=self.pool, delay=self.delay)
             self.synapse, self.shape = made, made.image
@@ -152,6 +154,8 @@ class _Walk:
     def _place(self, neuron: Neuron) -> None:
         if not isinstance(neuron, LIF):
             check_step(neuron)
+        elif type(neuron).step is not LIF.step or type(neuron).advance is not LIF.advance:
+            raise UserError("LIF's step is written out elsewhere: derive a step of your own from Neuron")
         module = self.synapse.module if self.synapse is not None else None
         neuron.place(self.shape, module.kernel_size if isinstance(module, Conv2d) else None)
 

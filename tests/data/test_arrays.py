@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurofdfa.data.arrays import npz_file
+from neurofdfa.data.arrays import ArrayEncoding, npz_file
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.encode import direct
 from neurofdfa.errors import UserError
@@ -29,7 +29,7 @@ def labels(n: int = 30, classes: int = 3) -> np.ndarray:
 def load(tmp_path: Path, steps: int | None = None, **arrays: Any) -> Dataset:
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays)
-    return npz_file(path, steps, direct, default_steps=16)
+    return npz_file(path, ArrayEncoding(direct, 16, steps))
 
 
 def test_images_are_split_and_flattened(tmp_path: Path) -> None:
@@ -150,18 +150,18 @@ def test_spikes_refuse_another_number_of_steps(tmp_path: Path) -> None:
 def test_files_that_are_no_archives(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     with pytest.raises(UserError, match="no file"):
-        npz_file(path, None, direct, default_steps=16)
+        npz_file(path, ArrayEncoding(direct, 16))
     with pytest.raises(UserError, match="no file"):
-        npz_file(tmp_path, None, direct, default_steps=16)
+        npz_file(tmp_path, ArrayEncoding(direct, 16))
     for content in (b"", b"hello", b"PK\x03\x04 and then nothing"):
         path.write_bytes(content)
         with pytest.raises(UserError, match="not a readable"):
-            npz_file(path, None, direct, default_steps=16)
+            npz_file(path, ArrayEncoding(direct, 16))
     buffer = io.BytesIO()
     np.save(buffer, images())
     path.write_bytes(buffer.getvalue())
     with pytest.raises(UserError, match="single array"):
-        npz_file(path, None, direct, default_steps=16)
+        npz_file(path, ArrayEncoding(direct, 16))
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.7, 0.99])
@@ -170,7 +170,7 @@ def test_truncated_archives(tmp_path: Path, keep: float) -> None:
     np.savez_compressed(path, images=images(), labels=labels())
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(UserError, match="not a readable"):
-        npz_file(path, None, direct, default_steps=16)
+        npz_file(path, ArrayEncoding(direct, 16))
 
 
 def test_a_pickle_is_never_executed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from neurofdfa.errors import UserError
 
 @pytest.mark.parametrize("encode", ["poisson", "latency"])
 def test_encoded_images_keep_a_share_of_their_spikes(encode: str) -> None:
-    data = load("digits", steps=12, encode=encode, max_rate=1.0)
+    data = load("digits", steps=12, encoder=encode, max_rate=1.0)
     thin = thinned(data, 0.25)
     counts = []
     for one in (data, thin):
@@ -28,15 +28,15 @@ def test_encoded_images_keep_a_share_of_their_spikes(encode: str) -> None:
 
 
 def test_evaluation_does_not_depend_on_the_batch_size() -> None:
-    thin = thinned(load("digits", steps=5, encode="poisson"), 0.5)
+    thin = thinned(load("digits", steps=5, encoder="poisson"), 0.5)
     sizes = [torch.cat([x for x, _ in evaluation_batches(thin, thin.validation, n)], 1) for n in (7, 360)]
     assert torch.equal(*sizes)
 
 
 def test_recordings_lose_the_same_spikes_for_good() -> None:
     options = {"train": 60, "validation": 30, "test": 30}
-    data = load("randman", steps=20, options=options)
-    thin, again = (thinned(load("randman", steps=20, options=options), 0.6) for _ in range(2))
+    data = load("randman", steps=20, **options)
+    thin, again = (thinned(load("randman", steps=20, **options), 0.6) for _ in range(2))
     assert torch.equal(thin.train.inputs, again.train.inputs)
     for full, part in ((data.train, thin.train), (data.open_test(), thin.open_test())):
         assert bool((part.inputs <= full.inputs).all())
@@ -47,6 +47,6 @@ def test_recordings_lose_the_same_spikes_for_good() -> None:
 
 def test_currents_have_no_density() -> None:
     with pytest.raises(UserError, match="currents"):
-        thinned(load("digits", encode="direct"), 0.5)
+        thinned(load("digits", encoder="direct"), 0.5)
     with pytest.raises(UserError, match="density"):
-        thinned(load("digits", encode="poisson"), 0.0)
+        thinned(load("digits", encoder="poisson"), 0.0)

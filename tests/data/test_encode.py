@@ -5,7 +5,7 @@ import torch
 
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
-from neurofdfa.data.encode import direct, encoder, intensities, latency, poisson
+from neurofdfa.data.encode import direct, encoder_named, intensities, latency, poisson
 from neurofdfa.errors import UserError
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -82,15 +82,15 @@ def test_encoders_give_uint8_when_asked(name: str) -> None:
 
 def test_unknown_encoders_and_settings_are_refused() -> None:
     with pytest.raises(UserError, match="direct, poisson, latency"):
-        encoder("rate")
+        encoder_named("rate")
     for bad in (0.0, -1.0, 1.5, float("nan")):
         with pytest.raises(UserError, match="max_rate"):
-            encoder("poisson", max_rate=bad)
+            encoder_named("poisson", max_rate=bad)
     for bad in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(UserError, match="gain"):
-            encoder("direct", gain=bad)
-    assert encoder("poisson", max_rate=1.0)(torch.ones(1, 2), 3, seeded()).min() == 1.0
-    assert encoder("direct", gain=3.0)(torch.ones(1, 2), 3, seeded()).max() == 3.0
+            encoder_named("direct", gain=bad)
+    assert encoder_named("poisson", max_rate=1.0)(torch.ones(1, 2), 3, seeded()).min() == 1.0
+    assert encoder_named("direct", gain=3.0)(torch.ones(1, 2), 3, seeded()).max() == 3.0
 
 
 def test_bytes_become_intensities() -> None:
@@ -106,7 +106,7 @@ def test_batches_cover_the_split_once_and_keep_pairs_together() -> None:
     split = static()
     seen: list[int] = []
     sizes: list[int] = []
-    for x, y in batches(split, 4, encoder("direct"), 3, seeded()):
+    for x, y in batches(split, 4, encoder_named("direct"), 3, seeded()):
         assert x.shape == (3, len(y), 4)
         assert x.dtype == torch.float32
         assert torch.equal(x[0], split.inputs[y])
@@ -118,7 +118,7 @@ def test_batches_cover_the_split_once_and_keep_pairs_together() -> None:
 
 
 def test_batches_repeat_from_the_generator_and_are_fresh_per_epoch() -> None:
-    split, encode = static(), encoder("poisson")
+    split, encode = static(), encoder_named("poisson")
     one, two = seeded(1), seeded(1)
     first = list(batches(split, 4, encode, 6, one))
     for (x, y), (x2, y2) in zip(first, batches(split, 4, encode, 6, two), strict=True):
@@ -129,7 +129,7 @@ def test_batches_repeat_from_the_generator_and_are_fresh_per_epoch() -> None:
 
 
 def toy(split: Split, name: str = "poisson") -> Dataset:
-    return Dataset("toy", "static", 4, 10, 6, split, split, SealedSplit(split), encode=encoder(name))
+    return Dataset("toy", "static", 4, 10, 6, split, split, SealedSplit(split), encode=encoder_named(name))
 
 
 def test_evaluation_noise_is_fixed_for_each_sample() -> None:
@@ -156,12 +156,12 @@ def test_inputs_with_time_pass_through_time_major(generator: torch.Generator) ->
 
 def test_batch_size_must_be_positive(generator: torch.Generator) -> None:
     with pytest.raises(UserError, match="batch size"):
-        next(batches(static(), 0, encoder("direct"), 3, generator))
+        next(batches(static(), 0, encoder_named("direct"), 3, generator))
 
 
 @pytest.mark.gpu
 def test_batches_come_on_the_generators_device() -> None:
-    x, y = next(batches(static(), 4, encoder("poisson"), 3, seeded(device="cuda")))
+    x, y = next(batches(static(), 4, encoder_named("poisson"), 3, seeded(device="cuda")))
     assert x.is_cuda
     assert y.is_cuda
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from neurofdfa.data.events import bin_events
+from neurofdfa.data.binning import Binning
 from neurofdfa.data.load import load
 from neurofdfa.errors import UserError
 
@@ -19,26 +20,28 @@ def recording(*events: tuple[int, int, int, int]) -> np.ndarray:
     return np.array(list(events), dtype=EVENT)
 
 
+def spikes(events: np.ndarray, **settings: Any) -> np.ndarray:
+    return Binning((4, 2, 2), **{"steps": 4, "window": 1.0} | settings)(events).dense().numpy()
+
+
 def test_binning_by_hand() -> None:
     events = recording(
         (0, 0, 0, 0), (249_999, 3, 0, 0), (250_000, 0, 1, 1), (260_000, 1, 1, 1), (1_000_000, 0, 0, 0)
     )
-    spikes = bin_events(events, (4, 2, 2), steps=4, window=1.0)
-    assert spikes.shape == (4, 16)
-    assert np.argwhere(spikes).tolist() == [[0, 0], [0, 3], [1, 12], [1, 13]]
-    pooled = bin_events(events, (4, 2, 2), steps=4, window=1.0, pool=2)
-    assert np.argwhere(pooled).tolist() == [[0, 0], [0, 1], [1, 2]]
+    assert spikes(events).shape == (4, 16)
+    assert np.argwhere(spikes(events)).tolist() == [[0, 0], [0, 3], [1, 12], [1, 13]]
+    assert np.argwhere(spikes(events, pool=2)).tolist() == [[0, 0], [0, 1], [1, 2]]
     late = recording((5_000_000, 0, 0, 0), (5_250_000, 1, 0, 0))
-    assert not bin_events(late, (4, 2, 2), steps=4, window=1.0).any()
-    shifted = bin_events(late, (4, 2, 2), steps=4, window=1.0, from_first=True)
-    assert np.argwhere(shifted).tolist() == [[0, 0], [1, 1]]
-    assert not bin_events(recording(), (4, 2, 2), steps=4, window=1.0, from_first=True).any()
+    assert not spikes(late).any()
+    assert np.argwhere(spikes(late, from_first=True)).tolist() == [[0, 0], [1, 1]]
+    assert not spikes(recording(), from_first=True).any()
+    assert spikes(events, whole=True).shape == (5, 16)
 
 
 @pytest.mark.parametrize("event", [(0, 4, 0, 0), (0, 0, 2, 0), (0, 0, 0, 2), (0, -1, 0, 0), (-1, 0, 0, 0)])
 def test_events_outside_sensor_or_time(event: tuple[int, int, int, int]) -> None:
     with pytest.raises(UserError, match="a recording has events"):
-        bin_events(recording(event), (4, 2, 2), steps=4, window=1.0)
+        spikes(recording(event))
 
 
 def write_shd(folder: Path, size: int = 60) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
@@ -67,10 +70,10 @@ def test_spiking_heidelberg_digits(tmp_path: Path) -> None:
     assert (len(data.train), len(data.validation), data.test_size) == (48, 12, 60)
     test = data.open_test()
     assert test.targets.tolist() == [i % 20 for i in range(60)]
-    for spikes, (times, units) in zip(test.inputs.numpy(), written["test"], strict=True):
+    for found, (times, units) in zip(test.inputs, written["test"], strict=True):
         expected = {(int(t * 50), int(u)) for t, u in zip(times, units, strict=True) if t < 1.0}
-        assert {(int(t), int(n)) for t, n in np.argwhere(spikes)} == expected
-    few = load("shd", data_root=tmp_path, steps=50, options={"limit": 40})
+        assert {(int(t), int(n)) for t, n in np.argwhere(found.dense().numpy())} == expected
+    few = load("shd", data_root=tmp_path, steps=50, limit=40)
     assert few.test_size == 40
 
 
@@ -93,7 +96,7 @@ def test_neuromorphic_mnist(tmp_path: Path) -> None:
     data = load("nmnist", data_root=tmp_path, steps=30)
     assert (data.n_in, data.n_out, data.shape) == (578, 10, (2, 17, 17))
     assert (len(data.train), len(data.validation), data.test_size) == (32, 8, 40)
-    full = load("nmnist", data_root=tmp_path, steps=30, options={"pool": 1}).open_test()
+    full = load("nmnist", data_root=tmp_path, steps=30, pool=1).open_test()
     raw = (
         np.frombuffer((tmp_path / "NMNIST/Test/7/00002.bin").read_bytes(), np.uint8)
         .reshape(-1, 5)
@@ -104,7 +107,7 @@ def test_neuromorphic_mnist(tmp_path: Path) -> None:
         (int(t * 30 // 300_000), int((z >> 7) * 34 * 34 + y * 34 + x))
         for t, (x, y, z) in zip(time, raw[:, :3], strict=True)
     }
-    assert {(int(t), int(n)) for t, n in np.argwhere(full.inputs[7 * 4 + 2].numpy())} == expected
+    assert {(int(t), int(n)) for t, n in np.argwhere(full.inputs[7 * 4 + 2].dense().numpy())} == expected
 
 
 def test_gestures(tmp_path: Path) -> None:
@@ -120,7 +123,9 @@ def test_gestures(tmp_path: Path) -> None:
     data = load("dvsgesture", data_root=tmp_path, steps=20)
     assert (data.n_in, data.n_out, data.shape) == (2048, 11, (2, 32, 32))
     test = data.open_test()
-    assert test.inputs[:, 0].any()  # time counts from the first event, 0.7 s into the recording
+    assert all(
+        found.counts[0] > 0 for found in test.inputs
+    )  # time counts from the first event, 0.7 s into the recording
     assert test.targets.bincount().tolist() == [2] * 11
 
 
@@ -160,7 +165,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
         ({"window": -1.0}, "window"),
         ({"limit": -1}, "limit"),
         ({"pool": -2}, "pool is -2"),
-        ({"speed": 2}, "no option 'speed'"),
+        ({"tempo": 2}, "no option 'tempo'"),
     ):
         with pytest.raises(UserError, match=message):
-            load("shd", data_root=tmp_path, options=options)
+            load("shd", data_root=tmp_path, **options)

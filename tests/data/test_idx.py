@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.dataset import Encoder
-from neurofdfa.data.encode import direct
+from neurofdfa.data.encode import Encoder, direct
 from neurofdfa.data.idx import IMAGES_MAGIC, LABELS_MAGIC, download_idx, idx_images, read_idx
 from neurofdfa.errors import UserError
 

@@ -103,7 +103,7 @@ def write_pendigits(path: Path, header: bool) -> np.ndarray:
 @pytest.mark.parametrize("header", [True, False])
 def test_pendigits_are_eight_points(tmp_path: Path, header: bool) -> None:
     rows = write_pendigits(tmp_path / "pendigits.csv", header)
-    series, labels = read_csv(tmp_path / "pendigits.csv", 2)
+    series, labels, _ = read_csv(tmp_path / "pendigits.csv", 2)
     assert np.array_equal(np.stack(series), rows.reshape(50, 8, 2))
     assert labels.tolist() == [i % 10 for i in range(50)]
     data = pendigits(tmp_path, Timing(30))
@@ -122,11 +122,11 @@ def test_long_form_with_words_as_labels(tmp_path: Path) -> None:
     for k in range(20):
         lines += [f"s{k},{t + k},{-t},{'walk' if k % 2 else 'run'}" for t in range(3 + k % 4)]
     path.write_text("\ufeff" + "\r\n".join(lines) + "\r\n\r\n")
-    series, labels = read_csv(path)
+    series, labels, _ = read_csv(path)
     assert [len(s) for s in series] == [3 + k % 4 for k in range(20)]
     assert series[2].tolist() == [[2, 0], [3, -1], [4, -2], [5, -3], [6, -4]]
     assert labels.tolist() == [k % 2 for k in range(20)]
-    data = load(str(path), steps=12, options={"delta": 0.5})
+    data = load(str(path), steps=12, delta=0.5)
     assert (data.name, data.n_in, data.n_out, data.steps) == ("own", 4, 2, 12)
 
 
@@ -135,7 +135,7 @@ def test_standardisation_sees_the_training_part_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(5.0, 3.0, (40, 6))
     path.write_text("\n".join(",".join([*map(repr, map(float, r)), str(i % 2)]) for i, r in enumerate(rows)))
-    data = load(str(path), steps=6, encode="direct")
+    data = load(str(path), steps=6, encoder="direct")
     assert (data.kind, data.n_in) == ("sequence", 1)
     assert data.train.inputs.mean().abs() < 1e-6
     assert data.train.inputs.std(correction=0) == pytest.approx(1.0, abs=1e-6)
@@ -179,13 +179,13 @@ def test_other_refusals(tmp_path: Path) -> None:
         load(str(path))
     path.write_text("\n".join(f"{i},{i + 1},{i + 2},{i % 2}" for i in range(20)))
     with pytest.raises(UserError, match="3 values per row are no whole points of 2 channels"):
-        load(str(path), options={"channels": 2})
+        load(str(path), channels=2)
     with pytest.raises(UserError, match="delta is -1"):
-        load(str(path), options={"delta": -1.0})
+        load(str(path), delta=-1.0)
     with pytest.raises(UserError, match="at least 2 time steps"):
         load(str(path), steps=1)
     with pytest.raises(UserError, match="no option 'delta'"):
-        load(str(path), encode="direct", options={"delta": 0.5})
+        load(str(path), encoder="direct", delta=0.5)
     (tmp_path / "blocks").write_text("1 2 3\n4 5\n")
     with pytest.raises(UserError, match="line 2: 2 values"):
         read_blocks(tmp_path / "blocks")

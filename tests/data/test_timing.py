@@ -120,15 +120,15 @@ def test_pattern_targets_follow_from_the_frozen_input() -> None:
 @pytest.mark.parametrize("name", ["randman", "delayed-xor", "cue-accumulation", "pattern"])
 def test_generated_data_repeat_and_their_splits_differ(name: str) -> None:
     options: dict[str, object] = {"train": 60, "validation": 40, "test": 40}
-    one, two = load(name, seed=3, options=options), load(name, seed=3, options=options)
+    one, two = load(name, seed=3, **options), load(name, seed=3, **options)
     test = one.open_test()
     assert torch.equal(one.train.inputs, two.train.inputs)
     assert torch.equal(one.train.targets, two.train.targets)
     assert torch.equal(test.inputs, two.open_test().inputs)
     assert not torch.equal(one.validation.inputs, test.inputs)
-    assert not torch.equal(one.train.inputs, load(name, seed=4, options=options).train.inputs)
+    assert not torch.equal(one.train.inputs, load(name, seed=4, **options).train.inputs)
     # A larger training split leaves the others, and the task, as they are.
-    more = load(name, seed=3, options=options | {"train": 90})
+    more = load(name, seed=3, **options | {"train": 90})
     assert torch.equal(more.validation.inputs, one.validation.inputs)
     assert one.train.inputs.max() == 1
     if one.task == "classification":
@@ -158,5 +158,5 @@ BAD = [
 def test_sizes_that_make_no_task(name: str, options: dict[str, object], message: str) -> None:
     steps = options.pop("steps", None)
     with pytest.raises(UserError, match=message) as caught:
-        load(name, steps=steps, options=options)  # type: ignore[arg-type]
+        load(name, steps=steps, **options)  # type: ignore[arg-type]
     assert name in str(caught.value)

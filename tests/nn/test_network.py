@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+import neurofdfa as nf
 from neurofdfa.errors import UserError
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
@@ -138,3 +139,40 @@ def test_bad_networks():
     for tau in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(UserError, match="tau_mem must be a finite number above 0"):
             feed_forward(3, [4], 2, readout="leaky", tau_out=tau)
+
+
+class Sparse(nf.Linear):
+    @property
+    def quantized_weight(self):
+        return super().quantized_weight * (torch.arange(self.n_in) % 2)
+
+
+class Loud(nf.Linear):
+    def forward(self, x, state=None):
+        return 2 * super().forward(x)[0], None
+
+
+class Lazy(nf.LIF):
+    def step(self, drive, state):
+        return super().step(0 * drive, state)
+
+
+def test_weights_of_ones_own_are_what_spikes_see_and_the_event_engine_leaves_them():
+    net = nf.Network(Sparse(4, 6), nf.LIF(), nf.Linear(6, 2), nf.I())
+    x = torch.ones(5, 2, 4)
+    x[..., 1::2] = 0  # which is all that it hears
+    net.initialise(torch.Generator().manual_seed(0), gain=3.0)
+    assert net(1 - x).any()
+    assert torch.equal(net(torch.ones_like(x)), net(1 - x))
+    trainer = nf.Trainer(net, nf.DFA())
+    labels = torch.tensor([0, 1])
+    assert torch.equal(trainer.predict(torch.ones_like(x)), net(1 - x)[-1])
+    with pytest.raises(UserError, match="the event engine does not know the synapses Sparse"):
+        nf.Trainer(net, nf.DFA(), engine="events").step(x, labels)
+
+
+def test_what_would_not_be_called_is_refused():
+    with pytest.raises(UserError, match="its own forward would not be called: write quantized_weight"):
+        nf.Network(Loud(4, 6), nf.LIF(), nf.Linear(6, 2), nf.I())
+    with pytest.raises(UserError, match="derive a step of your own from Neuron"):
+        nf.Network(nf.Linear(4, 6), Lazy(), nf.Linear(6, 2), nf.I())

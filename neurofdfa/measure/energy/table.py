@@ -29,7 +29,7 @@ HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 def example() -> tuple[Network, Tensor]:
     """64-128-128-10 as in the demo before it has learnt, 6 % of it firing, and 16 validation digits."""
-    data = load("digits", steps=16, encode="poisson", max_rate=1.0)
+    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
     network = feed_forward(64, [128, 128], 10, neuron=LIF(reset="hard", decay_bits=12))
     x, _ = next(evaluation_batches(data, data.validation.select(slice(0, 16)), 16))
     scale_to_rate(network, x)

@@ -54,7 +54,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_the_chips_update_points_along_the_rules_own() -> None:
     example = runpy.run_path(str(EXAMPLE))
-    data, samples = load("digits", steps=16, encode="poisson", max_rate=0.5), 100
+    data, samples = load("digits", steps=16, encoder="poisson", max_rate=0.5), 100
     network, feedback = example["train"](data, 0, 4)
     program = deploy(network, data).program
     rule = replace(example["FAST"], window=(0, 2 * int(program.populations[0].vth.max()) << 6))

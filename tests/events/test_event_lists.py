@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from neurofdfa import events
+from neurofdfa.data.event_lists import check_total
 from neurofdfa.errors import UserError
 from neurofdfa.events import Events
-from neurofdfa.events.native import check_total
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward
 from neurofdfa.rules import DRTP, FDFA

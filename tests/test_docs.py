@@ -1,0 +1,58 @@
+"""Every Python block of these pages runs as it stands there, page by page, from top to bottom."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PAGES = [DOCS / name for name in ("audit.md", "extending.md", "networks.md", "neurons.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    blocks = PYTHON.findall(page.read_text())
+    program = tmp_path / "page.py"
+    program.write_text("\n".join(blocks))
+    done = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def page_links() -> list[tuple[Path, str]]:
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]
+    return [
+        (page, target)
+        for page in sorted(pages)
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+        if "://" not in target
+    ]
+
+
+def test_every_link_leads_somewhere() -> None:
+    missing = [
+        f"{page.name}: {target}" for page, target in page_links() if not (page.parent / target).exists()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("part", ["A neuron", "A layer"])
+def test_a_part_of_ones_own_takes_twenty_lines(part: str) -> None:
+    section = re.search(
+        rf"^## {part}\n(.*?)(?=^## |\Z)", (DOCS / "extending.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert section is not None, f"docs/extending.md says nothing about {part.lower()}"
+    lines = [line for line in PYTHON.findall(section[1])[0].splitlines() if line.strip()]
+    assert 0 < len(lines) <= 20
