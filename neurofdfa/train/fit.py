@@ -77,7 +77,7 @@ def batches_of(
             f"batches come from a split of a data set or a loader of (x, target), not {type(data).__name__}"
         ) from error
     for each in given:
-        if not isinstance(each, (tuple, list)) or len(each) not in (2, 3):
+        if not isinstance(each, (tuple, list)) or len(cast(tuple[Any, ...], each)) not in (2, 3):
             raise UserError("a batch is (x, target), or (x, target, lengths) of samples of unequal lengths")
         x, target, *lengths = cast(tuple[Any, ...], each)
         if split and batch_first:
