@@ -172,7 +172,7 @@ def build_trainer(
         device=Device(**config.impairments.model_dump()),
         generator=torch.Generator().manual_seed(config.seed + 1),
         group=group,
-        threads=torch.get_num_threads(),
+        threads=training.threads,
         batch_first=False,
     )
 
