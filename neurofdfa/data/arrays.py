@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -43,11 +42,11 @@ class ArrayEncoding(NamedTuple):
 STATIC_STEPS = 16
 
 
-def array_encoding(name: str, *, steps: int | None, max_rate: float, gain: float) -> ArrayEncoding:
-    """How arrays become input, by the name of an encoder and its settings."""
-    timing = Timing() if steps is None else Timing(steps)
-    if name == DIRECT:
-        timing = replace(timing, delta=None)
+def array_encoding(
+    name: str, *, steps: int | None, max_rate: float, gain: float, delta: float, stretch: bool
+) -> ArrayEncoding:
+    """How arrays become input, by the name of an encoder and its settings; see `Dataset.from_arrays`."""
+    timing = Timing(Timing().steps if steps is None else steps, None if name == DIRECT else delta, stretch)
     made = encoder_named(name, max_rate=max_rate, gain=gain)
     return ArrayEncoding(made, STATIC_STEPS, steps, timing)
 

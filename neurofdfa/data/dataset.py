@@ -265,6 +265,8 @@ class Dataset:
         encoder: str = "poisson",
         max_rate: float = 0.5,
         gain: float = 1.0,
+        delta: float = 0.25,
+        stretch: bool = True,
     ) -> Dataset:
         """Make a data set of arrays, tensors or lists in memory.
 
@@ -275,13 +277,17 @@ class Dataset:
         kind: which of the three x is, where shape and values do not tell.
         steps, encoder, max_rate, gain: how images become input, as for `neurofdfa.data.load`; sequences
             become level-crossing spikes of `steps` steps, or with "direct" standardised currents.
+        delta, stretch: of sequences, as for `neurofdfa.data.load`; a list may hold spikes or sequences
+            [T_i, n] of unequal lengths, which sequences keep with stretch=False.
         Raises UserError for every way in which the arrays can be wrong.
         """
         from neurofdfa.data import arrays  # which makes data sets
 
         return arrays.arrays_dataset(
             name,
-            arrays.array_encoding(encoder, steps=steps, max_rate=max_rate, gain=gain),
+            arrays.array_encoding(
+                encoder, steps=steps, max_rate=max_rate, gain=gain, delta=delta, stretch=stretch
+            ),
             (x, y),
             validation,
             test,
