@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -191,8 +191,9 @@ def build_optimizer(training: TrainingConfig, network: Network) -> torch.optim.O
     if slow:
         own = [p for p in given if id(p) in slow]
         groups.append({"params": own, "lr": training.lr * training.recurrent_lr})
-    settings = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in training.optimizer_options.items()
+    settings: dict[str, Any] = {
+        name: tuple(cast(list[Any], v)) if isinstance(v, list) else v
+        for name, v in training.optimizer_options.items()
     }
     try:
         return OPTIMIZERS[training.optimizer](

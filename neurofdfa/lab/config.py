@@ -143,8 +143,9 @@ class NetworkConfig(_Table):
         """The threshold that all neurons share, None where there is no such."""
         if self.own is not None:
             return None
-        written = [v for entry in self.layers or () for v in entry.values() if isinstance(v, dict)]
-        own = {table["v_threshold"] for table in written if "v_threshold" in table}
+        settings = [v for entry in self.layers or () for v in entry.values()]
+        written = [cast(dict[str, Any], v) for v in settings if isinstance(v, dict)]
+        own: set[float] = {table["v_threshold"] for table in written if "v_threshold" in table}
         return self.v_threshold if not own else own.pop() if len(own) == 1 else None
 
     @property
