@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """A training whose loss or weights are no longer finite; the message says when, and what to do."""
+    """A loss, gradient or weight is no longer finite: the message says which, and what to do."""
 
 
 def unknown(what: str, given: str, known: Iterable[str], more: str = "") -> UserError:

@@ -146,7 +146,6 @@ def fit(
     rate_regulariser: RateRegulariser | None = None,
     device: Device | None = None,
     alignment_samples: int = 0,
-    on_divergence: Literal["stop", "go-on"] = "stop",
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> Run:
@@ -186,7 +185,6 @@ def fit(
                 "rate_memory": regulariser.memory,
                 "alignment_samples": alignment_samples,
                 "engine": engine,
-                "on_divergence": on_divergence,
             }
             | describe_loss(loss)
             | describe_optimizer(optimizer, network)

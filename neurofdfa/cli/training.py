@@ -132,6 +132,10 @@ def train(
     engine: Annotated[
         str | None, typer.Option(help="What computes the training: reference or events.")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads; their number changes the last digits.", show_default="1"),
+    ] = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="A run whose weights to start from, e.g. to fine-tune.")
     ] = None,
@@ -169,6 +173,7 @@ def train(
     own = {
         "rule.name": rule,
         "training.engine": engine,
+        "training.threads": threads,
         "training.start_from": None if start_from is None else str(start_from),
         "seed": seed,
     }

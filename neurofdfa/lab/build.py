@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -104,7 +104,7 @@ def build_network(
         n_in,
         config.below_the_readout,
         n_out,
-        shape=shape if config.shape is None else config.shape,
+        shape=shape if config.shape is None and config.readout != "written" else config.shape or (),
         neuron=neuron,
         readout=config.readout,
         tau_out=config.tau_out,
@@ -172,7 +172,7 @@ def build_trainer(
         device=Device(**config.impairments.model_dump()),
         generator=torch.Generator().manual_seed(config.seed + 1),
         group=group,
-        threads=torch.get_num_threads(),
+        threads=training.threads,
         batch_first=False,
     )
 
@@ -191,8 +191,9 @@ def build_optimizer(training: TrainingConfig, network: Network) -> torch.optim.O
     if slow:
         own = [p for p in given if id(p) in slow]
         groups.append({"params": own, "lr": training.lr * training.recurrent_lr})
-    settings = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in training.optimizer_options.items()
+    settings: dict[str, Any] = {
+        name: tuple(cast(list[Any], v)) if isinstance(v, list) else v
+        for name, v in training.optimizer_options.items()
     }
     try:
         return OPTIMIZERS[training.optimizer](

@@ -143,8 +143,9 @@ class NetworkConfig(_Table):
         """The threshold that all neurons share, None where there is no such."""
         if self.own is not None:
             return None
-        written = [v for entry in self.layers or () for v in entry.values() if isinstance(v, dict)]
-        own = {table["v_threshold"] for table in written if "v_threshold" in table}
+        settings = [v for entry in self.layers or () for v in entry.values()]
+        written = [cast(dict[str, Any], v) for v in settings if isinstance(v, dict)]
+        own: set[float] = {table["v_threshold"] for table in written if "v_threshold" in table}
         return self.v_threshold if not own else own.pop() if len(own) == 1 else None
 
     @property
@@ -169,12 +170,12 @@ class TrainingConfig(_Table):
     A finished run that goes on for more epochs takes the learning rate that a run of all its epochs would
     have at that batch; extended: after which epochs it had ended before.
     optimizer, loss: "own" where the user handed over one that a file cannot describe; optimizer_options,
-    loss_options: their further settings. on_divergence: whether a loss or weights that are not finite end the
-    run as a failure ("stop") or not ("go-on").
+    loss_options: their further settings.
     recurrent_lr: factor on the learning rate of recurrent synapses, which bear less than the others.
     update_every: steps between weight updates, None for once per sequence. rate_target,
-    rate_strength, rate_memory: the local firing-rate regulariser. start_from: a run folder whose weights to
-    begin with, e.g. to fine-tune a float network on the grid of `network.weight_bits`.
+    rate_strength, rate_memory: the local firing-rate regulariser. threads: of torch and of the event engine;
+    their number changes the order of additions, and with it the last digits. start_from: a run folder whose
+    weights to begin with, e.g. to fine-tune a float network on the grid of `network.weight_bits`.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -198,7 +199,7 @@ class TrainingConfig(_Table):
     rate_memory: float = Field(default=100.0, ge=1)
     alignment_samples: int = Field(default=0, ge=0)
     engine: Literal["auto", "events", "reference"] = "auto"
-    on_divergence: Literal["stop", "go-on"] = "stop"
+    threads: int = Field(default=1, ge=1)
     start_from: str | None = None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -69,8 +69,8 @@ def describe_optimizer(optimizer: torch.optim.Optimizer | None, network: Network
     group = optimizer.param_groups[0]
     usual = OPTIMIZERS[name]([torch.zeros(1)]).param_groups[0]
     skipped = {"params", "lr", "weight_decay", "initial_lr"}
-    options = {
-        key: list(value) if isinstance(value, tuple) else value
+    options: dict[str, Any] = {
+        key: list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value
         for key, value in group.items()
         if key not in skipped and value != usual.get(key)
     }

@@ -62,7 +62,7 @@ def _inference(network: Network, config: RunConfig) -> Callable[[Tensor], Trajec
         from neurofdfa.events.support import why_not_network
 
         if why_not_network(network) is None:
-            return partial(run, network)
+            return partial(run, network, threads=config.training.threads)
     return network.run
 
 

@@ -80,7 +80,7 @@ def read_kept(config: DataConfig, folder: Path | None) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             splits = [
-                Split(torch.from_numpy(file[f"{part}_inputs"]), torch.from_numpy(file[f"{part}_targets"]))
+                Split(torch.as_tensor(file[f"{part}_inputs"]), torch.as_tensor(file[f"{part}_targets"]))
                 for part in _PARTS
             ]
         about = config.options

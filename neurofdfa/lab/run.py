@@ -12,7 +12,8 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +108,34 @@ def train(
     Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be written, and
     `Diverged` when the loss or the weights are not finite any more.
     """
-    folder = Path(folder)
+    with threads_of_torch(config.training.threads):
+        return _train(
+            config, Path(folder), command, resume, progress, on_batch, after_epoch, group, given
+        )  # fmt: skip
+
+
+@contextmanager
+def threads_of_torch(count: int) -> Generator[None]:
+    """Torch computes with so many threads inside, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    command: str,
+    resume: bool,
+    progress: Progress | None,
+    on_batch: Callable[[], None] | None,
+    after_epoch: AfterEpoch | None,
+    group: ProcessGroup,
+    given: Given,
+) -> Summary:
     if given.data is not None and given.data.test_opened:
         raise UserError(
             "the test split of these data has been opened already: load them again for another run, which "
@@ -261,17 +289,17 @@ def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Ep
         parts.schedule.step()
         share = x.shape[1] / len(data.train)
         loss += float(stats.loss) * share
-        if training.on_divergence == "stop" and not math.isfinite(loss):
+        if not math.isfinite(loss):
             raise _diverged("the loss is", index)
         correct += correct_in(stats.scores, target)
         rates = rates + stats.rates.numpy() * share
         psi_zero = psi_zero + stats.psi_zero.numpy() * share
         if on_batch is not None:
             on_batch()
-    if training.on_divergence == "stop" and not _finite(learner.network):
+    if not _finite(learner.network):
         raise _diverged("the weights are", index)
     found = evaluate(learner.network, config, data, data.validation, learner.group, parts.given)
-    if training.on_divergence == "stop" and not math.isfinite(found.loss):
+    if not math.isfinite(found.loss):
         raise _diverged("the validation loss is", index)
     aligned = None
     if learner.rule.through_time is None and training.alignment_samples and learner.group.leads:

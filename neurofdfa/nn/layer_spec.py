@@ -182,7 +182,7 @@ def modules_of(
         return shape
 
     specs = [read_layer(entry) for entry in hidden]
-    for spec, following in zip(specs, [*specs[1:], None], strict=True):
+    for spec, following in zip(specs, [*specs[1:], None], strict=False):
         kind = spec.kind
         settings: dict[str, Any] = spec.settings
         try:
