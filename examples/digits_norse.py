@@ -15,12 +15,7 @@ import norse.torch as norse
 import torch
 from torch import nn
 
-from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.load import load
-from neurofdfa.nn.lif import LIF
-from neurofdfa.nn.network import feed_forward, scale_to_rate
-from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import Trainer
+import neurofdfa as nf
 
 ALPHA, BETA, KAPPA, HIDDEN, LR, BATCH, DT = 0.5, 0.8, 0.95, 128, 4e-3, 64, 1e-3
 
@@ -58,25 +53,32 @@ class Net(nn.Module):
 def main(epochs: int = 10) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
-    neuron = LIF(tau_mem=-DT / math.log(BETA), tau_syn=-DT / math.log(ALPHA), dt=DT, reset="hard")
-    tau_out = -DT / math.log(KAPPA)
-    ours = feed_forward(
-        data.n_in, [HIDDEN, HIDDEN], data.n_out, neuron=neuron, readout="leaky", tau_out=tau_out
-    )
-    first, _ = next(batches(data.train, 128, data.encode, data.steps, torch.Generator().manual_seed(0)))
-    scale_to_rate(ours, first, 0.06)
+    data = nf.data.load("digits", steps=16, encoder="poisson", max_rate=1.0)
+
+    # Ours: built first, so that both sides can start from the same weights.
+    tau_mem, tau_syn, tau_out = (-DT / math.log(decay) for decay in (BETA, ALPHA, KAPPA))
+    neuron = nf.LIF(tau_mem=tau_mem, tau_syn=tau_syn, dt=DT, decay_bits=None)
+    ours = nf.Network(
+        nf.Linear(data.n_in, HIDDEN), neuron,
+        nf.Linear(HIDDEN, HIDDEN), neuron.copy(),
+        nf.Linear(HIDDEN, data.n_out), nf.LI(tau_out, dt=DT, decay_bits=None),
+    )  # fmt: skip
+    first, labels = next(data.train.batches(128, seed=0))
+    nf.scale_to_rate(ours, first, 0.06)
 
     # Norse scales the input current by dt·tau_mem_inv: its weights are larger by that factor.
     theirs = Net(data.n_in, data.n_out)
     linears = [module for module in theirs.modules() if isinstance(module, nn.Linear)]
-    synapses = [layer.synapse for layer in ours.hidden] + [ours.readout.synapse]
-    for linear, synapse, gain in zip(linears, synapses, (1 - BETA, 1 - BETA, 1 - KAPPA), strict=True):
-        linear.weight.data.copy_(synapse.weight.data / gain)
-    print(f"before training, outputs differ by {(theirs(first) - ours.run(first).y).abs().max():.1e}")
+    gains = (1 - BETA, 1 - BETA, 1 - KAPPA)
+    with torch.no_grad():
+        for linear, weight, gain in zip(linears, ours.parameters(), gains, strict=True):
+            linear.weight.copy_(weight / gain)
+        print(f"before training, outputs differ by {(theirs(first) - ours(first)).abs().max():.1e}")
 
     optimizer = torch.optim.Adam(theirs.parameters(), lr=LR)
-    learner = Trainer(ours, FDFA(fraction=0.25), torch.optim.Adam(ours.parameters(), lr=LR))
+    trainer = nf.Trainer(ours, nf.FDFA(fraction=0.25), torch.optim.Adam(ours.parameters(), lr=LR))
+    # The first use on a machine compiles the event engine, once, for about a minute: before the clock starts.
+    trainer.gradients(first, labels)
 
     def train_norse(x: torch.Tensor, target: torch.Tensor) -> None:
         optimizer.zero_grad()
@@ -86,20 +88,18 @@ def main(epochs: int = 10) -> None:
         optimizer.step()
 
     test = data.open_test()
-    for name, step, outputs in (
-        ("Norse, BPTT", train_norse, theirs),
-        ("neurofdfa, FDFA", learner.step, lambda x: ours.run(x).y),
+    for name, step, scores in (
+        ("Norse, BPTT", train_norse, lambda x: theirs(x).mean(0)),
+        ("neurofdfa, FDFA", trainer.step, trainer.predict),
     ):
-        generator, started = torch.Generator().manual_seed(1), time.process_time()
-        for _ in range(epochs):
-            for x, target in batches(data.train, BATCH, data.encode, data.steps, generator):
+        started = time.process_time()
+        for epoch in range(epochs):
+            for x, target in data.train.batches(BATCH, seed=epoch):
                 step(x, target)
         seconds = time.process_time() - started
         with torch.no_grad():
-            hits = [
-                outputs(x).mean(0).argmax(1) == target for x, target in evaluation_batches(data, test, 256)
-            ]
-        print(f"{name:<16} test accuracy {torch.cat(hits).float().mean():.2%}  {seconds:.1f} s CPU")
+            hits = torch.cat([scores(x).argmax(1) == target for x, target in test.batches(256)])
+        print(f"{name:<16} test accuracy {hits.float().mean():.2%}  {seconds:.1f} s CPU")
 
 
 if __name__ == "__main__":

@@ -9,35 +9,26 @@ the feedback by FDFA's probes. Beside it stands the frozen network. Settings wer
 """
 
 import sys
+import tempfile
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from neurofdfa.data.batches import batches
-from neurofdfa.data.dataset import Dataset, Split
-from neurofdfa.data.load import load
-from neurofdfa.lab.deploy import binary_inputs, deploy
-from neurofdfa.nn.lif import LIF
-from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.rules import FDFA
-from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Trainer
-from neurofdfa_hardware.chip.fixed_point import predict, simulate
-from neurofdfa_hardware.chip.program import Program
-from neurofdfa_hardware.lava import LavaMissing
-from neurofdfa_hardware.lava.learning import LearningRule, learn
+import neurofdfa as nf
+import neurofdfa_hardware as chip
 
 STEPS = 16
-FAST = LearningRule(period=24, epoch=6, rate_hidden=-3, rate_output=-4, refresh_every=50)
+FAST = chip.LearningRule(period=24, epoch=6, rate_hidden=-3, rate_output=-4, refresh_every=50)
 FINE = replace(FAST, rate_hidden=-5, rate_output=-6)
 
 
 def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]:
     torch.set_num_threads(1)
-    data = load("digits", steps=STEPS, encoder="poisson", max_rate=0.5)
+    data = nf.data.load("digits", steps=STEPS, encoder="poisson", max_rate=0.5)
     network, feedback = train(data, seed, epochs)
-    program = deploy(network, data).program
+    calibration = spikes_of(data.train.select(slice(0, 256)))
+    program = chip.quantize(graph_of(network), 8, calibration).program
 
     # The feedback that FDFA learnt goes along, at the scale of the output's integer weights.
     _, into_output = program.connections
@@ -45,7 +36,7 @@ def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]
     feedback = np.clip(np.rint(feedback), -127, 127).astype(np.int64)
 
     test = data.open_test()
-    before, turned_test = spikes_of(data, test), spikes_of(data, test, turned=True)
+    before, turned_test = spikes_of(test), spikes_of(test, turned=True)
     labels = test.targets.numpy()
     print(f"seed {seed}: test accuracy {accuracy(program, before, labels):.1%} on the chip")
     frozen = accuracy(program, turned_test, labels)
@@ -53,12 +44,12 @@ def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]
 
     # Sensitive is what lies between rest and twice the threshold.
     window = (0, 2 * int(program.populations[0].vth.max()) << 6)
-    stream = spikes_of(data, data.train, turned=True)
+    stream = spikes_of(data.train, turned=True)
     targets = data.train.targets.numpy()
     learnt = program
     for part, rule in enumerate((FAST, FINE)):
         now = slice(part * samples, (part + 1) * samples)
-        step = learn(
+        step = chip.learn(
             learnt, stream[:, now], targets[now], feedback, replace(rule, window=window, seed=seed + 1)
         )
         learnt, feedback = step.program, step.feedback
@@ -69,45 +60,50 @@ def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]
     return frozen, now_right
 
 
-def train(data: Dataset, seed: int, epochs: int) -> tuple[Network, np.ndarray]:
+def train(data: nf.data.Dataset, seed: int, epochs: int) -> tuple[nf.Network, np.ndarray]:
     """A 64-64-10 network with the chip's neurons, and the feedback [64, 10] that FDFA found."""
-    generator = torch.Generator().manual_seed(seed)
-    neuron = LIF(reset="hard", decay_bits=12)
-    network = feed_forward(
-        data.n_in, [64], data.n_out, neuron=neuron, readout="spike-count", generator=generator
-    )
-    first, _ = next(batches(data.train, 128, data.encode, data.steps, generator))
-    scale_to_rate(network, first, 0.15)
-    learner = Trainer(
+    network = nf.Network(
+        nf.Linear(data.n_in, 64), nf.LIF(), nf.Linear(64, data.n_out), nf.LIF(),
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    first, _ = next(data.train.batches(128, seed=seed))
+    nf.scale_to_rate(network, first, 0.15)
+    trainer = nf.Trainer(
         network,
-        FDFA(),
+        nf.FDFA(),
         torch.optim.Adam(network.parameters(), lr=3e-3),
-        rate_regulariser=RateRegulariser(0.12),
-        generator=generator,
+        rate_regulariser=nf.RateRegulariser(0.12),
+        generator=torch.Generator().manual_seed(seed),
     )
-    for _ in range(epochs):
-        for x, target in batches(data.train, 32, data.encode, data.steps, generator):
-            learner.step(x, target)
-    return network, learner.rule_state.matrices[-1].double().numpy().copy()
+    trainer.fit(data.train, epochs=epochs, batch=32, progress=False)
+    return network, trainer.rule_state.matrices[-1].double().numpy().copy()
 
 
-def spikes_of(data: Dataset, split: Split, turned: bool = False) -> np.ndarray:
+def graph_of(network: nf.Network) -> chip.Network:
+    """The network as the chip's package reads it: through a NIR file."""
+    with tempfile.TemporaryDirectory() as folder:
+        nf.export_nir(network, f"{folder}/net.nir")
+        return chip.load(f"{folder}/net.nir")
+
+
+def spikes_of(split: nf.data.Split, turned: bool = False) -> np.ndarray:
     """Input spikes uint8 [T, N, 64]; turned: of the images rotated by 90°."""
-    images = split.inputs.reshape(-1, 8, 8)
     if turned:
-        images = torch.rot90(images, dims=(1, 2))
-    return binary_inputs(data, Split(images.reshape(-1, 64).contiguous(), split.targets))
+        images = torch.rot90(split.inputs.reshape(-1, 8, 8), dims=(1, 2))
+        split = replace(split, inputs=images.reshape(-1, 64).contiguous())
+    x, _ = next(split.batches(len(split)))
+    return x.numpy().astype(np.uint8)
 
 
-def accuracy(program: Program, spikes: np.ndarray, labels: np.ndarray) -> float:
-    """Shard of right predictions, by the integer reference, which Lava equals spike for spike."""
-    return float((predict(program, simulate(program, spikes)) == labels).mean())
+def accuracy(program: chip.Program, spikes: np.ndarray, labels: np.ndarray) -> float:
+    """Share of right predictions, by the integer reference, which Lava equals spike for spike."""
+    return float((chip.predict(program, chip.simulate(program, spikes)) == labels).mean())
 
 
 if __name__ == "__main__":
     try:
         results = [main(seed) for seed in map(int, sys.argv[1:] or ["0"])]
-    except LavaMissing as missing:
+    except chip.LavaMissing as missing:
         sys.exit(str(missing))
     gains = [after - before for before, after in results]
     print(f"gain over frozen: {np.mean(gains):+.1%} (min {min(gains):+.1%}) over {len(gains)} seed(s)")

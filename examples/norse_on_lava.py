@@ -14,12 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.load import load
-from neurofdfa_hardware.chip.fixed_point import predict, simulate
-from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
-from neurofdfa_hardware.nir.graph import mapping_table, network_from_graph
-from neurofdfa_hardware.quantization.quantize import quantize
+import neurofdfa as nf
+import neurofdfa_hardware as chip
 
 
 def run(net: norse.SequentialState, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,8 +33,8 @@ def run(net: norse.SequentialState, x: torch.Tensor) -> tuple[torch.Tensor, torc
 def main(epochs: int = 8) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    require()  # says how to get Lava before time goes into training
-    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
+    chip.require()  # says how to get Lava before time goes into training
+    data = nf.data.load("digits", steps=16, encoder="poisson", max_rate=1.0)
 
     # Train in Norse, by backpropagation through time on the readout's last membrane.
     lif = norse.LIFBoxParameters(
@@ -48,14 +44,14 @@ def main(epochs: int = 8) -> None:
     net = norse.SequentialState(
         nn.Linear(data.n_in, 100), norse.LIFBoxCell(lif), nn.Linear(100, 10), norse.LIBoxCell(li)
     )
-    optimizer, generator = torch.optim.Adam(net.parameters(), lr=1e-2), torch.Generator().manual_seed(0)
-    for _ in range(epochs):
-        for x, target in batches(data.train, 64, data.encode, data.steps, generator):
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for epoch in range(epochs):
+        for x, target in data.train.batches(64, seed=epoch):
             loss = nn.functional.cross_entropy(run(net, x)[1][-1], target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    x, target = next(evaluation_batches(data, data.open_test(), 256))
+    x, target = next(data.open_test().batches(256))
     with torch.no_grad():
         hidden, outputs = (found.numpy() for found in run(net, x))
     labels, classes = target.numpy(), outputs[-1].argmax(1)
@@ -63,20 +59,20 @@ def main(epochs: int = 8) -> None:
 
     # Norse's own NIR graph, read with its habits in mind; to 8 bits with scales found on training inputs.
     graph = norse.to_nir(net, torch.zeros(1, data.n_in))
-    network = network_from_graph(graph, writer="norse")
-    print(mapping_table(network))
-    calibration, _ = next(batches(data.train, 256, data.encode, data.steps, generator))
-    program = quantize(network, 8, calibration.numpy().astype(np.uint8)).program
+    network = chip.network_from_graph(graph, writer="norse")
+    print(chip.mapping_table(network))
+    calibration, _ = next(data.train.batches(256))
+    program = chip.quantize(network, 8, calibration.numpy().astype(np.uint8)).program
 
     spikes, layer = x.numpy().astype(np.uint8), network.layers[0].name
-    record, reference = LavaBackend().compile(program).run(spikes), simulate(program, spikes)
+    record, reference = chip.LavaBackend().compile(program).run(spikes), chip.simulate(program, spikes)
     found = record.spikes[layer]
     print(f"Norse → Lava: {(hidden == found).mean():.3%} of {found.size} hidden spikes equal")
     same = np.array_equal(reference.spikes[layer], found) and np.array_equal(
         reference.output_v, record.output_v
     )
     print(f"integer reference → Lava: spikes and membranes {'equal' if same else 'DIFFER'}")
-    ours = predict(program, record)
+    ours = chip.predict(program, record)
     print(
         f"Lava: test accuracy {(ours == labels).mean():.2%}, {(ours == classes).mean():.1%} of classes equal"
     )
@@ -85,5 +81,5 @@ def main(epochs: int = 8) -> None:
 if __name__ == "__main__":
     try:
         main(*map(int, sys.argv[1:]))
-    except LavaMissing as missing:
+    except chip.LavaMissing as missing:
         sys.exit(str(missing))

@@ -16,13 +16,8 @@ from snntorch.export_nir import export_to_nir
 from snntorch.utils import reset
 from torch import nn
 
-from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.load import load
-from neurofdfa_hardware.chip.fixed_point import predict, simulate
-from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
-from neurofdfa_hardware.nir.graph import mapping_table, network_from_graph
-from neurofdfa_hardware.nir.network import float_simulate
-from neurofdfa_hardware.quantization.quantize import quantize
+import neurofdfa as nf
+import neurofdfa_hardware as chip
 
 
 def leaky(n: int, beta: float, output: bool = False) -> snn.Leaky:
@@ -45,19 +40,19 @@ def run(net: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
 def main(epochs: int = 8) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    require()  # says how to get Lava before time goes into training
-    data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
+    chip.require()  # says how to get Lava before time goes into training
+    data = nf.data.load("digits", steps=16, encoder="poisson", max_rate=1.0)
 
     # Train in snnTorch, by backpropagation through time on spike counts.
     net = nn.Sequential(nn.Linear(data.n_in, 100), leaky(100, 0.8), nn.Linear(100, 10), leaky(10, 0.9, True))
-    optimizer, generator = torch.optim.Adam(net.parameters(), lr=4e-3), torch.Generator().manual_seed(0)
-    for _ in range(epochs):
-        for x, target in batches(data.train, 64, data.encode, data.steps, generator):
+    optimizer = torch.optim.Adam(net.parameters(), lr=4e-3)
+    for epoch in range(epochs):
+        for x, target in data.train.batches(64, seed=epoch):
             loss = nn.functional.cross_entropy(run(net, x).sum(0), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    x, target = next(evaluation_batches(data, data.open_test(), 256))
+    x, target = next(data.open_test().batches(256))
     with torch.no_grad():
         theirs = run(net, x).numpy().astype(np.uint8)
     labels = target.numpy()
@@ -66,22 +61,22 @@ def main(epochs: int = 8) -> None:
     # snnTorch's own NIR graph, read with its habits in mind.
     reset(net)
     graph = export_to_nir(net, torch.zeros(1, data.n_in), ignore_dims=[0])
-    network = network_from_graph(graph, reset="hard", writer="snntorch")
-    print(mapping_table(network))
+    network = chip.network_from_graph(graph, reset="hard", writer="snntorch")
+    print(chip.mapping_table(network))
     spikes = x.numpy().astype(np.uint8)
-    agree("snnTorch → the graph as read", theirs, float_simulate(network, spikes).spikes[network.output])
+    agree("snnTorch → the graph as read", theirs, chip.float_simulate(network, spikes).spikes[network.output])
 
     # To 8 bits with scales found on training inputs, then Lava.
-    calibration, _ = next(batches(data.train, 256, data.encode, data.steps, generator))
-    program = quantize(network, 8, calibration.numpy().astype(np.uint8)).program
-    record = LavaBackend().compile(program).run(spikes)
+    calibration, _ = next(data.train.batches(256))
+    program = chip.quantize(network, 8, calibration.numpy().astype(np.uint8)).program
+    record = chip.LavaBackend().compile(program).run(spikes)
     agree("snnTorch → Lava", theirs, record.spikes[network.output])
     agree(
         "integer reference → Lava",
-        simulate(program, spikes).spikes[network.output],
+        chip.simulate(program, spikes).spikes[network.output],
         record.spikes[network.output],
     )
-    print(f"Lava: test accuracy {(predict(program, record) == labels).mean():.2%}")
+    print(f"Lava: test accuracy {(chip.predict(program, record) == labels).mean():.2%}")
 
 
 def agree(stages: str, before: np.ndarray, after: np.ndarray) -> None:
@@ -93,5 +88,5 @@ def agree(stages: str, before: np.ndarray, after: np.ndarray) -> None:
 if __name__ == "__main__":
     try:
         main(*map(int, sys.argv[1:]))
-    except LavaMissing as missing:
+    except chip.LavaMissing as missing:
         sys.exit(str(missing))

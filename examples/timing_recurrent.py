@@ -18,15 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.load import load
-from neurofdfa.interop import to_norse, to_snntorch
-from neurofdfa.measure.memory import peak_mib
-from neurofdfa.nn.lif import LIF
-from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.nn.surrogate import FastSigmoid, Triangular
-from neurofdfa.rules import FDFA
-from neurofdfa.train.trainer import Trainer
+import neurofdfa as nf
 
 BATCH, STEPS, SIZES = 64, 25, {"train": 1500, "validation": 500, "test": 500}
 RATES, SLOW, WARMUP = (0.01, 0.02, 0.04, 0.08, 0.16), 0.1, 20  # of Adam; its factor for V, which is small
@@ -42,8 +34,10 @@ def rate(updates: int, done: int) -> float:
     return min(1.0, (done + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * done / updates))
 
 
-def fdfa(network: Network, lr: float) -> Method:
-    ours = Trainer(network, FDFA(), adam(network.parameters(), [network.hidden[0].recurrent.weight], lr))
+def fdfa(network: nf.Network, lr: float) -> Method:
+    ours = nf.Trainer(
+        network, nf.FDFA(), adam(network.parameters(), [network.hidden[0].recurrent.weight], lr)
+    )
     return ours.step, ours.optimizer, lambda x: network.run(x).y
 
 
@@ -59,8 +53,8 @@ def bptt(chain: nn.Module, outputs: Callable[[Tensor], Tensor], lr: float) -> Me
     return step, optimizer, outputs
 
 
-def in_snntorch(network: Network, lr: float) -> Method:
-    chain = to_snntorch(network)
+def in_snntorch(network: nf.Network, lr: float) -> Method:
+    chain = nf.to_snntorch(network)
 
     def outputs(x: Tensor) -> Tensor:
         for neuron in chain[1::2]:
@@ -70,8 +64,8 @@ def in_snntorch(network: Network, lr: float) -> Method:
     return bptt(chain, outputs, lr)
 
 
-def in_norse(network: Network, lr: float) -> Method:
-    chain = to_norse(network)
+def in_norse(network: nf.Network, lr: float) -> Method:
+    chain = nf.to_norse(network)
 
     def outputs(x: Tensor) -> Tensor:
         states = itertools.accumulate(x, lambda before, x_t: chain(x_t, before[1]), initial=(None, None))
@@ -80,12 +74,12 @@ def in_norse(network: Network, lr: float) -> Method:
     return bptt(chain, outputs, 10 * lr)  # Norse's weights are ten times ours
 
 
-def fresh(reset: str, x: Tensor) -> Network:
+def fresh(reset: str, x: Tensor) -> nf.Network:
     # low surrogates keep what flows through the recurrence bounded; Norse has this one of ours
-    surrogate = FastSigmoid(0.5, 0.3) if reset == "soft" else Triangular(1.0, 0.3)
-    neuron = LIF(tau_mem=10e-3, tau_syn=5e-3, reset=reset, surrogate=surrogate)
-    network = feed_forward(20, [64], 20, neuron=neuron, recurrent=True, readout="leaky", tau_out=30e-3)
-    scale_to_rate(network, x, 0.06)
+    surrogate = nf.FastSigmoid(0.5, 0.3) if reset == "soft" else nf.Triangular(1.0, 0.3)
+    neuron = nf.LIF(10e-3, 5e-3, reset=reset, surrogate=surrogate, recurrent=True)
+    network = nf.Network(nf.Linear(20, 64), neuron, nf.Linear(64, 20), nf.LI(30e-3))
+    nf.scale_to_rate(network, x, 0.06)
     return network
 
 
@@ -100,14 +94,15 @@ RUNS = (
 def main(argument: str = "8") -> None:
     torch.set_num_threads(1)
     epochs, choose = (8, True) if argument == "choose" else (int(argument), False)
-    data = load("randman", steps=STEPS, **SIZES)
+    data = nf.data.load("randman", steps=STEPS, **SIZES)
     name, split = ("validation", data.validation) if choose else ("test", data.open_test())
-    seen, labels = next(evaluation_batches(data, split, len(split)))
+    seen, labels = next(split.batches(len(split)))
+    order = [batch for epoch in range(epochs) for batch in data.train.batches(BATCH, seed=epoch)]
     for reset, label, method, chosen in RUNS:
+        # A first step before any measurement: the event engine compiles once on a machine, for a minute.
+        method(fresh(reset, order[0][0]), chosen)[0](*order[0])
         for lr in RATES if choose else [chosen]:
-            generator = torch.Generator().manual_seed(1)
-            order = [b for _ in range(epochs) for b in batches(data.train, BATCH, None, STEPS, generator)]
-            peak = peak_mib(partial(method(fresh(reset, order[0][0]), lr)[0], *order[0]))
+            peak = nf.peak_mib(partial(method(fresh(reset, order[0][0]), lr)[0], *order[0]))
             step, optimizer, outputs = method(fresh(reset, order[0][0]), lr)
             schedule = LambdaLR(optimizer, partial(rate, len(order)))
             started = time.process_time()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from neurofdfa.errors import Diverged as Diverged
     from neurofdfa.errors import UserError as UserError
     from neurofdfa.interop.nir import export_nir as export_nir
     from neurofdfa.interop.nir import to_nir as to_nir
@@ -72,6 +73,9 @@ if TYPE_CHECKING:
     from neurofdfa.rules.traces import PerNeuron as PerNeuron
     from neurofdfa.rules.traces import PerSynapse as PerSynapse
     from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient as WeightForwardGradient
+    from neurofdfa.run import Run as Run
+    from neurofdfa.run import fit as fit
+    from neurofdfa.run import load as load
     from neurofdfa.train.device import Device as Device
     from neurofdfa.train.fit import CSVLog as CSVLog
     from neurofdfa.train.fit import TensorBoardLog as TensorBoardLog
@@ -79,8 +83,9 @@ if TYPE_CHECKING:
     from neurofdfa.train.trainer import Trainer as Trainer
 
 _HOMES = {
-    "errors": ("UserError",),
+    "errors": ("Diverged", "UserError"),
     "interop.nir": ("export_nir", "to_nir"),
+    "run": ("Run", "fit", "load"),
     "interop.norse": ("from_norse", "to_norse"),
     "interop.snntorch": ("from_snntorch", "to_snntorch"),
     "measure.alignment": ("alignment",),

@@ -1,4 +1,4 @@
-"""The one error type a user of `neurofdfa` has to know."""
+"""The errors that a user of `neurofdfa` has to know."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class UserError(Exception):
     """Input that cannot be used; the message is one line that says what is wrong and what to do."""
+
+
+class Diverged(UserError):
+    """A loss, gradient or weight is no longer finite: the message says which, and what to do."""
 
 
 def unknown(what: str, given: str, known: Iterable[str], more: str = "") -> UserError:

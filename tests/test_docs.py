@@ -1,4 +1,4 @@
-"""Every Python block of these pages runs as it stands there, page by page, from top to bottom."""
+"""Every Python block of the docs runs as it stands there, page by page, from top to bottom."""
 
 import os
 import re
@@ -8,14 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from neurofdfa_hardware.lava import LavaError, locate
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PAGES = [DOCS / name for name in ("audit.md", "extending.md", "networks.md", "neurons.md")]
+PAGES = sorted(page for page in DOCS.rglob("*.md") if PYTHON.search(page.read_text()))
+NEED_LAVA = ("lava.md",)
+
+
+def without_lava() -> str:
+    try:
+        return "" if locate() else "Lava is not installed"
+    except LavaError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    if page.name in NEED_LAVA and (reason := without_lava()):
+        pytest.skip(reason)
     blocks = PYTHON.findall(page.read_text())
     program = tmp_path / "page.py"
     program.write_text("\n".join(blocks))
@@ -48,7 +60,7 @@ def test_every_link_leads_somewhere() -> None:
     assert not missing, "\n".join(missing)
 
 
-@pytest.mark.parametrize("part", ["A neuron", "A layer"])
+@pytest.mark.parametrize("part", ["A neuron", "A layer", "A rule", "A data set", "A backend", "A plot"])
 def test_a_part_of_ones_own_takes_twenty_lines(part: str) -> None:
     section = re.search(
         rf"^## {part}\n(.*?)(?=^## |\Z)", (DOCS / "extending.md").read_text(), re.DOTALL | re.MULTILINE

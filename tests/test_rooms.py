@@ -20,6 +20,7 @@ ORDER = (
     "interop",
     "lab",
     "report",
+    "run",
     "bench",
     "cli",
     "__main__",

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from neurofdfa_hardware.chip.mapping import picture, place
     from neurofdfa_hardware.chip.program import Connection, Population, Program, Record
     from neurofdfa_hardware.errors import HardwareError
-    from neurofdfa_hardware.lava import LavaBackend
+    from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
+    from neurofdfa_hardware.lava.learning import LearningRule, learn
     from neurofdfa_hardware.nir.golden import check_golden
     from neurofdfa_hardware.nir.graph import load, mapping_table, network_from_graph
     from neurofdfa_hardware.nir.importers import for_norse, for_snntorch
@@ -30,7 +31,8 @@ _ROOMS = {
     "chip.mapping": ("picture", "place"),
     "chip.program": ("Connection", "Population", "Program", "Record"),
     "errors": ("HardwareError",),
-    "lava": ("LavaBackend",),
+    "lava": ("LavaBackend", "LavaMissing", "require"),
+    "lava.learning": ("LearningRule", "learn"),
     "nir.golden": ("check_golden",),
     "nir.graph": ("load", "mapping_table", "network_from_graph"),
     "nir.importers": ("for_norse", "for_snntorch"),
@@ -47,6 +49,8 @@ __all__ = [
     "HardwareError",
     "Kernel",
     "LavaBackend",
+    "LavaMissing",
+    "LearningRule",
     "Network",
     "Population",
     "Program",
@@ -58,6 +62,7 @@ __all__ = [
     "float_simulate",
     "for_norse",
     "for_snntorch",
+    "learn",
     "load",
     "mapping_table",
     "network_from_graph",
@@ -68,6 +73,7 @@ __all__ = [
     "prepare",
     "quantize",
     "register_backend",
+    "require",
     "simulate",
 ]
 

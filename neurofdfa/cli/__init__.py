@@ -10,7 +10,7 @@ import typer.main
 
 from neurofdfa.cli import bench, chip, deploying, describing, doctor, measuring, studying, training
 from neurofdfa.distributed.launch import first_here, launched
-from neurofdfa.errors import UserError
+from neurofdfa.errors import Diverged, UserError
 from neurofdfa.lab.table import printable
 from neurofdfa_hardware.errors import HardwareError
 
@@ -28,6 +28,7 @@ for module in (training, studying, measuring, describing, bench, deploying, chip
 
 
 INTERRUPTED = 130
+DIVERGED = 1
 COURTESY = 30.0
 """Seconds that the other processes wait for the one that tells of a mistake they all see."""
 CHIP_COMMANDS = ("map", "parity", "evaluate")
@@ -58,7 +59,7 @@ def _common(
 
 
 def main() -> None:
-    """Entry point of `neurofdfa`; exits 2 on user errors and 130 when interrupted."""
+    """Entry point of `neurofdfa`; exits 2 on user errors, 1 when a training diverged, 130 if interrupted."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -74,6 +75,9 @@ def run(arguments: list[str]) -> int:
         command = typer.main.get_command(app)
         result = command(_spread(arguments) or ["--help"], prog_name="neurofdfa", standalone_mode=False)
         status = result if isinstance(result, int) else 0
+    except Diverged as error:
+        _fail(str(error), alike=True)
+        return DIVERGED
     except (UserError, HardwareError) as error:
         return _fail(str(error))
     except typer.TyperException as error:

@@ -37,7 +37,7 @@ def audit(
     from neurofdfa.measure.locality.audit import certify_learner
 
     config, network = load_run(run)
-    x, target, answer_from = _validation(config, samples)
+    x, target, answer_from = _validation(config, run, samples)
     target = target[:steps] if target.dim() == 3 else target
     # the event engine gives the reference's numbers and has no parts that could be replaced one by one
     training = config.training.model_copy(update={"engine": "reference"})
@@ -70,12 +70,12 @@ def energy(
     emit(found.tree(), as_json)
 
 
-def _validation(config: "RunConfig", samples: int) -> tuple["Tensor", "Tensor", int]:
+def _validation(config: "RunConfig", run: Path, samples: int) -> tuple["Tensor", "Tensor", int]:
     """Inputs and targets of the first samples, and the first step with a target."""
     from neurofdfa.data.batches import evaluation_batches
     from neurofdfa.lab.build import build_data
 
-    data = build_data(config.data, config.seed)
+    data = build_data(config.data, config.seed, run)
     x, target = next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
     return x, target, data.answer_from
 

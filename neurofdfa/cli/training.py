@@ -37,7 +37,7 @@ from neurofdfa.lab.table import Column, table, with_interval
 if TYPE_CHECKING:
     from neurofdfa.distributed.group import ProcessGroup
     from neurofdfa.lab.config import RunConfig
-    from neurofdfa.lab.record import Epoch
+    from neurofdfa.lab.record import Epoch, Summary
 
 
 def register(app: typer.Typer) -> None:
@@ -132,10 +132,20 @@ def train(
     engine: Annotated[
         str | None, typer.Option(help="What computes the training: reference or events.")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads; their number changes the last digits.", show_default="1"),
+    ] = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="A run whose weights to start from, e.g. to fine-tune.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with an interrupted run in --out, or, for more --epochs in all, with a finished one.",
+        ),
+    ] = False,
     live: Annotated[
         bool, typer.Option("--tensorboard", help="Write events for TensorBoard into --out/tensorboard.")
     ] = False,
@@ -163,6 +173,7 @@ def train(
     own = {
         "rule.name": rule,
         "training.engine": engine,
+        "training.threads": threads,
         "training.start_from": None if start_from is None else str(start_from),
         "seed": seed,
     }
@@ -193,11 +204,17 @@ def train(
         )
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
-        f"{summary.best_epoch}, {summary.seconds:.1f} s of training, "
+        f"{summary.best_epoch}, {summary.seconds:.1f} s of training{_warm_up(summary)}, "
         f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}\nRun: {out}",
         quiet,
     )
     emit(summary.tree() | {"run": str(out)}, as_json and group.leads)
+
+
+def _warm_up(summary: "Summary") -> str:
+    """What the engine took to be ready, where that was worth a word."""
+    seconds = summary.warm_up_seconds or 0.0
+    return f" (and {seconds:.0f} s to make the event engine ready, not counted)" if seconds >= 1 else ""
 
 
 def _new_folder(name: str) -> Path:

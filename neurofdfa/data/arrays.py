@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
-from neurofdfa.data.encode import Encoder
+from neurofdfa.data.encode import DIRECT, Encoder, encoder_named
 from neurofdfa.data.event_lists import EventList
 from neurofdfa.data.npz import Arrays, read_npz
 from neurofdfa.data.recordings import EventStore
@@ -37,6 +37,18 @@ class ArrayEncoding(NamedTuple):
     default_steps: int
     steps: int | None = None
     timing: Timing = Timing()
+
+
+STATIC_STEPS = 16
+
+
+def array_encoding(
+    name: str, *, steps: int | None, max_rate: float, gain: float, delta: float, stretch: bool
+) -> ArrayEncoding:
+    """How arrays become input, by the name of an encoder and its settings; see `Dataset.from_arrays`."""
+    timing = Timing(Timing().steps if steps is None else steps, None if name == DIRECT else delta, stretch)
+    made = encoder_named(name, max_rate=max_rate, gain=gain)
+    return ArrayEncoding(made, STATIC_STEPS, steps, timing)
 
 
 class _Part(NamedTuple):
@@ -160,7 +172,15 @@ def _guess(x: Any) -> str:
     values = np.asarray(x)
     if values.ndim != 3 or (values.dtype == np.uint8 and values.size and values.max() > 1):
         return "images"
-    return "spikes" if bool(np.isin(values, (0, 1)).all()) else "sequences"
+    if bool(np.isin(values, (0, 1)).all()):
+        return "spikes"
+    if values.dtype.kind in "iuf" and bool(((values >= 0) & (values <= 1)).all()):
+        raise UserError(
+            f"arrays of shape {values.shape} with values from 0 to 1 can be images or sequences: say "
+            "which with "
+            'kind="images" or kind="sequences"'
+        )
+    return "sequences"
 
 
 def _stacked(where: Path, x: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:

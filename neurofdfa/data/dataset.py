@@ -251,6 +251,49 @@ class Dataset:
         object.__setattr__(self, "validation", shown(self.validation))
         object.__setattr__(self, "sealed_test", self.sealed_test.changed(shown))
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        test: tuple[Any, Any] | None = None,
+        kind: Literal["images", "spikes", "sequences"] | None = None,
+        name: str = "arrays",
+        steps: int | None = None,
+        encoder: str = "poisson",
+        max_rate: float = 0.5,
+        gain: float = 1.0,
+        delta: float = 0.25,
+        stretch: bool = True,
+    ) -> Dataset:
+        """Make a data set of arrays, tensors or lists in memory.
+
+        x: images [N, n], [N, height, width] or [N, c, h, w], uint8 or floats in 0…1; spikes [N, T, n] of 0
+            and 1; or sequences of values [N, T, c]; y: classes [N], whole numbers from 0 or words.
+        validation, test: (x, y) of their own; a part that is not given is a fifth of the samples, stratified,
+            always the same ones.
+        kind: which of the three x is, where shape and values do not tell.
+        steps, encoder, max_rate, gain: how images become input, as for `neurofdfa.data.load`; sequences
+            become level-crossing spikes of `steps` steps, or with "direct" standardised currents.
+        delta, stretch: of sequences, as for `neurofdfa.data.load`; a list may hold spikes or sequences
+            [T_i, n] of unequal lengths, which sequences keep with stretch=False.
+        Raises UserError for every way in which the arrays can be wrong.
+        """
+        from neurofdfa.data import arrays  # which makes data sets
+
+        return arrays.arrays_dataset(
+            name,
+            arrays.array_encoding(
+                encoder, steps=steps, max_rate=max_rate, gain=gain, delta=delta, stretch=stretch
+            ),
+            (x, y),
+            validation,
+            test,
+            kind,
+        )
+
     @property
     def encode_training(self) -> Encoder | None:
         """`encode` for batches to learn from: behind `augment`, where there is one."""

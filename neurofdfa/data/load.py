@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from neurofdfa.data.arrays import ArrayEncoding, npz_file
+from neurofdfa.data.arrays import STATIC_STEPS, ArrayEncoding, npz_file
 from neurofdfa.data.augment import ChannelShift, DropEvents, Speed, TimeJitter, TimeShift, chain
 from neurofdfa.data.cifar import cifar10
 from neurofdfa.data.dataset import Augmentation, Dataset
@@ -23,7 +23,7 @@ from neurofdfa.data.sound import SoundFolder, fsdd, sound_folder
 from neurofdfa.data.timing import cue_accumulation, delayed_xor, pattern
 from neurofdfa.errors import UserError, unknown
 
-STATIC_STEPS, SERIES_STEPS = 16, 100
+SERIES_STEPS = 100
 LEVEL_DELTA = 0.25
 DIGITS, VOWELS, PENDIGITS, FSDD, CIFAR = "digits", "japanese-vowels", "pendigits", "fsdd", "cifar10"
 WAV = (".wav", ".wave")

@@ -106,3 +106,57 @@ class Shard:
         return tuple(
             total + self.weight * (mean - mean.detach()) for total, mean in zip(sums, means, strict=True)
         )
+
+
+@dataclass(frozen=True)
+class Part(Shard):
+    """Some of the samples of a batch, the rest of which the same process takes up on their own.
+
+    places: theirs in the batch, ascending. What is summed over all parts is what the batch decides.
+    """
+
+    places: tuple[int, ...] = (0,)
+
+    @property
+    def here(self) -> tuple[int, ...]:
+        """Their places; the first one, with weight 0, where the batch has none of them."""
+        return tuple(place for place in self.places if place < self.total) or (0,)
+
+    @property
+    def count(self) -> int:
+        """How many there are, at least 1."""
+        return len(self.here)
+
+    @property
+    def weight(self) -> float:
+        """What part of the batch they are."""
+        return self.count * self.per_sample
+
+    @property
+    def per_sample(self) -> float:
+        """The weight of each of them in a mean over the batch."""
+        return 1.0 / self.total if self.places[0] < self.total else 0.0
+
+    def first(self, samples: int) -> "Shard":
+        """Those among the batch's first `samples` samples: the first ones here, too."""
+        return Part(samples, self.group, self.places)
+
+    def rows(self, whole: Tensor, dim: int = 0, *, passes: int = 1) -> Tensor:
+        """What is here of a tensor for the whole batch."""
+        copies = [self.total * k + place for k in range(passes) for place in self.here]
+        return whole.index_select(dim, torch.tensor(copies, device=whole.device))
+
+    def whole(self, rows: Tensor) -> Tensor:
+        """A tensor for the whole batch with what is here in its place and zeros elsewhere: to be summed."""
+        tensor = rows.new_zeros(self.total, *rows.shape[1:])
+        if self.weight:
+            tensor[list(self.here)] = rows
+        return tensor
+
+
+def parts_of(lengths: Tensor) -> list[tuple[int, Part]]:
+    """The samples of a batch by their lengths `[B]`, the shortest first."""
+    of: dict[int, list[int]] = {}
+    for place, steps in enumerate(lengths):
+        of.setdefault(int(steps), []).append(place)
+    return [(steps, Part(len(lengths), places=tuple(of[steps]))) for steps in sorted(of)]

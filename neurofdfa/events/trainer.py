@@ -16,6 +16,7 @@ from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
 from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
+from neurofdfa.events.notice import fall_back
 from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients
 from neurofdfa.events.relevance import filter_back
@@ -25,8 +26,12 @@ from neurofdfa.events.weight_layout import learnt_by
 from neurofdfa.nn.loss import SpikeCountError, answer_step, first_step
 from neurofdfa.nn.network import Masks, Trajectory
 from neurofdfa.rules.traces import bind_path
-from neurofdfa.train.batch import BatchStats
+from neurofdfa.train.batch import BatchStats, densely
+from neurofdfa.train.finite import check_gradients, check_loss
 from neurofdfa.train.learning import Learning
+from neurofdfa.train.online import OnlineLoop
+
+UNEQUAL = "the event engine learns from samples of one length, and these have lengths of their own"
 
 
 class EventEngine:
@@ -60,6 +65,8 @@ class EventEngine:
         self.gradient = Gradients(learnt_by(self.teaching.kind, self.network, matrices), threads)
         learnt = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
+        self._reference = OnlineLoop(learning)
+        """What learns from samples of unequal lengths."""
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
         traces = [bind_path(self.rule.trace, self.network, k) for k in range(len(self.network.hidden))]
@@ -67,8 +74,13 @@ class EventEngine:
         """Decays of the layers above each hidden layer, where a trace is filtered by them."""
 
     @torch.no_grad()
-    def train(self, x: Tensor | Events, target: Tensor) -> BatchStats:
-        """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target: as for `Trainer`."""
+    def train(self, x: Tensor | Events, target: Tensor, lengths: Tensor | None = None) -> BatchStats:
+        """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target, lengths: as for
+        `Trainer`; samples of unequal lengths are left to the reference.
+        """
+        if lengths is not None:
+            fall_back(UNEQUAL)
+            return self._reference.train(densely(self.network, x), target, lengths)
         share = Shard(x.shape[1], self.group)
         masks = self.network.draw_masks(share.total, self.learning.generator)
         if masks is not None:
@@ -86,8 +98,13 @@ class EventEngine:
         return stats
 
     @torch.no_grad()
-    def gradients(self, x: Tensor | Events, target: Tensor) -> tuple[Tensor, ...]:
+    def gradients(
+        self, x: Tensor | Events, target: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
+        if lengths is not None:
+            fall_back(UNEQUAL)
+            return self._reference.gradients(densely(self.network, x), target, lengths)
         kept = (self.learning.state, self.learning.generator.get_state())
         self._pass(x, target, None, Shard(x.shape[1]))
         known = self.gradient.of
@@ -103,6 +120,11 @@ class EventEngine:
     def run(self, x: Tensor | Events) -> Trajectory:
         """Inference."""
         return run(self.network, x, threads=self.execution.threads)
+
+    def abandon(self) -> None:
+        """Forget a sequence that was interrupted."""
+        self._reference.abandon()
+        self.gradient.clear()
 
     def _pass(
         self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Shard, *, updating: bool = False
@@ -226,6 +248,8 @@ class EventEngine:
         first = first_step(self.loss.when, steps)
         told = max(0, start + count - max(start, first)) / (steps - first)
         self._combine(touched, stats, share)
+        if stats:
+            check_loss(stats[0])
         self.finish(touched, count, told)
 
     def run_chunk(self, work: PreparedBatch, start: int, length: int, share: Shard) -> None:
@@ -276,8 +300,13 @@ class EventEngine:
         """Optimizer steps, as `Learning.update` makes them.
 
         touched: whether the feedback has gradients; count: time steps since the last update; told: Σ of the
-        loss's weights over them.
+        loss's weights over them. Raises `Diverged`, before anything is updated, for gradients that are not
+        finite.
         """
+        learnt = (*self.network.parameters(), *(self.teaching.matrices if touched else ()))
+        known = self.gradient.of
+        check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
+        self.learning.updates += 1
         plain, average = plain_adam(self.learning.optimizer), None
         if not plain:
             for p in self._one_pass.learnt:
@@ -299,3 +328,4 @@ class EventEngine:
             for b in self.teaching.matrices:
                 b.grad = None
         self.learning.decay(self.teaching.matrices if teacher is not None else ())
+        self.learning.check_weights()

@@ -81,10 +81,10 @@ def to_nir(network: Network, golden: Tensor | None = None) -> nir.NIRGraph:
     return nir.NIRGraph(nodes, edges, metadata=_metadata(network, golden))
 
 
-def export_nir(network: Network, path: Path, golden: Tensor | None = None) -> None:
+def export_nir(network: Network, path: str | Path, golden: Tensor | None = None) -> None:
     """Write `to_nir` to a file, whole or not at all."""
     graph = to_nir(network, golden)
-    write_whole(path, lambda file: nir.write(file, graph))
+    write_whole(Path(path), lambda file: nir.write(file, graph))
 
 
 def _chain(name: str, synapse: Synapse, shape: tuple[int, ...], dt: float) -> dict[str, nir.NIRNode]:

@@ -35,6 +35,8 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     """What is learnt: see `neurofdfa.data.load`. steps: T for static images, None for the data's own.
     density: share of the input spikes that reach the network, in training and in evaluation.
+    own: samples that the user handed over: "kept" in the run's folder (`neurofdfa.lab.kept_data`), or "given"
+    again by the user whenever they are needed; `options` then says what they are.
     """
 
     name: str = "digits"
@@ -44,6 +46,7 @@ class DataConfig(_Table):
     max_rate: float = Field(default=0.5, gt=0, le=1)
     gain: float = Field(default=1.0, gt=0)
     density: float = Field(default=1.0, gt=0, le=1)
+    own: Literal["kept", "given"] | None = None
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
@@ -51,8 +54,10 @@ class NetworkConfig(_Table):
     """Layers and neurons; times in seconds. hidden: sizes of dense layers, the short form of layers, which
     takes convolutions, pools and delays too, see `neurofdfa.nn.layer_spec`, and goes before it; shape:
     channels, rows and columns of the input, None for those of the data.
-    rate: share of neurons that fire at initialisation. weight_bits: learn through a quantiser of so many
-    bits, None for float weights.
+    readout: "written" where `layers` names every module of the network, neurons and readout among them.
+    own: why no file can describe a network that the user handed over, who hands it over again to go on.
+    rate: share of neurons that fire at initialisation, 0 for weights as they are drawn. weight_bits: learn
+    through a quantiser of so many bits, None for float weights.
     """
 
     hidden: tuple[int, ...] = (128, 128)
@@ -74,13 +79,14 @@ class NetworkConfig(_Table):
     surrogate: Literal["fast-sigmoid", "triangular", "arctan", "sigmoid"] = "fast-sigmoid"
     surrogate_width: float = Field(default=0.5, gt=0)
     surrogate_height: float = Field(default=1.0, gt=0)
-    readout: Literal["integrator", "leaky", "spike-count"] = "integrator"
+    readout: Literal["integrator", "leaky", "spike-count", "written"] = "integrator"
     bias: bool = False
     recurrent: bool = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     weight_bits: int | None = Field(default=None, ge=1, le=8)
-    rate: float = Field(default=0.06, gt=0, lt=1)
+    rate: float = Field(default=0.06, ge=0, lt=1)
+    own: str | None = None
 
     @field_validator("hidden", mode="before")
     @classmethod
@@ -95,6 +101,11 @@ class NetworkConfig(_Table):
             if n < 1:
                 raise ValueError(f"a layer has 1 neuron or more, got {n}")
         return tuple(sizes)
+
+    @field_validator("decay_bits", mode="before")
+    @classmethod
+    def _exact(cls, value: Any) -> Any:
+        return None if value == "none" else value
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -128,41 +139,67 @@ class NetworkConfig(_Table):
         return tree
 
     @property
+    def threshold(self) -> float | None:
+        """The threshold that all neurons share, None where there is no such."""
+        if self.own is not None:
+            return None
+        settings = [v for entry in self.layers or () for v in entry.values()]
+        written = [cast(dict[str, Any], v) for v in settings if isinstance(v, dict)]
+        own: set[float] = {table["v_threshold"] for table in written if "v_threshold" in table}
+        return self.v_threshold if not own else own.pop() if len(own) == 1 else None
+
+    @property
     def below_the_readout(self) -> tuple[int | dict[str, Any], ...]:
         """The hidden layers, in whichever form they are given."""
         return self.hidden if self.layers is None else self.layers
 
 
 class RuleConfig(_Table):
-    """Name of a learning rule (`neurofdfa.rules.RULES`) and its settings."""
+    """Name of a learning rule (`neurofdfa.rules.RULES`) and its settings. own: it is a class of the user's
+    own, or has settings that no file can hold, and is handed over again to go on.
+    """
 
     name: str = "fdfa"
+    own: bool = False
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 class TrainingConfig(_Table):
-    """How long and how fast. Learning rate: linear warm-up, then cosine decay to zero.
+    """How long and how fast. Learning rate: linear warm-up, then cosine decay to zero, or "constant".
 
+    A finished run that goes on for more epochs takes the learning rate that a run of all its epochs would
+    have at that batch; extended: after which epochs it had ended before.
+    optimizer, loss: "own" where the user handed over one that a file cannot describe; optimizer_options,
+    loss_options: their further settings.
     recurrent_lr: factor on the learning rate of recurrent synapses, which bear less than the others.
     update_every: steps between weight updates, None for once per sequence. rate_target,
-    rate_strength: the local firing-rate regulariser. start_from: a run folder whose weights to begin with,
-    e.g. to fine-tune a float network on the grid of `network.weight_bits`.
+    rate_strength, rate_memory: the local firing-rate regulariser. threads: of torch and of the event engine;
+    their number changes the order of additions, and with it the last digits. start_from: a run folder whose
+    weights to begin with, e.g. to fine-tune a float network on the grid of `network.weight_bits`.
     """
 
     epochs: int = Field(default=20, ge=1)
     batch: int = Field(default=32, ge=1)
-    optimizer: Literal["adam", "sgd", "adamw", "rmsprop"] = "adam"
+    extended: tuple[int, ...] = ()
+    optimizer: Literal[
+        "adam", "sgd", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam", "own"
+    ] = "adam"
+    optimizer_options: dict[str, Any] = Field(default_factory=dict[str, Any])
     lr: float = Field(default=3e-3, gt=0)
     recurrent_lr: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=50, ge=0)
-    loss: Literal["cross-entropy", "mean-squared-error", "spike-count"] = "cross-entropy"
-    loss_when: Literal["every-step", "last"] | None = None
+    schedule: Literal["cosine", "constant"] = "cosine"
+    loss: Literal["cross-entropy", "mean-squared-error", "spike-count", "own"] = "cross-entropy"
+    loss_when: Literal["every-step", "last"] | int | None = None
+    loss_options: dict[str, float] = Field(default_factory=dict[str, float])
     update_every: int | None = Field(default=None, ge=1)
     rate_target: float = Field(default=0.05, gt=0, lt=1)
     rate_strength: float = Field(default=0.03, ge=0)
+    rate_memory: float = Field(default=100.0, ge=1)
     alignment_samples: int = Field(default=0, ge=0)
     engine: Literal["auto", "events", "reference"] = "auto"
+    threads: int = Field(default=1, ge=1)
     start_from: str | None = None
 
 
@@ -210,7 +247,9 @@ class RunConfig(_Table):
 
     def save(self, path: Path) -> None:
         """Write as TOML, whole or not at all."""
-        write_text(path, tomli_w.dumps(self.model_dump(exclude_none=True)))
+        tree = self.model_dump(exclude_none=True)
+        tree["network"].setdefault("decay_bits", "none")  # whose default is a number
+        write_text(path, tomli_w.dumps(tree))
 
     def with_settings(self, settings: dict[str, Any]) -> "RunConfig":
         """A copy with dotted settings replaced, e.g. {"training.lr": 1e-3, "rule.name": "dfa"}.

@@ -10,6 +10,7 @@ from neurofdfa.lab.document import Document, Record, Text
 
 if TYPE_CHECKING:  # reports read the file without what counts
     from neurofdfa.data.dataset import Dataset
+    from neurofdfa.lab.build import Given
     from neurofdfa.lab.config import RunConfig
     from neurofdfa.measure.energy.ledger import Ledger
     from neurofdfa.nn.network import Network
@@ -48,16 +49,23 @@ class Energy(Document):
     constants: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
-def run_ledger(config: "RunConfig", network: "Network", data: "Dataset", samples: int = SAMPLES) -> "Ledger":
+def run_ledger(
+    config: "RunConfig",
+    network: "Network",
+    data: "Dataset",
+    samples: int = SAMPLES,
+    given: "Given | None" = None,
+) -> "Ledger":
     """Count on the first validation samples; raises `UserError` for a rule that has no entry."""
     from neurofdfa.data.batches import evaluation_batches
-    from neurofdfa.lab.build import build_loss
+    from neurofdfa.lab.build import NOTHING, build_loss, build_rule
     from neurofdfa.measure.energy.ledger import ledger
-    from neurofdfa.rules import rule_named
 
+    own = NOTHING if given is None else given
     x, _ = next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
-    rule = rule_named(config.rule.name, **config.rule.options)
-    return ledger(network, x, build_loss(config.training, data.answer_from), rule)
+    rule = build_rule(config.rule) if own.rule is None else own.rule
+    loss = build_loss(config.training, data.answer_from) if own.loss is None else own.loss
+    return ledger(network, x, loss, rule)
 
 
 def keep(folder: Path, found: "Ledger") -> Energy:
@@ -67,10 +75,12 @@ def keep(folder: Path, found: "Ledger") -> Energy:
     return document
 
 
-def keep_if_countable(folder: Path, config: "RunConfig", network: "Network", data: "Dataset") -> None:
+def keep_if_countable(
+    folder: Path, config: "RunConfig", network: "Network", data: "Dataset", given: "Given | None" = None
+) -> None:
     """As `keep`, but a rule or network that nobody has counted yet leaves no file and fails nothing."""
     try:
-        keep(folder, run_ledger(config, network, data))
+        keep(folder, run_ledger(config, network, data, given=given))
     except UserError:
         (folder / NAME).unlink(missing_ok=True)
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.distributed.group import SINGLE, ProcessGroup
-from neurofdfa.lab.build import build_loss
+from neurofdfa.lab.build import NOTHING, Given, build_loss, build_rule
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.nn.network import Network, Trajectory
-from neurofdfa.rules import rule_named
+from neurofdfa.rules.base import Rule
 from neurofdfa.train import evaluation
 
 EVALUATION_BATCH = 256
@@ -31,18 +31,25 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    network: Network, config: RunConfig, data: Dataset, split: Split, group: ProcessGroup = SINGLE
+    network: Network,
+    config: RunConfig,
+    data: Dataset,
+    split: Split,
+    group: ProcessGroup = SINGLE,
+    given: Given = NOTHING,
 ) -> Evaluation:
     """Inference on a split, with the encoder's noise fixed; on the config's engine where that can run it.
 
-    Every process of a group runs its share.
+    Every process of a group runs its share. given: what the user handed over in place of the config's.
     """
+    loss = build_loss(config.training, data.answer_from) if given.loss is None else given.loss
+    rule = build_rule(config.rule) if given.rule is None else given.rule
     found = evaluation.evaluate(
         network,
         _inference(network, config),
         evaluation_batches(data, split, EVALUATION_BATCH),
-        build_loss(config.training, data.answer_from),
-        scores=_own_scores(network, config),
+        loss,
+        scores=_own_scores(network, rule),
         group=group,
     )
     accuracy = found.accuracy if data.task == "classification" else -found.loss
@@ -55,13 +62,12 @@ def _inference(network: Network, config: RunConfig) -> Callable[[Tensor], Trajec
         from neurofdfa.events.support import why_not_network
 
         if why_not_network(network) is None:
-            return partial(run, network)
+            return partial(run, network, threads=config.training.threads)
     return network.run
 
 
-def _own_scores(network: Network, config: RunConfig) -> Callable[[Any], Tensor] | None:
-    """Scores that the config's rule reads its own way, with what it knows at the start."""
-    rule = rule_named(config.rule.name, **config.rule.options)
+def _own_scores(network: Network, rule: Rule[Any]) -> Callable[[Any], Tensor] | None:
+    """Scores that the rule reads its own way, with what it knows at the start."""
     if not rule.own_scores:
         return None
     state = rule.init(network, torch.Generator().manual_seed(0))

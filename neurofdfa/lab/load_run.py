@@ -15,13 +15,19 @@ from neurofdfa.lab.record import CONFIG, is_run
 from neurofdfa.nn.network import Network
 
 
-def load_run(folder: str | Path) -> tuple[RunConfig, Network]:
-    """The config and the trained network of a run folder; raises `UserError` when it is not one."""
+def load_run(folder: str | Path, network: Network | None = None) -> tuple[RunConfig, Network]:
+    """The config and the trained network of a run folder; raises `UserError` when it is not one.
+
+    network: to take in place of the one that the config describes; it gets the folder's weights.
+    """
     folder = Path(folder)
     if not is_run(folder):
         raise UserError(f"{folder} is not a run folder (no {CONFIG}): name the --out of a `train` command")
     config = load_config(folder / CONFIG)
     tensors, metadata = read_tensors(folder / "checkpoint.safetensors")
+    if network is not None:
+        load_weights(network, tensors, folder / "checkpoint.safetensors")
+        return config, network
     weights = {int(n.split(".")[1]): t for n, t in tensors.items() if re.fullmatch(r"layers\.\d+\.weight", n)}
     if not weights or "input" not in metadata:
         raise UserError(f"{folder}/checkpoint.safetensors holds no network")
@@ -35,7 +41,7 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Network]:
 def open_run(folder: str | Path) -> tuple[RunConfig, Network, Dataset]:
     """As `load_run`, with the data set that it was trained on."""
     config, network = load_run(folder)
-    return config, network, build_data(config.data, config.seed)
+    return config, network, build_data(config.data, config.seed, Path(folder))
 
 
 def _shape(text: str, first: Tensor, folder: Path) -> tuple[int, ...]:

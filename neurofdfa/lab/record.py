@@ -28,10 +28,11 @@ from neurofdfa.lab.table import printable
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
+FAILURE = "failure.txt"
 
 __all__ = [
-    "CONFIG", "METRICS", "SUMMARY", "Epoch", "RunFolder", "Summary", "is_run", "read_epochs", "read_run",
-    "read_summary", "refuse_diverged", "versions", "write_epochs",
+    "CONFIG", "FAILURE", "METRICS", "SUMMARY", "Epoch", "RunFolder", "Summary", "is_run", "read_epochs",
+    "read_run", "read_summary", "refuse_diverged", "versions", "write_epochs",
 ]  # fmt: skip
 
 
@@ -58,6 +59,8 @@ class Summary(Document):
     of training alone;
     peak_mib is what training holds at its peak beyond weights and input: gradients, optimizer, activity, in
     one of the `processes` that shared every batch;
+    warm_up_seconds: that the event engine took to be ready, in no `seconds`; test_openings: how often the
+    test split was looked at, once more each time that a finished run went on.
     feedback_quality: see `neurofdfa.measure.feedback`, after the last epoch, where alignment is measured.
     """
 
@@ -77,17 +80,23 @@ class Summary(Document):
     feedback_quality: list[Measured] | None = None
     processes: int = 1
     cpu_seconds: float | None = None
+    warm_up_seconds: float | None = None
+    test_openings: int = 1
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder; `summary` is None while the run is not finished, `text` is config.toml as it stands."""
+    """A run folder; `summary` is None while the run is not finished, `text` is config.toml as it stands.
+
+    failure: why it ended without a result, empty where it did not.
+    """
 
     folder: Path
     config: RunConfig
     text: str
     epochs: tuple[Epoch, ...]
     summary: Summary | None
+    failure: str = ""
 
     @property
     def rule(self) -> str:
@@ -118,6 +127,9 @@ def read_run(folder: Path) -> RunFolder:
         text=read_text(folder / CONFIG),
         epochs=tuple(read_epochs(folder)),
         summary=read_summary(folder) if (folder / SUMMARY).is_file() else None,
+        failure=printable(read_text(folder / FAILURE).strip().split("\n")[-1])
+        if (folder / FAILURE).is_file()
+        else "",
     )
 
 

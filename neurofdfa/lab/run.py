@@ -2,15 +2,20 @@
 
 A run folder holds config.toml, metrics.jsonl (one line per epoch), checkpoint.safetensors (weights of the
 epoch with the lowest validation loss), state.safetensors (to resume), raster.npz, network.nir,
-energy.json and summary.json, which is written last: a folder with a summary is a finished run.
+energy.json and summary.json, which is written last: a folder with a summary is a finished run. A training
+that diverges ends with the reason in failure.txt; checkpoint and state are those of its last good epochs.
+A network, a rule and samples of the user's own take the same way (`neurofdfa.run`): samples stand in
+data.npz then.
 """
 
+import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +25,18 @@ from torch.optim.lr_scheduler import LambdaLR
 from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
-from neurofdfa.errors import UserError
+from neurofdfa.errors import Diverged, UserError
 from neurofdfa.interop.nir import export_nir, why_not_nir
 from neurofdfa.io import (
     load_weights,
     read_tensors,
     write_tensors,
+    write_text,
     write_whole,
 )
 from neurofdfa.lab.build import (
+    NOTHING,
+    Given,
     build_data,
     build_network,
     build_schedule,
@@ -38,7 +46,17 @@ from neurofdfa.lab.build import (
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import keep_if_countable
 from neurofdfa.lab.evaluation import evaluate
-from neurofdfa.lab.record import SUMMARY, Epoch, Summary, read_epochs, versions, write_epochs
+from neurofdfa.lab.kept_data import keep as keep_data
+from neurofdfa.lab.record import (
+    CONFIG,
+    FAILURE,
+    SUMMARY,
+    Epoch,
+    Summary,
+    read_epochs,
+    versions,
+    write_epochs,
+)
 from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
@@ -48,9 +66,25 @@ from neurofdfa.train.state import agree, agree_on_weights
 from neurofdfa.train.trainer import Trainer
 
 RASTER_SAMPLES = 6
+PREVIOUS = "summary.previous.json"
+"""The outcome of a run that goes on, until it has ended again."""
 
 
 Progress = Callable[[Epoch, int], None]
+AfterEpoch = Callable[[Trainer, Epoch], bool]
+"""Called after every epoch that is kept; True ends the training there."""
+
+
+class _Parts(NamedTuple):
+    """What one run is made of."""
+
+    config: RunConfig
+    folder: Path
+    data: Dataset
+    given: Given
+    learner: Trainer
+    generator: torch.Generator
+    schedule: LambdaLR
 
 
 def train(
@@ -61,43 +95,124 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     on_batch: Callable[[], None] | None = None,
+    after_epoch: AfterEpoch | None = None,
     group: ProcessGroup = SINGLE,
+    given: Given = NOTHING,
 ) -> Summary:
     """Run `config` into `folder`; progress is called after every epoch with it and their number.
 
-    resume: go on from the last finished epoch of an interrupted run of the same config. group: the processes
-    that train together, all with the same config; rank 0 writes and hears of progress, and all return what it
-    found. Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be
-    written.
+    resume: go on from the last finished epoch of an interrupted run of the same config, bit for bit, or with
+    a finished run whose config differs in having more epochs. group: the processes that train together, all
+    with the same config; rank 0 writes and hears of progress, and all return what it found. given: what the
+    user hands over in place of what the config describes.
+    Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be written, and
+    `Diverged` when the loss or the weights are not finite any more.
     """
-    folder = Path(folder)
-    data = build_data(config.data, config.seed)
+    with threads_of_torch(config.training.threads):
+        return _train(
+            config, Path(folder), command, resume, progress, on_batch, after_epoch, group, given
+        )  # fmt: skip
+
+
+@contextmanager
+def threads_of_torch(count: int) -> Generator[None]:
+    """Torch computes with so many threads inside, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    command: str,
+    resume: bool,
+    progress: Progress | None,
+    on_batch: Callable[[], None] | None,
+    after_epoch: AfterEpoch | None,
+    group: ProcessGroup,
+    given: Given,
+) -> Summary:
+    if given.data is not None and given.data.test_opened:
+        raise UserError(
+            "the test split of these data has been opened already: load them again for another run, which "
+            "opens it at its end"
+        )
+    data = (
+        build_data(config.data, config.seed, folder if resume else None) if given.data is None else given.data
+    )
     _same_everywhere(config, data, group)
-    network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
-    if config.training.start_from is None:
-        settle_rates(network, data, config.network.rate)
-    else:
-        weights = Path(config.training.start_from) / "checkpoint.safetensors"
-        load_weights(network, read_tensors(weights)[0], weights)
-    learner = build_trainer(config, network, data.answer_from, group)
-    done = _open_folder(folder, config, resume) if group.leads else []
+    network = given.network
+    if network is None:
+        network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
+    _check_fits(network, data)
+    started = resume and (folder / "state.safetensors").exists()
+    if not _told(group, started):
+        _first_weights(config, network, data)
+    learner = build_trainer(config, network, data.answer_from, group, given)
+    config, done = _open_folder(folder, config, resume, data) if group.leads else (config, [])
     generator = torch.Generator().manual_seed(config.seed + 2)
-    if done:
+    if group.leads and started:
         packed, _ = read_tensors(folder / "state.safetensors")
         learner.load_state_dict(packed, {"data": generator})
     agree(learner, {"data": generator}, group)
     done = [Epoch.model_validate(epoch) for epoch in _told(group, [epoch.tree() for epoch in done])]
+    if group.leads and given.network is not None and not started:
+        _keep_state(folder, learner, generator, 0)  # weights that no seed brings back
     per_epoch = -(-len(data.train) // config.training.batch)
     total, finished = config.training.epochs * per_epoch, len(done) * per_epoch
     schedule = build_schedule(learner, config.training, total, finished)
+    parts = _Parts(config, folder, data, given, learner, generator, schedule)
+    warm_up = _warm_up(learner)
     for index in range(len(done), config.training.epochs):
-        epoch = _epoch(config, data, learner, generator, schedule, index, on_batch)
+        try:
+            epoch = _epoch(parts, index, on_batch)
+        except Diverged as error:
+            if group.leads:
+                write_text(folder / FAILURE, f"{error}\n")
+            raise
         done.append(epoch)
         if group.leads:
             _keep(folder, learner, generator, done)
         if progress is not None and group.leads:
             progress(epoch, config.training.epochs)
-    return _finish(config, folder, data, learner, done, command)
+        if after_epoch is not None and after_epoch(learner, epoch):
+            training = config.training.model_copy(update={"epochs": len(done)})
+            config = config.model_copy(update={"training": training})
+            config.save(folder / CONFIG)
+            parts = parts._replace(config=config)
+            break
+    return _finish(parts, done, command, warm_up)
+
+
+def _first_weights(config: RunConfig, network: Network, data: Dataset) -> None:
+    if config.training.start_from is not None:
+        weights = Path(config.training.start_from) / "checkpoint.safetensors"
+        load_weights(network, read_tensors(weights)[0], weights)
+    elif config.network.rate:
+        settle_rates(network, data, config.network.rate)
+
+
+def _check_fits(network: Network, data: Dataset) -> None:
+    if (network.n_in, network.n_out) != (data.n_in, data.n_out):
+        raise UserError(
+            f"a network of {network.n_in} inputs and {network.n_out} outputs does not fit the data "
+            f"'{data.name}', which have {data.n_in} and {data.n_out}"
+        )
+
+
+def _warm_up(learner: Trainer) -> float | None:
+    """Seconds until the engine is ready, which are no training; None where nothing is compiled."""
+    if not learner.executor.takes_events:
+        return None
+    from neurofdfa.events.warm import warm  # numba takes a second to import
+
+    started = time.perf_counter()
+    warm()
+    return time.perf_counter() - started
 
 
 def _told(group: ProcessGroup, value: Any = None) -> Any:
@@ -116,53 +231,76 @@ def _same_everywhere(config: RunConfig, data: Dataset, group: ProcessGroup) -> N
         raise UserError(f"not the data of process 0: {sizes} here, {told['sizes']} there (samples, channels)")
 
 
-def _open_folder(folder: Path, config: RunConfig, resume: bool) -> list[Epoch]:
-    """Create the folder, or read the epochs that an interrupted run has finished."""
+def _open_folder(
+    folder: Path, config: RunConfig, resume: bool, data: Dataset
+) -> tuple[RunConfig, list[Epoch]]:
+    """Create the folder, or read the epochs that a run has finished; and the config from now on."""
     if resume:
+        kept, done = load_config(folder / CONFIG), read_epochs(folder)
         if (folder / SUMMARY).exists():
-            raise UserError(f"{folder} is a finished run: nothing to resume")
-        if load_config(folder / "config.toml") != config:
+            config = _extended(folder, kept, config, len(done))
+            (folder / SUMMARY).rename(folder / PREVIOUS)  # no finished run from here on
+            config.save(folder / CONFIG)
+        elif kept != config:
             raise UserError(f"{folder} was started with another config: resume with its own config.toml")
         if not (folder / "state.safetensors").exists():
-            return []
+            return config, []
+        (folder / FAILURE).unlink(missing_ok=True)
         _, metadata = read_tensors(folder / "state.safetensors")
-        return read_epochs(folder)[: int(metadata["epochs"])]
+        return config, done[: int(metadata["epochs"])]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not an empty folder: choose another --out, or --resume it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create {folder}: {error.strerror}") from error
-    config.save(folder / "config.toml")
-    return []
+    if config.data.own == "kept":
+        keep_data(folder, data)
+    config.save(folder / CONFIG)
+    return config, []
 
 
-def _epoch(
-    config: RunConfig,
-    data: Dataset,
-    learner: Trainer,
-    generator: torch.Generator,
-    schedule: LambdaLR,
-    index: int,
-    on_batch: Callable[[], None] | None,
-) -> Epoch:
+def _extended(folder: Path, kept: RunConfig, wanted: RunConfig, done: int) -> RunConfig:
+    """The config of a finished run that goes on; raises `UserError` where it asks for nothing more."""
+    training = wanted.training
+    same = training.model_copy(update={"epochs": kept.training.epochs, "extended": kept.training.extended})
+    if wanted.model_copy(update={"training": same}) != kept:
+        raise UserError(f"{folder} was started with another config: only its number of epochs may grow")
+    if training.epochs <= done:
+        raise UserError(
+            f"{folder} is a finished run of {done} epochs: nothing to resume; --epochs {2 * done} would go on"
+        )
+    if not (folder / "state.safetensors").exists():
+        raise UserError(f"{folder} is a finished run without a training state: it cannot go on")
+    own = training.model_copy(update={"extended": (*kept.training.extended, done)})
+    return wanted.model_copy(update={"training": own})
+
+
+def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Epoch:
+    config, data, learner = parts.config, parts.data, parts.learner
     training = config.training
     seconds, cpu_seconds, loss, correct = 0.0, 0.0, 0.0, 0.0
     rates = psi_zero = np.zeros(len(learner.network.hidden))
-    for x, target in batches(data.train, training.batch, data.encode_training, data.steps, generator):
+    for x, target in batches(data.train, training.batch, data.encode_training, data.steps, parts.generator):
         started, computed = time.perf_counter(), time.process_time()
         stats = learner.step(x, target)
         seconds += time.perf_counter() - started
         cpu_seconds += time.process_time() - computed
-        schedule.step()
+        parts.schedule.step()
         share = x.shape[1] / len(data.train)
         loss += float(stats.loss) * share
+        if not math.isfinite(loss):
+            raise _diverged("the loss is", index)
         correct += correct_in(stats.scores, target)
         rates = rates + stats.rates.numpy() * share
         psi_zero = psi_zero + stats.psi_zero.numpy() * share
         if on_batch is not None:
             on_batch()
-    found = evaluate(learner.network, config, data, data.validation, learner.group)
+    if not _finite(learner.network):
+        raise _diverged("the weights are", index)
+    found = evaluate(learner.network, config, data, data.validation, learner.group, parts.given)
+    if not math.isfinite(found.loss):
+        raise _diverged("the validation loss is", index)
     aligned = None
     if learner.rule.through_time is None and training.alignment_samples and learner.group.leads:
         sample = data.validation.select(slice(0, training.alignment_samples))
@@ -182,6 +320,17 @@ def _epoch(
     )
 
 
+def _finite(network: Network) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in network.parameters())
+
+
+def _diverged(what: str, index: int) -> Diverged:
+    return Diverged(
+        f"the training diverged in epoch {index + 1}: {what} not finite; take a smaller learning rate (what "
+        "was good before is in the run's folder)"
+    )
+
+
 def _keep(folder: Path, learner: Trainer, generator: torch.Generator, done: list[Epoch]) -> None:
     """Write metrics, the weights if they are the best so far, and the state to resume from, in that order."""
     write_epochs(folder, done)
@@ -190,12 +339,16 @@ def _keep(folder: Path, learner: Trainer, generator: torch.Generator, done: list
         shape = "x".join(map(str, network.input_shape))
         metadata = {"epoch": str(done[-1].epoch), "input": shape}
         write_tensors(folder / "checkpoint.safetensors", network.state_dict(), metadata)
+    _keep_state(folder, learner, generator, len(done))
+
+
+def _keep_state(folder: Path, learner: Trainer, generator: torch.Generator, epochs: int) -> None:
     packed = learner.state_dict({"data": generator})
-    write_tensors(folder / "state.safetensors", packed, {"epochs": str(len(done))})
+    write_tensors(folder / "state.safetensors", packed, {"epochs": str(epochs)})
 
 
-def _one_batch(config: RunConfig, network: Network, answer_from: int, x: Tensor, target: Tensor) -> Trainer:
-    learner = build_trainer(config, network, answer_from)
+def _one_batch(parts: _Parts, network: Network, x: Tensor, target: Tensor) -> Trainer:
+    learner = build_trainer(parts.config, network, parts.data.answer_from, given=parts.given)
     learner.step(x, target)
     return learner
 
@@ -216,29 +369,29 @@ def _best(done: list[Epoch]) -> Epoch:
     return min(done, key=lambda epoch: (not math.isfinite(epoch.validation_loss), epoch.validation_loss))
 
 
-def _finish(
-    config: RunConfig, folder: Path, data: Dataset, learner: Trainer, done: list[Epoch], command: str
-) -> Summary:
+def _finish(parts: _Parts, done: list[Epoch], command: str, warm_up: float | None) -> Summary:
+    config, folder, data, learner = parts.config, parts.folder, parts.data, parts.learner
     network, best, group = learner.network, _best(done), learner.group
     feedback = _feedback_quality(config, data, learner)
     one = torch.Generator().manual_seed(0)
     x, target = next(batches(data.train, config.training.batch, data.encode_training, data.steps, one))
-    # A fresh learner, so that nothing it keeps is missed; it trains a batch: the best weights come after it.
+    # a fresh learner, so that nothing it keeps is missed, and a network that may learn a batch more
+    copied = copy.deepcopy(network)
     share = Shard(x.shape[1], group)
     x, target = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
-    peak = peak_mib(lambda: _one_batch(config, network, data.answer_from, x, target))
+    peak = peak_mib(lambda: _one_batch(parts, copied, x, target))
     if group.leads:
         tensors, _ = read_tensors(folder / "checkpoint.safetensors")
         load_weights(network, tensors, folder / "checkpoint.safetensors")
     agree_on_weights(network, group)
     test = data.open_test()
-    found = evaluate(network, config, data, test, group)
+    found = evaluate(network, config, data, test, group, parts.given)
     if not group.leads:
         return Summary.model_validate(_told(group))
     _write_raster(folder / "raster.npz", network, data, test)
     if why_not_nir(network) is None:
         _write_nir(folder / "network.nir", network, data)
-    keep_if_countable(folder, config, network, data)
+    keep_if_countable(folder, config, network, data, parts.given)
     summary = Summary(
         rule=config.rule.name,
         data=config.data.name,
@@ -256,9 +409,11 @@ def _finish(
         feedback_quality=feedback,
         processes=group.size,
         cpu_seconds=sum(epoch.cpu_seconds or 0.0 for epoch in done),
+        warm_up_seconds=warm_up,
+        test_openings=1 + len(config.training.extended),
     )
     summary.write(folder / SUMMARY)
-    (folder / "state.safetensors").unlink(missing_ok=True)
+    (folder / PREVIOUS).unlink(missing_ok=True)
     _told(group, summary.tree())
     return summary
 
@@ -272,7 +427,9 @@ def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> 
     arrays: dict[str, Tensor] = {"input": x, "readout": torch.stack([step.y for step in steps])}
     for index in range(len(network.hidden)):
         arrays[f"layer{index + 1}"] = torch.stack([step.layers[index].after.s for step in steps])
-        arrays[f"membrane{index + 1}"] = torch.stack([step.layers[index].after.u for step in steps])
+        # a neuron of the user's own names its states itself: the first one is shown
+        kept = [step.layers[index].after for step in steps]
+        arrays[f"membrane{index + 1}"] = torch.stack([getattr(after, "u", after[0]) for after in kept])
     stored: dict[str, Any] = {
         name: array.transpose(0, 1).numpy().astype(np.uint8 if name.startswith("layer") else np.float32)
         for name, array in arrays.items()

@@ -12,7 +12,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.io import make_folder, write_text
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import learning_joules
-from neurofdfa.lab.record import CONFIG, SUMMARY, Summary, read_epochs, read_summary, refuse_diverged
+from neurofdfa.lab.record import CONFIG, FAILURE, SUMMARY, Summary, read_epochs, read_summary, refuse_diverged
 from neurofdfa.lab.results import FinishedRun, Measurement, RunResult
 from neurofdfa.lab.run import Progress, train
 from neurofdfa.lab.table import printable
@@ -52,7 +52,7 @@ def outcome_of(job: Job, progress: Progress | None = None) -> Outcome:
         return Failure(one_line(str(error)))
     except Exception as error:  # a failing run must not stop the others
         if job.folder.is_dir():
-            write_text(job.folder / "failure.txt", traceback.format_exc())
+            write_text(job.folder / FAILURE, traceback.format_exc())
         return Failure(one_line(f"{type(error).__name__}: {error}"))
 
 
@@ -67,7 +67,7 @@ def run_or_resume(
     make_folder(folder)
     with locked(folder):
         # of a run that was killed while it wrote, or that failed
-        for leftover in (*folder.glob(".*.tmp"), *folder.glob("failure.txt")):
+        for leftover in (*folder.glob(".*.tmp"), *folder.glob(FAILURE)):
             leftover.unlink()
         if not (folder / CONFIG).exists():
             return train(config, folder, command=command, progress=progress)

@@ -116,7 +116,8 @@ class SpikingLayer:
         cell = self.cell
         drive = self.drive(pre, before)
         if isinstance(cell, LIF):
-            after = cell.advance(drive, before) if differentiable else lif_step(drive, before, cell.dynamics)
+            spike = cell.spike if differentiable else heaviside
+            after = lif_step(drive, before, cell.dynamics, spike)
             return LayerStep(pre, before, after, partial(psi, after, cell), mask)
         after = cell.advance(drive, before)
         return LayerStep(pre, before, after, partial(derivative, cell, drive.detach(), before), mask)

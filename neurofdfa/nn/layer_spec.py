@@ -6,9 +6,13 @@
     conv2d = { out_channels, kernel_size, … }            `Conv2d`; stride, padding and bias may follow
     sumpool2d = 2, avgpool2d = 2                         in front of whatever comes next
     delay = 3, delay = [0, 7]                            spikes from below come late, each neuron's by its own
+    flatten = {}, dropout = 0.1                          as in Python
+    lif = { tau_mem = 5e-3, … }, alif, cubalif, if       neurons, with the settings that they have in Python
+    i = {}, li = { tau_mem = 20e-3 }                     the readout
 
-Neurons follow every `linear` and `conv2d` by themselves, and what lies below a layer is known: n_in and
-in_channels are not written, and an image is flattened where a `linear` needs it.
+Neurons follow every `linear` and `conv2d` by themselves where none are written, and what lies below a layer
+is known: n_in and in_channels are not written, and an image is flattened where a `linear` needs it.
+A network whose readout is written too says so (readout = "written"); `describe` writes any network this way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,18 +25,22 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.conv2d import Conv2d
 from neurofdfa.nn.delay import Delay
 from neurofdfa.nn.dropout import Dropout
+from neurofdfa.nn.integrator import I
 from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.neuron import Neuron
+from neurofdfa.nn.neuron_spec import NEURONS, describe_neuron, neuron_named
 from neurofdfa.nn.pooling import AvgPool2d, Flatten, Shape, SumPool, SumPool2d
 
 _POOLS = {"sumpool2d": SumPool2d, "avgpool2d": AvgPool2d}
 _SETTINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "linear": (("n_out",), ("bias",)),
-    "conv2d": (("out_channels", "kernel_size"), ("stride", "padding", "bias")),
+    "linear": (("n_out",), ("bias", "weight_bits")),
+    "conv2d": (("out_channels", "kernel_size"), ("stride", "padding", "bias", "weight_bits")),
     "sumpool2d": (("kernel_size",), ()),
     "avgpool2d": (("kernel_size",), ()),
     "delay": (("steps",), ()),
-}
+    "flatten": ((), ()),
+    "dropout": (("p",), ()),
+} | {kind: ((), settings) for kind, settings in NEURONS.items()}
 """Of every kind: what it needs, and what may follow. A bare value is the first of what it needs."""
 
 
@@ -45,7 +53,7 @@ class Spec(NamedTuple):
     def __str__(self) -> str:
         """As it is written."""
         needed, _ = _SETTINGS[self.kind]
-        if tuple(self.settings) == needed[:1]:
+        if needed and tuple(self.settings) == needed[:1]:
             return f"{self.kind} = {self.settings[needed[0]]}"
         inside = ", ".join(f"{name} = {value}" for name, value in self.settings.items())
         return f"{self.kind} = {{ {inside} }}"
@@ -69,20 +77,69 @@ def read_layer(entry: object) -> Spec:
     if kind not in _SETTINGS:
         raise UserError(f"'{kind}' is no layer: write a number of neurons or one of {', '.join(_SETTINGS)}")
     needed, more = _SETTINGS[kind]
+    if not isinstance(given, Mapping) and not needed:
+        raise UserError(f"{kind} takes a table of settings, {kind} = {{}} without any, got {given!r}")
     settings = dict(cast(Mapping[str, Any], given)) if isinstance(given, Mapping) else {needed[0]: given}
     if unknown := set(settings) - {*needed, *more}:
-        raise UserError(f"{kind} has no '{min(unknown)}': it takes {', '.join((*needed, *more))}")
+        takes = ", ".join((*needed, *more)) or "no settings"
+        raise UserError(f"{kind} has no '{min(unknown)}': it takes {takes}")
     if missing := [name for name in needed if name not in settings]:
         raise UserError(f"{kind} needs {' and '.join(missing)}")
+    if kind in NEURONS:
+        neuron_named(kind, settings)
+        return Spec(kind, settings)
     for name, value in settings.items():
         settings[name] = _checked(kind, name, value)
     return Spec(kind, settings)
+
+
+def describe(network: Sequence[nn.Module]) -> tuple[dict[str, Any], ...]:
+    """The modules of a network as entries that `modules_of` makes the same modules from, readout and all.
+
+    Weights, drawn delays and time constants of each neuron's own are part of the `state_dict` and not written
+    here. Raises `UserError`, naming the class, for a module or surrogate of the user's own: a file cannot
+    say what it does without holding code.
+    """
+    return tuple(_described(module) for module in network)
+
+
+def _described(module: nn.Module) -> dict[str, Any]:
+    kind = type(module)
+    if isinstance(module, Neuron | I):
+        return describe_neuron(module)
+    if isinstance(module, Linear | Conv2d) and kind in (Linear, Conv2d):
+        return describe_synapse(module)
+    if isinstance(module, SumPool2d) and kind in _POOLS.values():
+        return {kind.__name__.lower(): module.kernel_size}
+    if isinstance(module, Delay) and kind is Delay:
+        return {"delay": module.least if module.least == module.most else [module.least, module.most]}
+    if isinstance(module, Dropout) and kind is Dropout:
+        return {"dropout": module.p}
+    if kind is Flatten:
+        return {"flatten": {}}
+    raise UserError(f"{kind.__name__} is a class of your own, which a file cannot describe")
+
+
+def describe_synapse(module: Linear | Conv2d) -> dict[str, Any]:
+    """One entry."""
+    entry: dict[str, Any] = {"bias": module.bias is not None}
+    if module.quantizer is not None:
+        entry["weight_bits"] = module.quantizer.bits
+    if isinstance(module, Linear):
+        return {"linear": {"n_out": module.n_out} | entry}
+    size = list(module.kernel_size)
+    sizes = {"out_channels": module.out_channels, "kernel_size": size}
+    return {"conv2d": sizes | {"stride": module.stride, "padding": module.padding} | entry}
 
 
 def _checked(kind: str, name: str, value: Any) -> Any:
     if name == "bias":
         if not isinstance(value, bool):
             raise UserError(f"{kind}: bias is true or false, got {value!r}")
+        return value
+    if name == "p":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise UserError(f"{kind}: p is a number from 0 to below 1, got {value!r}")
         return value
     pair = (kind, name) in (("conv2d", "kernel_size"), ("delay", "steps"))
     if pair and isinstance(value, list | tuple):
@@ -110,7 +167,8 @@ def modules_of(
     weight_bits: int | None,
 ) -> Chain:
     """The modules that these entries stand for. image: shape of the input where it is one; population: makes
-    the neurons of a layer. Raises `UserError`, naming the entry, where something does not fit.
+    the neurons of a layer that has none written. Raises `UserError`, naming the entry, where something does
+    not fit.
     """
     modules: list[nn.Module] = []
     n, shape, pool, layers = n_in, image, cast(SumPool | None, None), 0
@@ -123,8 +181,8 @@ def modules_of(
             )
         return shape
 
-    for entry in hidden:
-        spec = read_layer(entry)
+    specs = [read_layer(entry) for entry in hidden]
+    for spec, following in zip(specs, [*specs[1:], None], strict=False):
         kind = spec.kind
         settings: dict[str, Any] = spec.settings
         try:
@@ -138,22 +196,36 @@ def modules_of(
                 n = prod(shape)
                 modules.append(module)
                 continue
-            settings.setdefault("bias", bias)
+            if kind in NEURONS:
+                modules.append(neuron_named(kind, settings))
+                layers += kind not in ("i", "li")
+                continue
+            if kind == "dropout":
+                modules.append(Dropout(**settings))
+                continue
+            if kind == "flatten":
+                modules.append(Flatten())
+                shape = None
+                continue
+            settings = {"bias": bias, "weight_bits": weight_bits} | settings
             if kind == "conv2d":
-                made = Conv2d(needed()[0], weight_bits=weight_bits, **settings)
+                made = Conv2d(needed()[0], **settings)
                 shape = made.image(needed())
                 n = prod(shape)
             else:
                 if shape is not None:
                     modules.append(Flatten())
-                made = Linear(n, weight_bits=weight_bits, **settings)
+                made = Linear(n, **settings)
                 shape, n = None, made.n_out
         except UserError as error:
             raise UserError(f"hidden layer '{spec}': {error}") from error
-        modules += [made, population()]
-        if dropout:
-            modules.append(Dropout(dropout))
-        pool, layers = None, layers + 1
+        modules.append(made)
+        pool = None
+        if following is None or following.kind not in NEURONS:
+            modules.append(population())
+            if dropout:
+                modules.append(Dropout(dropout))
+            layers += 1
     if shape is not None:
         modules.append(Flatten())
     return Chain(tuple(modules), n, layers)

@@ -144,6 +144,11 @@ class LIF(Neuron):
         return self if self.time_constants is None else self.time_constants.dynamics(self)
 
     @property
+    def given_time_constants(self) -> bool:
+        """Whether every neuron has its own because they were given, not drawn."""
+        return self.time_constants is not None and not self._drawn
+
+    @property
     def constants(self) -> tuple[Any, ...]:
         """As for every neuron."""
         reset = (self.v_threshold, self.reset, self.reset_gradient)

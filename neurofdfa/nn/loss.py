@@ -6,7 +6,7 @@ on and 0 before, for tasks whose answer is not defined earlier.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -98,11 +98,17 @@ LOSSES = {
 }
 
 
-def loss_named(name: str, when: When | None = None) -> Loss:
-    """Look a loss up by name; raises `UserError` when there is none of that name."""
+def loss_named(name: str, when: When | None = None, **settings: float) -> Loss:
+    """Look a loss up by name; raises `UserError` when there is none of that name, or for a setting that it
+    does not take.
+    """
     if name not in LOSSES:
         raise UserError(f"unknown loss '{name}': choose one of {', '.join(LOSSES)}")
-    return LOSSES[name]() if when is None else LOSSES[name](when=when)
+    given: dict[str, Any] = dict(settings) if when is None else settings | {"when": when}
+    try:
+        return LOSSES[name](**given)
+    except TypeError as error:
+        raise UserError(f"loss '{name}': {error}") from error
 
 
 def step_weight(loss: Loss, t: int, steps: int) -> float:

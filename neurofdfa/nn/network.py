@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -291,7 +291,7 @@ def feed_forward(
     *,
     shape: tuple[int, ...] = (),
     neuron: Neuron | None = None,
-    readout: ReadoutKind = "integrator",
+    readout: ReadoutKind | Literal["written"] = "integrator",
     tau_out: float | None = None,
     bias: bool = False,
     recurrent: bool = False,
@@ -307,7 +307,8 @@ def feed_forward(
 
     hidden: sizes of `Linear` layers, or layers as a config writes them (`neurofdfa.nn.layer_spec`):
     `{"conv2d": {"out_channels": 8, "kernel_size": 3}}`, `{"sumpool2d": 2}`, `{"linear": 64}`. shape: the
-    input's (channels, rows, columns), where one of them needs it. tau_out: time constant of a "leaky"
+    input's (channels, rows, columns), where one of them needs it. readout: "written" where `hidden` names all
+    modules, the readout's among them. tau_out: time constant of a "leaky"
     readout in seconds (default 20 dt). recurrent: give every hidden layer synapses from its own spikes,
     all-to-all or, in a convolution, with its own kernel. weight_bits: learn through a quantiser of so many
     bits. tau_mem_spread, tau_syn_spread, learn_tau: as for `LIF`.
@@ -317,8 +318,8 @@ def feed_forward(
     torch.Size([16, 2, 10])
     """
     prototype = LIF() if neuron is None else neuron
-    if readout not in ("integrator", "leaky", "spike-count"):
-        raise UserError(f"unknown readout '{readout}': choose integrator, leaky or spike-count")
+    if readout not in ("integrator", "leaky", "spike-count", "written"):
+        raise UserError(f"unknown readout '{readout}': choose integrator, leaky, spike-count or written")
     image = (shape[0], shape[1], shape[2]) if len(shape) == 3 else None
     if image is not None and (prod(image) != n_in or min(image) < 1):
         raise UserError(f"a shape of {list(image)} does not fit {n_in} inputs")
@@ -333,6 +334,10 @@ def feed_forward(
         return made
 
     below = modules_of(n_in, hidden, image, population, bias=bias, dropout=dropout, weight_bits=weight_bits)
+    if readout == "written":
+        if below.n != n_out:
+            raise UserError(f"the layers end with {below.n} outputs, and {n_out} are needed")
+        return Network(*below.modules, input_shape=image or (n_in,), generator=generator)
     if not below.layers:
         raise UserError("hidden needs at least one layer of neurons")
     outputs: nn.Module = I()

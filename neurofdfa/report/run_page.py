@@ -40,6 +40,8 @@ def _headline(run: RunFolder) -> str:
     rule = words.rule_name(run.rule)
     if run.summary is None:
         done = len(run.epochs)
+        if run.failure:
+            return f"{rule} on {run.data} failed after {done} epoch{'' if done == 1 else 's'}: {run.failure}"
         return f"{rule} on {run.data}: not finished, {done} epoch{'' if done == 1 else 's'} so far"
     number, what = words.score(run.summary.test_accuracy, 2)
     return f"{rule} reaches {number} test {what} on {run.data} in {words.seconds(run.summary.seconds)}."
@@ -79,7 +81,7 @@ def _viewer(run: RunFolder) -> list[Block]:
     title = f"{words.rule_name(run.rule)} on {run.data}"
     return [
         viewer(
-            raster, key="viewer", title=title, v_threshold=run.config.network.v_threshold, data_name=run.data
+            raster, key="viewer", title=title, v_threshold=run.config.network.threshold, data_name=run.data
         )
     ]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
+from neurofdfa.train.finite import check_data
 
 
 @runtime_checkable
@@ -99,6 +100,7 @@ def prepare_target(network: Network, loss: Loss, target: Any, batch: int, steps:
             f"{name} takes labels [{batch}] and was given values {list(wanted.shape)}: give "
             "target.argmax(-1), or take MeanSquaredError"
         )
+    check_data("targets", wanted)
     if not labels:
         return wanted.to(weight.device, weight.dtype)
     if wanted.is_floating_point() or wanted.is_complex():
@@ -108,6 +110,19 @@ def prepare_target(network: Network, loss: Loss, target: Any, batch: int, steps:
     if low < 0 or high >= k:
         raise UserError(f"with {k} outputs the targets are whole-number labels from 0 to {k - 1}")
     return wanted
+
+
+def prepare_lengths(x: Inputs, lengths: Any) -> Tensor | None:
+    """Lengths `[B]` of time-major inputs; None where every sample is as long as the batch. Raises `UserError`
+    for what is none.
+    """
+    if lengths is None:
+        return None
+    own, (steps, batch) = torch.as_tensor(lengths), x.shape[:2]
+    whole = not (own.is_floating_point() or own.is_complex() or own.dtype == torch.bool)
+    if not whole or tuple(own.shape) != (batch,) or int(own.min()) < 1 or int(own.max()) > steps:
+        raise UserError(f"lengths are {batch} whole numbers from 1 to {steps}, one per sample, got {lengths}")
+    return None if int(own.min()) == steps else own.to("cpu", torch.int64)
 
 
 def check_inputs(network: Network, x: Inputs) -> None:
@@ -155,6 +170,7 @@ def _time_major(x: Given, batch_first: bool | None) -> Inputs:
     given = torch.as_tensor(x)
     if given.is_complex():
         raise UserError("inputs are spikes or real numbers, got complex ones")
+    check_data("inputs", given)
     if given.dim() > 3:
         given = given.flatten(2)
     return given.transpose(0, 1) if batch_first and given.dim() == 3 else given

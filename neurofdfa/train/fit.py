@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
 from tqdm.auto import tqdm
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class Batches(Protocol):
     """A split of a data set: it makes time-major batches itself."""
 
-    def batches(self, batch_size: int, *, seed: int | None = None) -> Iterable[tuple[Any, Any]]:
-        """`(x, target)`; seed: of order and noise, None for the order as it is and noise that is fixed."""
+    def batches(self, batch_size: int, *, seed: int | None = None) -> Iterable[tuple[Any, ...]]:
+        """`(x, target)`, or `(x, target, lengths)`; seed: of order and noise, None for the order as it is and
+        noise that is fixed.
+        """
         ...
 
 
-Source: TypeAlias = Batches | Iterable[tuple[Any, Any]]
+Source: TypeAlias = Batches | Iterable[tuple[Any, ...]]
 """Where batches come from: a split of a data set, or a loader."""
 Schedule = Literal["epoch", "batch"]
 
@@ -60,25 +62,28 @@ Callback: TypeAlias = Callable[["Trainer", EpochStats], Any]
 """Called after every epoch; one that returns True ends the training."""
 
 
-def pairs(data: Source, batch: int, seed: int | None, batch_first: bool | None) -> Iterator[tuple[Any, Any]]:
-    """`(x, target)` of a split, whose batches are time-major, or of a loader. Raises `UserError` where there
-    is neither. batch_first: hand them over so.
+def batches_of(
+    data: Source, batch: int, seed: int | None, batch_first: bool | None
+) -> Iterator[tuple[Any, Any, Any]]:
+    """`(x, target, lengths)` of a split, whose batches are time-major, or of a loader; lengths: None where a
+    batch brings none. Raises `UserError` where there is neither. batch_first: hand them over so.
     """
     split = isinstance(data, Batches)
     found = data.batches(batch, seed=seed) if split else data
     try:
-        given = ((x, target) for x, target in found)
-        return _batch_first(given) if split and batch_first else given
+        given: Iterator[Any] = iter(found)
     except TypeError as error:
         raise UserError(
             f"batches come from a split of a data set or a loader of (x, target), not {type(data).__name__}"
         ) from error
-
-
-def _batch_first(given: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    for x, target in given:
-        turned = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
-        yield turned, target.transpose(0, 1) if target.dim() == 3 else target
+    for each in given:
+        if not isinstance(each, (tuple, list)) or len(cast(tuple[Any, ...], each)) not in (2, 3):
+            raise UserError("a batch is (x, target), or (x, target, lengths) of samples of unequal lengths")
+        x, target, *lengths = cast(tuple[Any, ...], each)
+        if split and batch_first:
+            x = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
+            target = target.transpose(0, 1) if target.dim() == 3 else target
+        yield x, target, lengths[0] if lengths else None
 
 
 def fit(
@@ -124,16 +129,16 @@ def _epoch(
     samples, labelled, seconds, loss, correct = 0, 0, 0.0, 0.0, 0.0
     rates = torch.zeros(len(trainer.network.hidden), dtype=torch.float64)
     bar: Any = tqdm(
-        pairs(train, batch, trainer.epochs, trainer.batch_first),
+        batches_of(train, batch, trainer.epochs, trainer.batch_first),
         desc=f"epoch {number}/{last}",
         unit="batch",
         leave=False,
         total=_count(train),
         disable=None if progress else True,
     )
-    for x, target in bar:
+    for x, target, lengths in bar:
         started = time.perf_counter()
-        stats = trainer.step(x, target)
+        stats = trainer.step(x, target, lengths)
         seconds += time.perf_counter() - started
         count, wanted = len(stats.scores), torch.as_tensor(target)
         samples += count

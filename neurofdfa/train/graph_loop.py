@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import Shard
+from neurofdfa.distributed.group import Shard, parts_of
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import answer_step, step_weight
 from neurofdfa.nn.network import Masks, Trajectory
@@ -45,44 +45,58 @@ class GraphLoop:
                 f"'{learning.rule.name}' updates the weights once per sequence: leave update_every out"
             )
 
-    def train(self, x: Tensor, target: Tensor) -> BatchStats:
-        """Learn from one batch of sequences. x: `[T, B, n_in]`; target: `[B]`, `[B, k]` or `[T, B, k]`."""
+    def train(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> BatchStats:
+        """Learn from one batch of sequences. x: `[T, B, n_in]`; target: `[B]`, `[B, k]` or `[T, B, k]`;
+        lengths: each sample's own, `[B]`.
+        """
         learning, network = self.learning, self.learning.network
         learning.optimizer.zero_grad()
-        seen: list[_Measured] = []
-        share = Shard(x.shape[1], learning.group)
-        masks = network.draw_masks(share.total, learning.generator)
-        if masks is not None:
-            masks = masks.select(share.rows)
-        here, wanted = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
-        with torch.enable_grad():
-            for window in self._windows(here, wanted, masks, share):
-                window.loss.backward()  # pyright: ignore[reportUnknownMemberType]
-                seen.append(window._replace(loss=window.value))
-        answers = torch.cat([window.y for window in seen])[answer_step(learning.loss.when, x.shape[0]) :]
-        stats = BatchStats(
-            share.weight * torch.stack([window.value for window in seen]).sum(),
-            share.whole(network.decode(answers)),
-            share.weight * torch.stack([window.fired for window in seen]).sum(0) / x.shape[0],
-            share.weight * torch.stack([window.psi_zero for window in seen]).sum(0) / x.shape[0],
-        )
+        masks = network.draw_masks(x.shape[1], learning.generator)
+        whole = [(x.shape[0], Shard(x.shape[1], learning.group))]
+        found: list[BatchStats] = []
+        for steps, share in whole if lengths is None else parts_of(lengths):
+            found.append(self._backward(x[:steps], target, masks, share))
+        stats = BatchStats(*(torch.stack(values).sum(0) for values in zip(*found, strict=True)))
         with torch.no_grad():
             learning.update(stats)
         return stats
 
-    def gradients(self, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    def _backward(self, x: Tensor, target: Tensor, masks: Masks | None, share: Shard) -> BatchStats:
+        """Add the gradients of the samples here; what they add to the batch's measures."""
+        learning, seen, steps = self.learning, list[_Measured](), x.shape[0]
+        mine = None if masks is None else masks.select(share.rows)
+        here, wanted = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
+        with torch.enable_grad():
+            for window in self._windows(here, wanted, mine, share):
+                window.loss.backward()  # pyright: ignore[reportUnknownMemberType]
+                seen.append(window._replace(loss=window.value))
+        answers = torch.cat([window.y for window in seen])[answer_step(learning.loss.when, steps) :]
+        return BatchStats(
+            share.weight * torch.stack([window.value for window in seen]).sum(),
+            share.whole(learning.network.decode(answers)),
+            share.weight * torch.stack([window.fired for window in seen]).sum(0) / steps,
+            share.weight * torch.stack([window.psi_zero for window in seen]).sum(0) / steps,
+        )
+
+    def gradients(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         """The gradient of one batch, in the order of `network.parameters()`; updates nothing."""
         parameters = list(self.learning.network.parameters())
         total = tuple(torch.zeros_like(p) for p in parameters)
         with torch.enable_grad():
-            for window in self._windows(x, target, None, Shard(x.shape[1])):
-                more = torch.autograd.grad(window.loss, parameters, materialize_grads=True)
-                total = tuple(a + b for a, b in zip(total, more, strict=True))
+            parts = [(x.shape[0], Shard(x.shape[1]))] if lengths is None else parts_of(lengths)
+            for steps, share in parts:
+                here, wanted = share.rows(x[:steps], 1), share.rows(target, 1 if target.dim() == 3 else 0)
+                for window in self._windows(here, wanted, None, share):
+                    more = torch.autograd.grad(window.loss, parameters, materialize_grads=True)
+                    total = tuple(a + b for a, b in zip(total, more, strict=True))
         return total
 
     def run(self, x: Tensor) -> Trajectory:
         """Inference."""
         return self.learning.network.run(x)
+
+    def abandon(self) -> None:
+        """Nothing is kept between calls."""
 
     def _windows(self, x: Tensor, target: Tensor, masks: Masks | None, share: Shard) -> Iterator[_Measured]:
         steps = x.shape[0]

@@ -17,6 +17,7 @@ from neurofdfa.nn.loss import CrossEntropy, Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.device import Device
+from neurofdfa.train.finite import check_gradients, check_loss, check_weights
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.signals import SignalState
 
@@ -78,6 +79,9 @@ class Learning:
             else None
         )
         self._first_rate = _first_rate(optimizer)
+        self.updates = 0
+        """Times that weights have been updated in this process."""
+        self._versions: tuple[int, ...] = ()
 
     @property
     def rule_state(self) -> Any:
@@ -100,11 +104,16 @@ class Learning:
     def update(self, stats: Sequence[Tensor] = (), *, feedback: bool = False) -> None:
         """Apply the gradients of all processes, which come in one message with the stats.
 
-        feedback: whether the rule's feedback has gradients too.
+        feedback: whether the rule's feedback has gradients too. stats: the mean loss first. Raises
+        `Diverged` for what is not finite; loss and gradients are looked at before they are applied.
         """
         taught = self.rule.trainable(self.rule_state) if feedback else ()
         learnt = (*self.network.parameters(), *taught)
         self.group.sum_([*(p.grad for p in learnt if p.grad is not None), *stats])
+        check_gradients(self.network, [(p, p.grad) for p in learnt if p.grad is not None])
+        if stats:
+            check_loss(stats[0])
+        self.updates += 1
         self.optimizer.step()
         if self.feedback_optimizer is not None and feedback:
             self.follow_schedule()
@@ -112,6 +121,21 @@ class Learning:
         self.decay(taught if self.feedback_optimizer is not None else ())
         self.device.store(self.stored, self.generator)
         self.clear_gradients()
+        self.check_weights()
+
+    def check_weights(self) -> None:
+        """Raise `Diverged`, with the layer's name, unless weights and learnt feedback are finite."""
+        check_weights(self.network, self.rule.trainable(self.rule_state))
+        self._versions = self._now()
+
+    def check_changed_weights(self) -> None:
+        """The same, if somebody has changed them since they were looked at."""
+        if self._now() != self._versions:
+            self.check_weights()
+
+    def _now(self) -> tuple[int, ...]:
+        tensors = (*self.network.parameters(), *self.rule.trainable(self.rule_state))
+        return tuple(n for p in tensors for n in (p._version, p.data_ptr()))  # pyright: ignore[reportPrivateUsage]
 
     def decay(self, feedback: Iterable[Tensor]) -> None:
         """The weight decay that the rule asks for, on the readout and on the feedback that has learnt."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import Shard
+from neurofdfa.distributed.group import Shard, parts_of
 from neurofdfa.nn.loss import answer_step, step_target, step_weight
 from neurofdfa.nn.network import Masks, NetworkState, NetworkStep, Trajectory
 from neurofdfa.nn.readout import Readout, ReadoutStep
@@ -57,23 +57,50 @@ class OnlineLoop:
         self.sequence: Sequence | None = None
 
     @torch.no_grad()
-    def train(self, x: Tensor, target: Tensor) -> BatchStats:
-        """Learn from one batch of sequences. x: `[T, B, n_in]`; target: `[B]`, `[B, k]` or `[T, B, k]`."""
+    def train(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> BatchStats:
+        """Learn from one batch of sequences. x: `[T, B, n_in]`; target: `[B]`, `[B, k]` or `[T, B, k]`;
+        lengths: each sample's own, `[B]`.
+        """
+        if lengths is not None:
+            return self._train_parts(x, target, lengths)
         self.begin(x.shape[1], x.shape[0])
         for t, x_t in enumerate(x):
             self.step(x_t, step_target(target, t))
         return self.end()
 
+    def _train_parts(self, x: Tensor, target: Tensor, lengths: Tensor) -> BatchStats:
+        """Learn from samples of unequal lengths: those of one length side by side, then one update."""
+        learning = self.learning
+        passes, total = learning.rule.passes, len(lengths)
+        masks = learning.network.draw_masks(total * passes, learning.generator)
+        seen, untold = list[BatchStats](), False
+        for steps, part in parts_of(lengths):
+            mine = None if masks is None else masks.select(lambda m, part=part: part.rows(m, passes=passes))
+            self._open(part, steps, mine)
+            self._advance_all(x, target, steps, part)
+            seen.append(self._measured())
+            untold |= self._now().untold
+        stats = BatchStats(*(torch.stack(values).sum(0) for values in zip(*seen, strict=True)))
+        learning.update(stats, feedback=untold)
+        self.sequence = None
+        return stats
+
+    def _advance_all(self, x: Tensor, target: Tensor, steps: int, part: Shard) -> None:
+        here, wanted = part.rows(x[:steps], 1), part.rows(target, 1 if target.dim() == 3 else 0)
+        for t, x_t in enumerate(here):
+            self._advance(x_t, step_target(wanted, t))
+
     @torch.no_grad()
-    def gradients(self, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    def gradients(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer; rule and generator move on only inside."""
         learning = self.learning
         kept = (learning.state, learning.generator.get_state())
         learning.clear_gradients()
         try:
-            self._open(Shard(x.shape[1]), x.shape[0], masks=None)
-            for t, x_t in enumerate(x):
-                self._advance(x_t, step_target(target, t))
+            parts = [(x.shape[0], Shard(x.shape[1]))] if lengths is None else parts_of(lengths)
+            for steps, part in parts:
+                self._open(part, steps, masks=None)
+                self._advance_all(x, target, steps, part)
             return tuple(gradient_of(p).clone() for p in learning.network.parameters())
         finally:
             learning.clear_gradients()
@@ -84,6 +111,10 @@ class OnlineLoop:
     def run(self, x: Tensor) -> Trajectory:
         """Inference."""
         return self.learning.network.run(x)
+
+    def abandon(self) -> None:
+        """Forget the sequence."""
+        self.sequence = None
 
     @torch.no_grad()
     def begin(self, batch: int, steps: int) -> None:
@@ -108,23 +139,31 @@ class OnlineLoop:
     @torch.no_grad()
     def end(self) -> BatchStats:
         """Finish the sequence: apply what is left to apply and report."""
-        done, learning = self.sequence, self.learning
-        assert done is not None
-        share, mean = done.share, learning.network.readout.decode == "mean"
-        answered = max(1, done.t - answer_step(learning.loss.when, done.steps))
-        scores = done.total_y / answered if mean else done.network.readout.y[: share.count]
-        stats = BatchStats(
-            share.weight * done.loss,
-            share.whole(scores),
-            share.weight * done.fired / max(1, done.t),
-            share.weight * done.psi_zero / max(1, done.t),
-        )
+        done, learning = self._now(), self.learning
+        stats = self._measured()
         if learning.update_every is None or done.t % learning.update_every:
             self._update(stats)
         else:
             learning.group.sum_(stats)
         self.sequence = None
         return stats
+
+    def _now(self) -> Sequence:
+        assert self.sequence is not None
+        return self.sequence
+
+    def _measured(self) -> BatchStats:
+        """What the sequence adds to the batch's measures so far."""
+        done, learning = self._now(), self.learning
+        share, mean = done.share, learning.network.readout.decode == "mean"
+        answered = max(1, done.t - answer_step(learning.loss.when, done.steps))
+        scores = done.total_y / answered if mean else done.network.readout.y[: share.count]
+        return BatchStats(
+            share.weight * done.loss,
+            share.whole(scores),
+            share.weight * done.fired / max(1, done.t),
+            share.weight * done.psi_zero / max(1, done.t),
+        )
 
     def _open(self, share: Shard, steps: int, masks: Masks | None) -> None:
         learning, network = self.learning, self.learning.network

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.train.batch import BatchStats, prepare_target
+from neurofdfa.train.finite import check_data
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 
@@ -62,4 +63,5 @@ def check_step(learning: Learning, x_t: Any, batch: int) -> Tensor:
     given = torch.as_tensor(x_t)
     if tuple(given.shape) != (batch, n):
         raise UserError(f"a step of this stream is [{batch}, {n}], got {list(given.shape)}")
+    check_data("inputs", given)
     return given.to(weight.device, weight.dtype)

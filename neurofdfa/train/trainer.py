@@ -2,21 +2,22 @@
 none of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup
+from neurofdfa.distributed.group import SINGLE, ProcessGroup, parts_of
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss, answer_step
 from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.rules.base import Rule
-from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs
+from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
 from neurofdfa.train.evaluation import Evaluation, evaluate
-from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, fit, pairs
+from neurofdfa.train.finite import check_loss
+from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, batches_of, fit
 from neurofdfa.train.graph_loop import GraphLoop
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
@@ -37,16 +38,20 @@ class Executor(Protocol):
     takes_events: ClassVar[bool]
     """Whether x may be lists of events, and tensors of any type; else it has the weights' type."""
 
-    def train(self, x: Any, target: Tensor) -> BatchStats:
-        """Learn from one batch of sequences."""
+    def train(self, x: Any, target: Tensor, lengths: Tensor | None = None) -> BatchStats:
+        """Learn from one batch of sequences. lengths: each sample's own, `[B]`, where they differ."""
         ...
 
-    def gradients(self, x: Any, target: Tensor) -> tuple[Tensor, ...]:
+    def gradients(self, x: Any, target: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
         ...
 
     def run(self, x: Any) -> Trajectory:
         """Inference over sequences."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget a sequence that was interrupted, and all that was summed up in it."""
         ...
 
 
@@ -134,29 +139,64 @@ class Trainer(Learning):
         fall_back(reason)
         return OnlineLoop(self)
 
-    def step(self, x: Given, target: Tensor) -> BatchStats:
+    def step(self, x: Given, target: Tensor, lengths: Any = None) -> BatchStats:
         """Learn from one batch of sequences.
 
         x: `[T, B, n_in]` (or `[B, T, n_in]` with `batch_first`) of any number type, or `Events`; target:
-        labels `[B]`, or values `[B, k]` or `[T, B, k]`, as the loss takes them. Raises `UserError`, before
-        anything is learnt, for what does not fit.
+        labels `[B]`, or values `[B, k]` or `[T, B, k]`, as the loss takes them. lengths: steps that are each
+        sample's own, `[B]`, where shorter ones are filled up: what is behind its end counts nowhere, in no
+        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. Those of
+        one length are computed together; the event engine leaves this to the reference, with a notice.
+        Raises `UserError`, before
+        anything is learnt, for what does not fit or is not finite, and `Diverged` where loss, gradients or
+        weights are no longer finite: gradients are looked at before they are applied. After an error, Ctrl-C
+        among them, nothing of the batch is left over for the next one.
         """
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before learning from a batch")
-        return self._up_to_date().train(*self._prepared(x, target))
+        executor = self._up_to_date()
+        given, wanted = self._prepared(x, target)
+        own = self._lengths(given, lengths)
+        self.check_changed_weights()
+        kept, updates = self.state, self.updates
+        try:
+            stats = executor.train(given, wanted, own)
+            check_loss(stats.loss)
+        except BaseException:
+            executor.abandon()
+            self.clear_gradients()
+            if self.updates == updates:
+                self.state = kept
+            raise
+        return stats
 
-    def gradients(self, x: Given, target: Tensor) -> tuple[Tensor, ...]:
+    def gradients(self, x: Given, target: Tensor, lengths: Any = None) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`.
 
         Nothing is updated, neither weights nor feedback, and no neuron is dropped; the rule's and the
         generator's state move on only inside. In a group each process computes the whole batch's by itself.
         """
-        return self._up_to_date().gradients(*self._prepared(x, target))
+        executor = self._up_to_date()
+        given, wanted = self._prepared(x, target)
+        own = self._lengths(given, lengths)
+        self.check_changed_weights()
+        return executor.gradients(given, wanted, own)
 
     @torch.no_grad()
-    def predict(self, x: Given) -> Tensor:
-        """Scores `[B, k]` of a batch of sequences, read the way that the rule reads them."""
+    def predict(self, x: Given, lengths: Any = None) -> Tensor:
+        """Scores `[B, k]` of a batch of sequences, read the way that the rule reads them, and at the end of
+        each sample's own length where `lengths` `[B]` are given.
+        """
         given = prepare_inputs(self.network, x, batch_first=self.batch_first)
+        self.check_weights()
+        own = prepare_lengths(given, lengths)
+        if own is not None:
+            dense = densely(self.network, given)
+            parts = [
+                part.whole(self.predict(_turned(part.rows(dense[:n], 1), self.batch_first)))
+                for n, part in parts_of(own)
+            ]
+            return torch.stack(parts).sum(0)
         if self.rule.own_scores:
             return self.rule.predict(self.network, densely(self.network, given), self.rule_state)
         executor = self._up_to_date()
@@ -167,7 +207,8 @@ class Trainer(Learning):
         """Loss, accuracy and firing rates on a split of a data set or a loader of `(x, target)`, without
         dropout; every process of a group runs its share. batch: samples at a time, for a split.
         """
-        given = (self._prepared(x, target) for x, target in pairs(data, batch, None, self.batch_first))
+        self.check_weights()
+        given = self._by_length(batches_of(data, batch, None, self.batch_first))
         return evaluate(
             self.network,
             self._up_to_date().run,
@@ -176,6 +217,21 @@ class Trainer(Learning):
             scores=self.predict_dense if self.rule.own_scores else None,
             group=self.group,
         )
+
+    def _by_length(self, batches: Iterable[tuple[Any, Any, Any]]) -> Iterator[tuple[Any, Tensor]]:
+        """Inputs and targets as the executor takes them, where samples of a batch are equally long."""
+        for x, target, lengths in batches:
+            given, wanted = self._prepared(x, target)
+            own = prepare_lengths(given, lengths)
+            if own is None:
+                yield given, wanted
+                continue
+            dense = densely(self.network, given)
+            for steps, part in parts_of(own):
+                yield (
+                    part.rows(dense[:steps], 1),
+                    part.rows(wanted, 1)[:steps] if wanted.dim() == 3 else part.rows(wanted),
+                )
 
     def predict_dense(self, x: Inputs) -> Tensor:
         """The rule's own scores of time-major inputs."""
@@ -195,10 +251,11 @@ class Trainer(Learning):
     ) -> list[EpochStats]:
         """Learn for so many more epochs; called again it goes on where it stopped.
 
-        train, validation: splits of a data set, or loaders: anything that yields `(x, target)` each time it
-        is gone through. batch: samples at a time, for a split. callbacks: called with the trainer and every
-        epoch's measures; one that returns True ends the training. scheduler: of torch, stepped after every
-        epoch or, with schedule "batch", after every batch. progress: a bar on a terminal or in a notebook.
+        train, validation: splits of a data set, or loaders: anything that yields `(x, target)`, or
+        `(x, target, lengths)`, each time it is gone through. batch: samples at a time, for a
+        split. callbacks: called with the trainer and every epoch's measures; one that returns True ends the
+        training. scheduler: of torch, stepped after every epoch or, with schedule "batch", after every
+        batch. progress: a bar on a terminal or in a notebook.
         """
         return fit(
             self, train, validation, epochs, batch=batch, callbacks=callbacks, scheduler=scheduler,
@@ -221,6 +278,7 @@ class Trainer(Learning):
             raise UserError(f"a stream has at least 1 sample and a horizon of 1 step, got {batch}, {horizon}")
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before opening another")
+        self.check_changed_weights()
         self._stream = self._open_stream(batch, horizon, values)
         return self._stream
 
@@ -273,6 +331,29 @@ class Trainer(Learning):
             self.executor = self._executor()
         return self.executor
 
+    def _lengths(self, x: Any, lengths: Any) -> Tensor | None:
+        """None where all samples are as long as the batch; raises `UserError` for what cannot be."""
+        own = prepare_lengths(x, lengths)
+        if own is None:
+            return None
+        for there, what in (
+            (self.engine == "events", "engine='events' learns from samples of one length: take 'auto'"),
+            (self.update_every is not None, "update_every goes with samples of one length: leave it out"),
+            (
+                self.rate_regulariser.strength > 0,
+                "a rate regulariser averages the samples of a step and goes with one length: leave it out",
+            ),
+            (self.group.size > 1, "several processes learn from samples of one length: take one process"),
+        ):
+            if there:
+                raise UserError(f"the samples have lengths of their own, and {what}")
+        return own
+
     def _prepared(self, x: Given, target: Tensor) -> tuple[Any, Tensor]:
         given, wanted = prepare(self.network, self.loss, x, target, batch_first=self.batch_first)
         return (given if self.executor.takes_events else densely(self.network, given)), wanted
+
+
+def _turned(x: Tensor, batch_first: bool | None) -> Tensor:
+    """Time-major inputs as a user would hand them over."""
+    return x.transpose(0, 1) if batch_first else x

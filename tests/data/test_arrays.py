@@ -185,3 +185,69 @@ def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="object array"):
         load(tmp_path, images=trapped, labels=labels(2))
     assert not marker.exists()
+
+
+def test_arrays_in_memory_are_told_by_shape_and_values() -> None:
+    words = [("no", "yes", "maybe")[k % 3] for k in range(30)]
+    data = Dataset.from_arrays(images(), words, kind="images", steps=7, encoder="latency")
+    assert (data.kind, data.n_in, data.n_out, data.steps, data.shape) == ("static", 20, 3, 7, (1, 4, 5))
+    assert data.classes == ("maybe", "no", "yes")
+    assert next(data.train.batches(4, seed=0))[0].shape == (7, 4, 20)
+    assert Dataset.from_arrays(spikes(), labels()).kind == "spikes"
+    bytes_ = np.random.default_rng(0).integers(0, 255, (30, 8, 8)).astype(np.uint8)
+    assert Dataset.from_arrays(bytes_, labels()).kind == "static"
+    values = np.random.default_rng(0).normal(size=(30, 12, 3))
+    series = Dataset.from_arrays(
+        values, labels(), encoder="direct", stretch=False, test=(values[:9], labels(9))
+    )
+    assert (series.kind, series.n_in, series.steps, series.test_size) == ("sequence", 3, 12, 9)
+    assert Dataset.from_arrays(values, labels(), steps=40).steps == 40
+
+
+def test_arrays_of_unequal_lengths_keep_them() -> None:
+    rng = np.random.default_rng(0)
+    own = [rng.normal(size=(8 + k % 5, 3)) for k in range(30)]
+    data = Dataset.from_arrays(own, labels(), stretch=False)
+    x, _, lengths = next(data.train.batches(18))  # type: ignore[misc]
+    assert set(lengths.tolist()) == {8, 9, 10, 11, 12}
+    assert x.shape == (12, 18, 6)
+    for bad, message in (
+        (([np.zeros((3, 2)), np.zeros((4, 3))] * 15, labels()), "differ in shape"),
+        ((spikes(), labels(29)), "30 samples, `labels` 29"),
+        ((spikes() * 2.5, ["a"] * 30), "one class only"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Dataset.from_arrays(*bad)
+    with pytest.raises(UserError, match="label 'c' has no training sample"):
+        Dataset.from_arrays(spikes(), ["a", "b"] * 15, test=(spikes(1), ["c"]))
+    with pytest.raises(UserError, match="can be images or sequences"):
+        Dataset.from_arrays(images(), labels())
+    with pytest.raises(UserError, match="unknown kind of arrays 'films'"):
+        Dataset.from_arrays(spikes(), labels(), kind="films")  # type: ignore[arg-type]
+
+
+def test_archives_with_tricks_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    import zipfile
+
+    def archive(name: str, *members: tuple[str, bytes]) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            for member, content in members:
+                file.writestr(member, content)
+        return tmp_path / name
+
+    def header(shape: tuple[int, ...]) -> bytes:
+        buffer = io.BytesIO()
+        kind = {"descr": "<f8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(buffer, kind)
+        return buffer.getvalue()
+
+    huge = archive("huge.npz", ("images.npy", header((10**9, 10**3)) + bytes(80)))
+    with pytest.raises(UserError, match=r"huge\.npz: `images` promises 8000000000000 bytes and holds 80"):
+        npz_file(huge, ArrayEncoding(direct, 16))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        twice = archive("twice.npz", ("a.npy", header((0,))), ("a.npy", header((0,))))
+    with pytest.raises(UserError, match="two parts called"):
+        npz_file(twice, ArrayEncoding(direct, 16))
+    other = archive("other.npz", ("images.npy", b"cos\nsystem\n(S'true'\ntR."))
+    with pytest.raises(UserError, match="no array"):
+        npz_file(other, ArrayEncoding(direct, 16))

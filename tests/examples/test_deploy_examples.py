@@ -57,9 +57,9 @@ def test_a_network_of_ours_on_lava() -> None:
 
 @pytest.mark.serial
 def test_a_run_of_the_command_line_on_lava(tmp_path: Path) -> None:
-    train = "train --hidden 32 --steps 8 --epochs 1 --encoder poisson --seed 3 --quiet --out"
+    train = "train --hidden 32 --steps 16 --epochs 1 --encoder poisson --seed 3 --quiet --out"
     assert run([*train.split(), str(tmp_path / "run")]) == 0
-    text = output("deploy_to_lava.py", str(tmp_path / "run"))
+    text = output("deploy_to_lava.py", str(tmp_path / "run" / "network.nir"))
     assert re.search(r"integer → lava +0 of \d+ spikes differ", text)
 
 

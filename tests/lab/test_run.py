@@ -204,3 +204,13 @@ def test_steps_before_the_answer_carry_no_error_and_no_score(tmp_path: Path) -> 
     )
     assert found.accuracy == float((y.mean(0).argmax(1) == target).float().mean())
     assert torch.equal(learners[1].step(x, target).scores.detach(), y.mean(0))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_takes_one_thread_unless_asked_and_says_how_many(tmp_path: Path, threads: int) -> None:
+    before, seen = torch.get_num_threads(), set[int]()
+    config = small(**({} if threads == 1 else {"training.threads": threads}) | {"training.epochs": 1})
+    train(config, tmp_path / "r", on_batch=lambda: seen.add(torch.get_num_threads()))
+    assert seen == {threads}
+    assert torch.get_num_threads() == before
+    assert f"threads = {threads}\n" in (tmp_path / "r" / "config.toml").read_text()

@@ -15,6 +15,7 @@ from torch import Tensor
 from neurofdfa.distributed.group import Shard
 from neurofdfa.measure.locality.graph import grafted_step
 from neurofdfa.measure.locality.noise import Change, Noise, layer_names
+from neurofdfa.nn.layer import LayerStep
 from neurofdfa.nn.loss import Loss, When
 from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
 from neurofdfa.nn.readout import ReadoutTangent
@@ -228,6 +229,9 @@ def _detached(step: NetworkStep) -> NetworkStep:
     def plain(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.detach()
+        if isinstance(value, LayerStep):
+            kept = plain((value.pre, value.before, value.after, value.psi, value.mask))
+            return LayerStep(*kept)
         if not isinstance(value, tuple):
             return value
         items = [plain(x) for x in value]  # pyright: ignore[reportUnknownVariableType]
