@@ -31,20 +31,26 @@ def collate(
     """
     if not samples:
         raise UserError("a batch needs at least one sample")
-    inputs = [x if isinstance(x, EventList) else _values(x) for x, _ in samples]
-    own = [x.steps if isinstance(x, EventList) else len(x) for x in inputs]
+    x, own = stacked([x for x, _ in samples])
     steps, unequal = max(own), len(set(own)) > 1
     if lengths is False and unequal:
         raise UserError(f"samples have {min(own)} to {steps} time steps, and must have the same")
-    listed = [x for x in inputs if isinstance(x, EventList)]
-    values = [x for x in inputs if not isinstance(x, EventList)]
-    if listed and values:
-        raise UserError("a batch has event lists and tensors: give one or the other")
-    x = Events.of_lists(listed) if listed else _padded(values, steps, "channels").to(device)
+    x = x if isinstance(x, Events) else x.to(device)
     target = _targets([target for _, target in samples], own).to(device)
     if lengths or (lengths is None and unequal):
         return x, target, torch.tensor(own, device=device)
     return x, target
+
+
+def stacked(samples: Sequence[Any]) -> tuple[Tensor | Events, list[int]]:
+    """Put inputs alone together, see `collate`; also returns how many steps are each one's own."""
+    inputs = [x if isinstance(x, EventList) else _values(x) for x in samples]
+    own = [x.steps if isinstance(x, EventList) else len(x) for x in inputs]
+    listed = [x for x in inputs if isinstance(x, EventList)]
+    values = [x for x in inputs if not isinstance(x, EventList)]
+    if listed and values:
+        raise UserError("a batch has event lists and tensors: give one or the other")
+    return Events.of_lists(listed) if listed else _padded(values, max(own), "channels"), own
 
 
 def _values(x: Any) -> Tensor:

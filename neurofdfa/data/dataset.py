@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from neurofdfa.data.collate import Batch, collate
+from neurofdfa.data.collate import Batch, collate, stacked
 from neurofdfa.data.encode import Encoder, intensities
+from neurofdfa.data.event_lists import Events
 from neurofdfa.data.recordings import Recordings, Sample
 from neurofdfa.errors import UserError
 
@@ -145,6 +146,11 @@ class Split(TorchDataset[tuple[Sample, Tensor]]):
         shown, inputs = self._shown(), self.inputs
         if isinstance(inputs, Recordings):
             samples = [shown.sample(inputs[row], generator) for row in range(len(self))]
+            if self.targets.dim() == 1:  # class numbers are together already
+                x, own = stacked(samples)
+                x = x if isinstance(x, Events) else x.to(generator.device)
+                lengths = torch.tensor(own, device=generator.device)
+                return (x, self.targets) if inputs.lengths is None else (x, self.targets, lengths)
             labelled = list(zip(samples, self.targets, strict=True))
             return collate(labelled, lengths=inputs.lengths is not None, device=generator.device)
         target = self.targets.transpose(0, 1).contiguous() if self.targets.dim() == 3 else self.targets

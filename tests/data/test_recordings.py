@@ -49,7 +49,7 @@ def test_a_store_gives_back_what_it_was_given(tmp_path: Path, n: int) -> None:
     given = [EventList(sample.channels, sample.counts, n) for sample in lists(unequal=True)]
     write_store(tmp_path / "kept", iter(given), n)
     mapped = EventStore.open(tmp_path / "kept")
-    assert isinstance(mapped.channels, np.memmap)
+    assert isinstance(mapped.channels.base, np.memmap)
     assert mapped.channels.dtype.itemsize == (2 if n == 30 else 4)
     assert np.load(tmp_path / "kept" / "channels.npy", mmap_mode="r").shape == (sum(map(len, given)),)
     for store in (mapped, EventStore.of(given, n), pickle.loads(pickle.dumps(mapped))):
