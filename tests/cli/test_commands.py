@@ -45,7 +45,7 @@ def test_train_prints_the_contract_and_fills_the_folder(
     names = {p.name for p in (tmp_path / "r").iterdir()}
     assert names == {
         "config.toml", "metrics.jsonl", "checkpoint.safetensors", "network.nir", "raster.npz", "energy.json",
-        "summary.json",
+        "summary.json", "state.safetensors",
     }  # fmt: skip
 
 
