@@ -13,7 +13,7 @@ from torch import Tensor
 
 import neurofdfa as nf
 
-EPOCHS, BATCH = 3, 48
+EPOCHS, BATCH = 4, 48
 
 
 # ---- the rule ------------------------------------------------------------------------------------------

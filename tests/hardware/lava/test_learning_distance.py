@@ -62,7 +62,7 @@ def test_the_chips_update_points_along_the_rules_own() -> None:
     scale = np.linalg.norm(into_output.weight) / np.linalg.norm(feedback) / rule.feedback_scale
     integers = np.clip(np.rint(feedback * scale), -127, 127).astype(np.int64)
 
-    spikes = example["spikes_of"](data, data.train, turned=True)[:, :samples]
+    spikes = example["spikes_of"](data.train, turned=True)[:, :samples]
     labels = data.train.targets[:samples]
     chip = [chip_update(program, spikes[:, n], int(labels[n]), integers, rule) for n in range(samples)]
     learner = Trainer(network, DFA(), torch.optim.Adam(network.parameters(), lr=1e-3), engine="reference")

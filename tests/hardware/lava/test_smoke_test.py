@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from neurofdfa_hardware.chip.program import Program
+from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava import Environment, LavaBackend, LavaJob
 from tests.hardware.lava.nets import chain, connection, population
 
@@ -99,13 +100,19 @@ def test_integrator_never_fires_and_is_read_each_step(environment):
         assert not record.spikes["n"].any()
 
 
-def test_graded_input_multiplies_and_plain_input_does_not(environment):
+def one_synapse(*, graded: bool) -> Program:
+    weight = connection("input", "n", [[2]], graded=graded)
+    return Program(1, (population("n", 1, dv=4095, vth=131071),), (weight,), "n")
+
+
+def test_graded_input_multiplies_and_plain_input_holds_no_numbers(environment):
     spikes = np.array([[[3]], [[0]], [[200]]], np.uint8)
-    for graded, heard in ((True, [3, 0, 200]), (False, [1, 0, 1])):
-        weight = connection("input", "n", [[2]], graded=graded)
-        program = Program(1, (population("n", 1, dv=4095, vth=131071),), (weight,), "n")
-        for record in run(environment, program, spikes):
-            assert record.u["n"].ravel().tolist() == [2 * 64 * x for x in heard]
+    for record in run(environment, one_synapse(graded=True), spikes):
+        assert record.u["n"].ravel().tolist() == [2 * 64 * x for x in (3, 0, 200)]
+    with pytest.raises(HardwareError, match="holds numbers up to 200"):
+        run(environment, one_synapse(graded=False), spikes)
+    for record in run(environment, one_synapse(graded=False), (spikes > 0).astype(np.uint8)):
+        assert record.u["n"].ravel().tolist() == [2 * 64 * x for x in (1, 0, 1)]
 
 
 def test_what_lava_chose_is_reported(environment):
