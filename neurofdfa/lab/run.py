@@ -171,9 +171,10 @@ def _train(
         try:
             epoch = _epoch(parts, index, on_batch)
         except Diverged as error:
+            reason = f"the training diverged in epoch {index + 1}: {error}"
             if group.leads:
-                write_text(folder / FAILURE, f"{error}\n")
-            raise
+                write_text(folder / FAILURE, f"{reason}\n")
+            raise Diverged(reason) from error
         done.append(epoch)
         if group.leads:
             _keep(folder, learner, generator, done)
@@ -290,17 +291,17 @@ def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Ep
         share = x.shape[1] / len(data.train)
         loss += float(stats.loss) * share
         if not math.isfinite(loss):
-            raise _diverged("the loss is", index)
+            raise _diverged("the loss is")
         correct += correct_in(stats.scores, target)
         rates = rates + stats.rates.numpy() * share
         psi_zero = psi_zero + stats.psi_zero.numpy() * share
         if on_batch is not None:
             on_batch()
     if not _finite(learner.network):
-        raise _diverged("the weights are", index)
+        raise _diverged("the weights are")
     found = evaluate(learner.network, config, data, data.validation, learner.group, parts.given)
     if not math.isfinite(found.loss):
-        raise _diverged("the validation loss is", index)
+        raise _diverged("the validation loss is")
     aligned = None
     if learner.rule.through_time is None and training.alignment_samples and learner.group.leads:
         sample = data.validation.select(slice(0, training.alignment_samples))
@@ -324,10 +325,9 @@ def _finite(network: Network) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in network.parameters())
 
 
-def _diverged(what: str, index: int) -> Diverged:
+def _diverged(what: str) -> Diverged:
     return Diverged(
-        f"the training diverged in epoch {index + 1}: {what} not finite; take a smaller learning rate (what "
-        "was good before is in the run's folder)"
+        f"{what} not finite; take a smaller learning rate (what was good before is in the run's folder)"
     )
 
 
