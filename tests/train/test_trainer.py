@@ -283,5 +283,7 @@ def test_a_setting_that_the_engine_does_not_execute_is_refused_when_it_is_change
     network = small_network(lif=LIFS.copy(), hidden=[6])
     trainer = Trainer(network, DFA(trace=PerNeuron()), engine="events")
     network.hidden[0].neuron.adaptation = 0.2
-    with pytest.raises(UserError, match="no adaptive thresholds"):
+    with pytest.raises(
+        UserError, match="does not fit neurons with time constants or thresholds of their own"
+    ):
         trainer.step(X, LABELS)
