@@ -164,6 +164,24 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class ShuffleSteps:
+    """Put the time steps of the sample in a random order; each keeps what happened in it."""
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """Return the sample without its order."""
+        steps = sample.steps if isinstance(sample, EventList) else len(sample)
+        order = torch.randperm(steps, generator=generator, device=generator.device)
+        if not isinstance(sample, EventList):
+            return sample[order.to(sample.device)]
+        drawn, before = order.cpu().numpy(), sample.counts.astype(np.int64)
+        counts = before[drawn]
+        first = np.cumsum(before) - before  # of each step's events, where they are
+        moved = np.cumsum(counts) - counts  # and where they will be
+        places = np.repeat(first[drawn] - moved, counts) + np.arange(len(sample))
+        return EventList(sample.channels[places], counts.astype(sample.counts.dtype), sample.n)
+
+
+@dataclass(frozen=True)
 class Crop:
     """Move every image by up to `most` pixels down and right, as a crop of a padded one; see `shifted`."""
 
