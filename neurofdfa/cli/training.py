@@ -158,7 +158,7 @@ def train(
     """Train one network with one rule into a run folder; with torchrun, in several processes."""
     from neurofdfa.distributed.torchrun import joined
     from neurofdfa.lab import run as lab
-    from neurofdfa.lab.live import tensorboard
+    from neurofdfa.train.fit import Callback, TensorBoardLog
 
     changed = run_settings(
         data=data,
@@ -191,16 +191,20 @@ def train(
         if out is None:
             source = Path(chosen.data.name).stem or "data"
             out = Path(group.tell(str(_new_folder(f"{source}-{chosen.rule.name}")).encode()).decode())
-        tell = stack.enter_context(tensorboard(out)) if live and group.leads else None
+        callbacks: list[Callback] = [TensorBoardLog(out / "tensorboard")] if live and group.leads else []
         show = _epoch_bars(stack.enter_context(progress_bars(quiet)), quiet)
 
         def on_epoch(epoch: "Epoch", total: int) -> None:
             show(chosen.rule.name, epoch, total)
-            if tell is not None:
-                tell(epoch)
 
         summary = lab.train(
-            chosen, out, command=this_command(), resume=resume, progress=on_epoch, group=group
+            chosen,
+            out,
+            command=this_command(),
+            resume=resume,
+            progress=on_epoch,
+            callbacks=callbacks,
+            group=group,
         )
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "

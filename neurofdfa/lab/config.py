@@ -203,7 +203,7 @@ class TrainingConfig(_Table):
     start_from: str | None = None
 
 
-class ImpairmentsConfig(_Table):
+class DeviceConfig(_Table):
     """What a device would do to the learning, see `neurofdfa.train.device`; the defaults impair nothing.
 
     stored_weight_bits: of weights that have no float copy; `network.weight_bits` keeps one.
@@ -229,7 +229,7 @@ class RunConfig(_Table):
     network: NetworkConfig = NetworkConfig()
     rule: RuleConfig = RuleConfig()
     training: TrainingConfig = TrainingConfig()
-    impairments: ImpairmentsConfig = ImpairmentsConfig()
+    device: DeviceConfig = DeviceConfig()
 
     @field_validator("format")
     @classmethod
