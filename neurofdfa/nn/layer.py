@@ -44,7 +44,8 @@ class SpikingLayer:
             return self.cell
         raise UserError(
             f"{type(self.cell).__name__} is not a LIF neuron: it trains on the reference engine with traces "
-            "per synapse or bptt; the event engine, exports, audits and energy need LIF, ALIF, CubaLIF or IF"
+            "per synapse, or back through time; the event engine, exports, audits and energy need LIF, ALIF, "
+            "CubaLIF or IF"
         )
 
     @property
@@ -75,7 +76,7 @@ class SpikingLayer:
             if self.cell.decays is None:
                 raise UserError(
                     f"how long a spike lasts in {type(self.cell).__name__} is not said: give it decays = "
-                    "(…,), or choose FDFA(kernel='output')"
+                    "(…,), or choose the kernel 'output' where the rule has one"
                 )
             return self.cell.decays
         lif = self.dynamics
