@@ -120,8 +120,8 @@ def load(
         .csv file whose rows are series. Sound: see `neurofdfa.data.sound.SoundFolder`. Folders of event
         files: see `neurofdfa.data.event_files.EventFolder`. Named event sets: `window`, `pool`, `limit`,
         `whole`, `fold`, see `neurofdfa.data.events.event_recordings`. MNIST and Fashion-MNIST: `shift`,
-        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: `shift`, `flip`. Recordings of events
-        and sound are augmented for learning by those of `AUGMENTATIONS`.
+        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: `shift`, `flip`. Recordings of
+        events and sound are augmented for learning by those of `AUGMENTATIONS`.
     Raises UserError for an unknown name or setting and for every file that cannot be used.
     """
     if steps is not None and steps < 1:
