@@ -63,6 +63,12 @@ def chunk_length(steps: int, chunk: int | None = None) -> int:
     return -(-steps // -(-steps // most))
 
 
+def room_for(steps: int) -> int:
+    """Steps of a layout for batches of samples that have lengths of their own: one serves many of them."""
+    step = 16 if steps <= CAPACITY else 64
+    return -(-steps // step) * step
+
+
 def longest_part(every: int, chunk: int | None = None) -> int:
     """Steps per chunk where a chunk has to end every so many steps."""
     most = min(chunk or CAPACITY, CAPACITY)

@@ -75,6 +75,11 @@ class Frame(NamedTuple):
         row = self.layers[layer]
         return self.row(row.extra, _regulated(self.head) * row.width).reshape(-1, row.width)
 
+    def own_counts(self) -> NDArray[np.float64]:
+        """With lengths: spikes and ψ = 0 per step of their own, summed over the samples, `[2, H]`."""
+        count = self.head.hidden
+        return self.numbers(self.head.own_counts, (3, count + 2))[:2, 1 : count + 1]
+
     def row(self, address: int, count: int) -> NDArray[Any]:
         """Numbers in the kernels' precision."""
         return self.numbers(address, (count,), np.float64 if self.size == 8 else np.float32)
@@ -169,6 +174,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
             place(head, field, rows * 64 * size)
     place(head, "counters", 8 * 66)
     place(head, "loss_sum", 8)
+    place(head, "own_counts", 8 * 3 * (count + 2))
     place(head, "relevance", kpad * 8)
     place(head, "seen", kpad * 8)
     place(head, "responses", (count + 2) * 3 * CAPACITY * 8)

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
+from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard, parts_of
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import Loss, answer_step, step_target, step_weight
+from neurofdfa.nn.loss import Loss, When, answer_step, step_target, step_weight
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.train.batch import densely
 
 
 class Evaluation(NamedTuple):
@@ -25,17 +26,43 @@ class Evaluation(NamedTuple):
     samples: int
 
 
+def scores_of(network: Network, y: Tensor, when: When, lengths: Tensor | None) -> Tensor:
+    """Scores `[B, k]` from outputs over time `[T, B, k]`; of each sample's own steps where there are lengths
+    `[B]`. when: of the loss.
+    """
+    if lengths is None:
+        return network.decode(y[answer_step(when, len(y)) :])
+    if network.readout.decode != "mean":
+        return y[lengths.to(y.device) - 1, torch.arange(y.shape[1], device=y.device)]
+    firsts = torch.tensor([answer_step(when, n) for n in lengths.tolist()])
+    counted = _inside(lengths, len(y)) & (torch.arange(len(y)).unsqueeze(1) >= firsts)
+    shares = (counted / (lengths - firsts)).to(y.device, y.dtype)
+    return (y * shares.unsqueeze(2)).sum(0)
+
+
+def step_weights(loss: Loss, steps: int, lengths: Tensor | None) -> Tensor:
+    """W of every step, `[T, 1]`, or of every step of every sample's own, `[T, B]`."""
+    own = [steps] if lengths is None else lengths.tolist()
+    return torch.tensor([[step_weight(loss, t, n) if t < n else 0.0 for n in own] for t in range(steps)])
+
+
+def _inside(lengths: Tensor, steps: int) -> Tensor:
+    """Whether a step is a sample's own, `[T, B]`."""
+    return torch.arange(steps).unsqueeze(1) < lengths
+
+
 @torch.no_grad()
 def evaluate(
     network: Network,
     run: Callable[[Any], Trajectory],
-    batches: Iterable[tuple[Any, Tensor]],
+    batches: Iterable[tuple[Any, Tensor] | tuple[Any, Tensor, Tensor | None]],
     loss: Loss,
     *,
     scores: Callable[[Any], Tensor] | None = None,
     group: ProcessGroup = SINGLE,
 ) -> Evaluation:
-    """Run `batches` of time-major inputs and targets; every process of a group runs its share.
+    """Run `batches` of time-major inputs and targets, and lengths `[B]` where samples have lengths of their
+    own; every process of a group runs its share.
 
     run: of a batch; scores: of a batch, where they are not decoded from the outputs. Raises `UserError` where
     there is no batch.
@@ -43,24 +70,33 @@ def evaluate(
     samples, steps, labelled = 0, 0, 0
     correct, total = 0.0, 0.0
     fired: list[Tensor] = [torch.zeros(layer.n) for layer in network.hidden]
-    for whole, targets in batches:
-        batch = whole.shape[1]
-        samples, steps = samples + batch, steps + batch * whole.shape[0]
+    for whole, targets, *given in batches:
+        batch, lengths = whole.shape[1], given[0] if given else None
+        samples += batch
+        steps += batch * whole.shape[0] if lengths is None else int(lengths.sum())
         labelled += batch if targets.dim() == 1 else 0
         share = Shard(batch, group)
         if not share.weight:
             continue
         x = share.rows(whole, 1) if isinstance(whole, Tensor) else whole.rows(share.mine)
         target = share.rows(targets, 1 if targets.dim() == 3 else 0)
+        own = None if lengths is None else share.rows(lengths)
         seen = run(x)
-        length = len(seen.y)
-        answers = seen.y[answer_step(loss.when, length) :]
-        correct += correct_in(network.decode(answers) if scores is None else scores(x), target)
+        answer = (
+            scores_of(network, seen.y, loss.when, own)
+            if scores is None
+            else asked(scores, densely(network, x), own)
+        )
+        correct += correct_in(answer, target)
+        weights = step_weights(loss, len(seen.y), own).to(seen.y.device)
         for t, y in enumerate(seen.y):
-            weight = step_weight(loss, t, length)
-            if weight:
-                total += weight * float(loss.value(y, step_target(target, t)).sum())
-        fired = [before + s.sum((0, 1)).cpu() for before, s in zip(fired, seen.spikes, strict=True)]
+            if weights[t].any():
+                total += float((weights[t] * loss.value(y, step_target(target, t))).sum())
+        spikes = seen.spikes
+        if own is not None:
+            inside = _inside(own, len(seen.y)).unsqueeze(2).to(seen.y)
+            spikes = [s * inside for s in spikes]
+        fired = [before + s.sum((0, 1)).cpu() for before, s in zip(fired, spikes, strict=True)]
     if not samples:
         raise UserError("there is nothing to evaluate: the split or loader has no batch")
     sums = torch.tensor([correct, total], dtype=torch.float64)
@@ -72,6 +108,13 @@ def evaluate(
         silent=[int((spikes == 0).sum()) for spikes in fired],
         samples=samples,
     )
+
+
+def asked(scores: Callable[[Any], Tensor], x: Any, lengths: Tensor | None) -> Tensor:
+    """Scores `[B, k]` that a rule makes of time-major inputs itself, those of one length `[B]` at a time."""
+    if lengths is None:
+        return scores(x)
+    return torch.stack([part.whole(scores(part.rows(x[:n], 1))) for n, part in parts_of(lengths)]).sum(0)
 
 
 def correct_in(scores: Tensor, target: Tensor) -> float:

@@ -2,20 +2,20 @@
 none of their own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup, parts_of
+from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import Loss, answer_step
+from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
-from neurofdfa.train.evaluation import Evaluation, evaluate
+from neurofdfa.train.evaluation import Evaluation, asked, evaluate, scores_of
 from neurofdfa.train.finite import check_loss
 from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, batches_of, fit
 from neurofdfa.train.graph_loop import GraphLoop
@@ -145,12 +145,11 @@ class Trainer(Learning):
         x: `[T, B, n_in]` (or `[B, T, n_in]` with `batch_first`) of any number type, or `Events`; target:
         labels `[B]`, or values `[B, k]` or `[T, B, k]`, as the loss takes them. lengths: steps that are each
         sample's own, `[B]`, where shorter ones are filled up: what is behind its end counts nowhere, in no
-        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. Those of
-        one length are computed together; the event engine leaves this to the reference, with a notice.
-        Raises `UserError`, before
-        anything is learnt, for what does not fit or is not finite, and `Diverged` where loss, gradients or
-        weights are no longer finite: gradients are looked at before they are applied. After an error, Ctrl-C
-        among them, nothing of the batch is left over for the next one.
+        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. The
+        reference computes those of one length together, and so takes longer.
+        Raises `UserError`, before anything is learnt, for what does not fit or is not finite, and `Diverged`
+        where loss, gradients or weights are no longer finite: gradients are looked at before they are
+        applied. After an error, Ctrl-C among them, nothing of the batch is left over for the next one.
         """
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before learning from a batch")
@@ -190,48 +189,31 @@ class Trainer(Learning):
         given = prepare_inputs(self.network, x, batch_first=self.batch_first)
         self.check_weights()
         own = prepare_lengths(given, lengths)
-        if own is not None:
-            dense = densely(self.network, given)
-            parts = [
-                part.whole(self.predict(_turned(part.rows(dense[:n], 1), self.batch_first)))
-                for n, part in parts_of(own)
-            ]
-            return torch.stack(parts).sum(0)
         if self.rule.own_scores:
-            return self.rule.predict(self.network, densely(self.network, given), self.rule_state)
+            return asked(self.predict_dense, densely(self.network, given), own)
         executor = self._up_to_date()
         y = executor.run(given if executor.takes_events else densely(self.network, given)).y
-        return self.network.decode(y[answer_step(self.loss.when, len(y)) :])
+        return scores_of(self.network, y, self.loss.when, own)
 
     def evaluate(self, data: Source, *, batch: int = EVALUATION_BATCH) -> Evaluation:
         """Loss, accuracy and firing rates on a split of a data set or a loader of `(x, target)`, without
         dropout; every process of a group runs its share. batch: samples at a time, for a split.
         """
         self.check_weights()
-        given = self._by_length(batches_of(data, batch, None, self.batch_first))
+
+        def prepared() -> Iterator[tuple[Any, Tensor, Tensor | None]]:
+            for x, target, lengths in batches_of(data, batch, None, self.batch_first):
+                given, wanted = self._prepared(x, target)
+                yield given, wanted, prepare_lengths(given, lengths)
+
         return evaluate(
             self.network,
             self._up_to_date().run,
-            given,
+            prepared(),
             self.loss,
             scores=self.predict_dense if self.rule.own_scores else None,
             group=self.group,
         )
-
-    def _by_length(self, batches: Iterable[tuple[Any, Any, Any]]) -> Iterator[tuple[Any, Tensor]]:
-        """Inputs and targets as the executor takes them, where samples of a batch are equally long."""
-        for x, target, lengths in batches:
-            given, wanted = self._prepared(x, target)
-            own = prepare_lengths(given, lengths)
-            if own is None:
-                yield given, wanted
-                continue
-            dense = densely(self.network, given)
-            for steps, part in parts_of(own):
-                yield (
-                    part.rows(dense[:steps], 1),
-                    part.rows(wanted, 1)[:steps] if wanted.dim() == 3 else part.rows(wanted),
-                )
 
     def predict_dense(self, x: Inputs) -> Tensor:
         """The rule's own scores of time-major inputs."""
@@ -337,7 +319,6 @@ class Trainer(Learning):
         if own is None:
             return None
         for there, what in (
-            (self.engine == "events", "engine='events' learns from samples of one length: take 'auto'"),
             (self.update_every is not None, "update_every goes with samples of one length: leave it out"),
             (
                 self.rate_regulariser.strength > 0,
@@ -352,8 +333,3 @@ class Trainer(Learning):
     def _prepared(self, x: Given, target: Tensor) -> tuple[Any, Tensor]:
         given, wanted = prepare(self.network, self.loss, x, target, batch_first=self.batch_first)
         return (given if self.executor.takes_events else densely(self.network, given)), wanted
-
-
-def _turned(x: Tensor, batch_first: bool | None) -> Tensor:
-    """Time-major inputs as a user would hand them over."""
-    return x.transpose(0, 1) if batch_first else x

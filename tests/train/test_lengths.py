@@ -110,14 +110,24 @@ def test_probed_feedback_learns_too():
     assert not any(torch.equal(a, b) for a, b in zip(before, trainer.rule_state.matrices, strict=True))
 
 
-def test_the_event_engine_leaves_it_to_the_reference_and_says_so(monkeypatch):
+def test_estimates_weighed_by_the_error_are_left_to_the_reference(monkeypatch):
     monkeypatch.setattr(notice, "_told", set())  # it is said once per process
-    trainer, reference = trainer_of(DFA(), engine="auto"), trainer_of(DFA())
+    rule = FDFA(weighting="error")
+    trainer, reference = trainer_of(rule, engine="auto"), trainer_of(rule)
     with pytest.warns(UserWarning, match="lengths of their own: using the reference engine"):
         trainer.step(X, LABELS, LENGTHS)
     reference.step(X, LABELS, LENGTHS)
     for a, b in zip(trainer.network.parameters(), reference.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("rule", [FDFA(), FDFA(every=2)], ids=["every batch", "every second"])
+def test_a_batch_of_several_lengths_is_counted_once(rule):
+    trainer = trainer_of(rule)
+    for _ in range(3):
+        trainer.step(X, LABELS, LENGTHS)
+    assert trainer.rule_state.batches == 3
+    assert trainer.rule_state.updates == (3 if rule.every == 1 else 2)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +137,6 @@ def test_the_event_engine_leaves_it_to_the_reference_and_says_so(monkeypatch):
         ([12, 5, 9, 0], {}, "4 whole numbers from 1 to 12"),
         ([12, 5, 9, 13], {}, "4 whole numbers from 1 to 12"),
         ([12.0, 5.0, 9.0, 5.0], {}, "4 whole numbers from 1 to 12"),
-        (LENGTHS, {"engine": "events"}, "take 'auto'"),
         (LENGTHS, {"update_every": 2}, "update_every"),
         (LENGTHS, {"rate_regulariser": RateRegulariser()}, "rate regulariser"),
     ],

@@ -7,6 +7,7 @@ from neurofdfa.events.kernels.layout import (
     FOUR,
     ONE,
     group_samples,
+    group_steps,
     membranes_of,
     panel_of,
     panel_start,
@@ -250,10 +251,13 @@ def learn_layer(
     for panel in range(layer.panels):
         first = panel_start(layer, panel)
         for slot in range(groups):
+            here = group_steps(head, begin + slot, start, steps)
+            if here == 0:
+                continue
             if panel < layer.wide:
-                learn_panel(FOUR, one, head, below, layer, slot, begin + slot, start, steps, first)
+                learn_panel(FOUR, one, head, below, layer, slot, begin + slot, start, here, first)
             else:
-                learn_panel(ONE, one, head, below, layer, slot, begin + slot, start, steps, first)
+                learn_panel(ONE, one, head, below, layer, slot, begin + slot, start, here, first)
 
 
 @part
