@@ -9,7 +9,7 @@ from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
 from neurofdfa.events.session import PreparedBatch
-from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError, answer_step, first_step
+from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError, answer_steps, first_steps
 
 
 def give_target(work: PreparedBatch, loss: Loss, k: int, target: Tensor) -> Tensor:
@@ -43,9 +43,8 @@ def give_lengths(work: PreparedBatch, loss: Loss, lengths: Tensor | None) -> Ten
     """
     given = None
     if lengths is not None:
-        own = lengths.tolist()
-        windows = [[n, first_step(loss.when, n), answer_step(loss.when, n)] for n in own]
-        given = torch.tensor(windows, dtype=torch.int64)
+        windows = (lengths, first_steps(loss.when, lengths), answer_steps(loss.when, lengths))
+        given = torch.stack(windows, 1).contiguous()
     for frame in work.frames:
         frame.head.lengths = 0 if given is None else given.data_ptr()
     return given

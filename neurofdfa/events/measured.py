@@ -26,18 +26,18 @@ def batch_stats(
     """
     scores: NDArray[Any] = work.scores.numpy()[:, : network.n_out]
     kind, whole = scores.dtype, work.shape.steps * work.shape.batch
-    counted: Any = np.array(answers)
+    mean = network.readout.decode == "mean"
+    counted: NDArray[Any] = np.array(answers, kind)
     spikes, zeros = measures.spikes / work.cells, (measures.zeros - work.filling) / work.cells
     if windows is not None:  # means of the means of every sample
-        counted = (windows[:, :1] - windows[:, 2:]).numpy()
-        own, widths = sum(frame.own_counts() for frame in work.frames), work.cells / whole
+        counted = (windows[:, :1] - windows[:, 2:]).numpy().astype(kind)
+        own: NDArray[Any] = np.sum([frame.own_counts() for frame in work.frames], axis=0)
+        widths = work.cells / whole
         spikes = own[0] / work.shape.batch / widths
         zeros = (own[1] / work.shape.batch - work.filling / whole) / widths
     return BatchStats(
         _tensor(np.array(share.weight * measures.loss, kind)),
-        share.whole(
-            _tensor(scores / (counted.astype(kind) if network.readout.decode == "mean" else kind.type(1)))
-        ),
+        share.whole(_tensor(scores / counted if mean else scores / kind.type(1))),
         _tensor((share.weight * spikes).astype(kind)),
         _tensor((share.weight * zeros).astype(kind)),
     )

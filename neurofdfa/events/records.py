@@ -201,12 +201,9 @@ class Head(ctypes.Structure):
     correct: float  # targets of spike counts
     wrong: float
     share: float  # weight of one step's loss
-    lengths: int  # int64 [B, 3]: steps that are a sample's own, the first that its loss counts at, and the
-    # first whose outputs are part of its scores; or 0 where all samples are alike
-    own_counts: (
-        int  # float64 [3, H + 2]: with lengths, Σ over the samples of spikes per step of their own and
-    )
-    # of ψ = 0; scratch
+    lengths: int  # int64 [B, 3] or 0: a sample's own steps, and where its loss and its scores begin
+    pull: int  # scratch [row, 64]: of the rate target on a sample that has a length of its own, or 0
+    own_counts: int  # float64 [3, H + 2]: Σ over such samples of spikes and ψ = 0 per own step; scratch
 
 
 @record

@@ -86,7 +86,7 @@ class Frame(NamedTuple):
 
 
 def _regulated(head: Head) -> int:
-    return head.steps if head.backwards else CAPACITY
+    return head.steps if head.backwards or head.pull else CAPACITY
 
 
 def padded(n: int) -> int:
@@ -172,6 +172,8 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         place(head, "coefficients", 11 * 64 * size)
         for field in ("ends", "filtered_ends"):
             place(head, field, rows * 64 * size)
+    if shape.rated and shape.own:
+        place(head, "pull", rows * 64 * size)
     place(head, "counters", 8 * 66)
     place(head, "loss_sum", 8)
     place(head, "own_counts", 8 * 3 * (count + 2))
@@ -224,7 +226,7 @@ def _place_layer(
         place(row, "psi", slots * width * CAPACITY * size)
     if shape.probed:
         row.stages = shape.stages[index - 1]
-    regulated = (shape.steps if shape.backwards else CAPACITY) if shape.rated else 1
+    regulated = (shape.steps if shape.backwards or shape.own else CAPACITY) if shape.rated else 1
     place(row, "extra", regulated * width * size)
     if shape.rated:
         row.extra_pitch = width * size

@@ -146,7 +146,8 @@ class EventEngine:
         batch = x.shape[1]
         steps = x.shape[0] if lengths is None else room_for(x.shape[0])
         self.learning.rule_state, observed = self.teaching.begin(self.learning.rule_state, share)
-        work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
+        probed = 0 if observed is None else observed.count
+        work = self.frames_for(steps, batch, probed, own=lengths is not None)
         windows = give_lengths(work, self.loss, lengths)
         alive = [execution.give_masks(work, masks), give_target(work, self.loss, self.network.n_out, target)]
         alive.append(self.give_probes(work, x.shape[0], share, observed, lengths))
@@ -155,11 +156,11 @@ class EventEngine:
         rates = self.learning.rates
         if updating and self._agreed(share, not execution.dense and has_values(x)):
             execution.dense = True  # what has been learnt cannot be undone: look before
-        alive.append(self._run(work, x, masks, share, updating))
+        alive.append(self._run(work, x, masks, share, lengths, updating))
         if not updating and self._agreed(share, execution.saw_values(work)):
             execution.dense, self.learning.rates = True, rates
             self.gradient.clear()
-            alive.append(self._run(work, x, masks, share, updating))
+            alive.append(self._run(work, x, masks, share, lengths, updating))
         self.collect(work)
         self.learning.rule_state = self.teaching.take_seen(work, self.learning.rule_state)
         answers = steps - answer_step(self.loss.when, steps)
@@ -174,15 +175,19 @@ class EventEngine:
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
         self.gradient.settle()
 
-    def frames_for(self, steps: int, batch: int, probed: int, *, carried: bool = False) -> PreparedBatch:
-        """What the kernels need for batches of a shape. carried: traces per synapse, from chunk to chunk."""
+    def frames_for(
+        self, steps: int, batch: int, probed: int, *, carried: bool = False, own: bool = False
+    ) -> PreparedBatch:
+        """What the kernels need for batches of a shape. carried: traces per synapse go from chunk to chunk;
+        own: samples have lengths of their own.
+        """
         execution = self.execution
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
             self.rate_regulariser.strength > 0, self._every(steps), execution.workers(steps, batch),
             self.teaching.per_synapse, carried or (self.teaching.per_synapse and self._every(steps) > 0),
-            execution.general,
+            execution.general, own,
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -225,15 +230,41 @@ class EventEngine:
         return bool(seen)
 
     def _run(
-        self, work: PreparedBatch, x: Tensor | Events, masks: Masks | None, share: Shard, updating: bool
+        self,
+        work: PreparedBatch,
+        x: Tensor | Events,
+        masks: Masks | None,
+        share: Shard,
+        lengths: Tensor | None,
+        updating: bool,
     ) -> Any:
         execution = self.execution
         alive = execution.give_input(work, x, masks)
-        if self.rate_regulariser.strength > 0 or updating:
+        if lengths is not None:
+            self._run_unequal(work, lengths)
+        elif self.rate_regulariser.strength > 0 or updating:
             self._run_chunks(work, share, updating)
         else:
             execution.run(work)
         return alive
+
+    def _run_unequal(self, work: PreparedBatch, lengths: Tensor) -> None:
+        """Samples that have lengths of their own; the rate target pulls alike in all of their steps."""
+        execution, target, rates = self.execution, self.rate_regulariser, self.learning.rates
+        pulls = list(enumerate(rates if target.strength > 0 else (), 1))
+        for index, rate in pulls:
+            pull, places = target.signal(rate).numpy() / work.shape.batch, execution.places[index - 1]
+            for frame in work.frames:
+                table = frame.extra(index)
+                share = np.ones((len(table), 1))
+                if self.teaching.per_synapse:
+                    filter_back(share, frame.head.error_kappa, self._paths[index - 1])
+                table[:, places] = share * pull
+                frame.step_counts(index).fill(0)
+        execution.run(work)
+        if pulls:
+            fired = [self._fired(work, index).sum(0) for index, _ in pulls]
+            self.learning.rates = target.observe_all(rates, fired, lengths)
 
     def _run_chunks(self, work: PreparedBatch, share: Shard, updating: bool) -> None:
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
@@ -276,7 +307,8 @@ class EventEngine:
             for index in range(1, len(rates) + 1):
                 frame.step_counts(index).fill(0)
         execution.call(work, sequence.FORWARD, start, length)
-        fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
+        indices = range(1, len(rates) + 1)
+        fired = [self._fired(work, index)[:length] / work.shape.batch for index in indices]
         for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
             places = execution.places[index - 1]
             for t in range(length):
@@ -296,10 +328,10 @@ class EventEngine:
                 for rate, old in zip(rates, self.learning.rates, strict=True)
             )
 
-    def _fired(self, work: PreparedBatch, index: int, length: int) -> Tensor:
-        """Shard of the samples here that fired, by step and neuron of a layer."""
-        counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
-        return torch.from_numpy(counts[:, self.execution.places[index - 1]] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
+    def _fired(self, work: PreparedBatch, index: int) -> Tensor:
+        """How many of the samples here fired, by step and neuron of a layer."""
+        counts = np.sum([frame.step_counts(index) for frame in work.frames], axis=0)
+        return torch.from_numpy(counts[:, self.execution.places[index - 1]])  # pyright: ignore[reportUnknownMemberType]
 
     def _combine(self, touched: bool, stats: Sequence[Tensor], share: Shard) -> None:
         """From means over the samples here to means over the batch, in one message with the stats."""

@@ -1,6 +1,6 @@
 """Inference on many samples: loss, accuracy, firing rates, silent neurons."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard, parts_of
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import Loss, When, answer_step, step_target, step_weight
+from neurofdfa.nn.loss import Loss, When, answer_step, answer_weights, step_target, step_weights
 from neurofdfa.nn.network import Network, Trajectory
-from neurofdfa.train.batch import densely
+from neurofdfa.train.batch import Inputs, densely, prepare, prepare_lengths
 
 
 class Evaluation(NamedTuple):
@@ -34,16 +34,8 @@ def scores_of(network: Network, y: Tensor, when: When, lengths: Tensor | None) -
         return network.decode(y[answer_step(when, len(y)) :])
     if network.readout.decode != "mean":
         return y[lengths.to(y.device) - 1, torch.arange(y.shape[1], device=y.device)]
-    firsts = torch.tensor([answer_step(when, n) for n in lengths.tolist()])
-    counted = _inside(lengths, len(y)) & (torch.arange(len(y)).unsqueeze(1) >= firsts)
-    shares = (counted / (lengths - firsts)).to(y.device, y.dtype)
+    shares = answer_weights(when, len(y), lengths).to(y)
     return (y * shares.unsqueeze(2)).sum(0)
-
-
-def step_weights(loss: Loss, steps: int, lengths: Tensor | None) -> Tensor:
-    """W of every step, `[T, 1]`, or of every step of every sample's own, `[T, B]`."""
-    own = [steps] if lengths is None else lengths.tolist()
-    return torch.tensor([[step_weight(loss, t, n) if t < n else 0.0 for n in own] for t in range(steps)])
 
 
 def _inside(lengths: Tensor, steps: int) -> Tensor:
@@ -115,6 +107,22 @@ def asked(scores: Callable[[Any], Tensor], x: Any, lengths: Tensor | None) -> Te
     if lengths is None:
         return scores(x)
     return torch.stack([part.whole(scores(part.rows(x[:n], 1))) for n, part in parts_of(lengths)]).sum(0)
+
+
+def checked(
+    network: Network,
+    loss: Loss,
+    batches: Iterable[tuple[Any, Any, Any]],
+    *,
+    lists: bool,
+    batch_first: bool | None = None,
+) -> Iterator[tuple[Inputs, Tensor, Tensor | None]]:
+    """Inputs, targets and lengths as `evaluate` takes them. batches: of x, target and lengths `[B]` or None.
+    lists: leave lists of events as they are.
+    """
+    for x, target, lengths in batches:
+        given, wanted = prepare(network, loss, x, target, batch_first=batch_first)
+        yield given if lists else densely(network, given), wanted, prepare_lengths(given, lengths)
 
 
 def correct_in(scores: Tensor, target: Tensor) -> float:

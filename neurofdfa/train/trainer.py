@@ -2,7 +2,7 @@
 none of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
@@ -15,7 +15,7 @@ from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
-from neurofdfa.train.evaluation import Evaluation, asked, evaluate, scores_of
+from neurofdfa.train.evaluation import Evaluation, asked, checked, evaluate, scores_of
 from neurofdfa.train.finite import check_loss
 from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, batches_of, fit
 from neurofdfa.train.graph_loop import GraphLoop
@@ -200,16 +200,14 @@ class Trainer(Learning):
         dropout; every process of a group runs its share. batch: samples at a time, for a split.
         """
         self.check_weights()
-
-        def prepared() -> Iterator[tuple[Any, Tensor, Tensor | None]]:
-            for x, target, lengths in batches_of(data, batch, None, self.batch_first):
-                given, wanted = self._prepared(x, target)
-                yield given, wanted, prepare_lengths(given, lengths)
-
+        executor = self._up_to_date()
+        found = batches_of(data, batch, None, self.batch_first)
         return evaluate(
             self.network,
-            self._up_to_date().run,
-            prepared(),
+            executor.run,
+            checked(
+                self.network, self.loss, found, lists=executor.takes_events, batch_first=self.batch_first
+            ),
             self.loss,
             scores=self.predict_dense if self.rule.own_scores else None,
             group=self.group,
@@ -320,10 +318,6 @@ class Trainer(Learning):
             return None
         for there, what in (
             (self.update_every is not None, "update_every goes with samples of one length: leave it out"),
-            (
-                self.rate_regulariser.strength > 0,
-                "a rate regulariser averages the samples of a step and goes with one length: leave it out",
-            ),
             (self.group.size > 1, "several processes learn from samples of one length: take one process"),
         ):
             if there:

@@ -21,12 +21,12 @@ from neurofdfa.nn.synapse import Synapse
 
 class Window(NamedTuple):
     """K steps. y: `[K, B, k]` and spikes: `[K, B, n]` per hidden layer, with their graph; psi_zero: share of
-    ψ that is exactly 0, summed over the steps, per hidden layer; state: after the last step, without a graph.
+    ψ that is exactly 0, `[K, B]` per hidden layer; state: after the last step, without a graph.
     """
 
     y: Tensor
     spikes: tuple[Tensor, ...]
-    psi_zero: Tensor
+    psi_zero: tuple[Tensor, ...]
     state: NetworkState
 
 
@@ -46,8 +46,8 @@ def _by_step(network: Network, x: Tensor, state: NetworkState, masks: Masks | No
         seen.append(network.step(pre, state, masks, differentiable=True))
         state = seen[-1].state
     layers = range(len(network.hidden))
-    zeros = torch.stack(
-        [_zeros(layer.slopes([step.layers[k] for step in seen])) for k, layer in enumerate(network.hidden)]
+    zeros = tuple(
+        _zeros(layer.slopes([step.layers[k] for step in seen])) for k, layer in enumerate(network.hidden)
     )
     return Window(
         torch.stack([step.y for step in seen]),
@@ -79,7 +79,7 @@ def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | N
         y = readout.kappa * y + drive
         ys.append(y)
     end = NetworkState(tuple(after), ReadoutState(y.detach(), neuron), state.lines)
-    return Window(torch.stack(ys), tuple(spikes), torch.stack(zeros), end)
+    return Window(torch.stack(ys), tuple(spikes), tuple(zeros), end)
 
 
 def _run(layer: SpikingLayer, pre: Tensor, before: LIFState) -> tuple[Tensor, Tensor, LIFState]:
@@ -108,9 +108,8 @@ def _constant(pre: Tensor) -> bool:
 
 
 def _zeros(psis: Tensor) -> Tensor:
-    """`[K, B, n]` → the share of zeros in a step, summed over steps."""
-    found = psis.numel() - torch.count_nonzero(psis.detach())
-    return found.to(psis.dtype) / psis[0].numel()
+    """`[K, B, n]` → the share of zeros, `[K, B]`."""
+    return 1.0 - torch.count_nonzero(psis.detach(), dim=2).to(psis.dtype) / psis.shape[2]
 
 
 class _LIFSequence(torch.autograd.Function):

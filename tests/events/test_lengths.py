@@ -12,6 +12,7 @@ from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError, SpikeCountError
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
 from tests.events.comparing import close
 
@@ -40,6 +41,17 @@ CASES: dict[str, dict[str, Any]] = {
     "without hidden learning": {"rule": ReadoutOnly(), "readout": "leaky"},
     "convolution": IMAGE | {"rule": FDFA(trace=PerNeuron()), "chunk": 11},
     "convolution, exact": IMAGE | {"rule": FDFA(trace=PerSynapse())},
+    "rate target": {"rule": DFA(trace=PerNeuron()), "rate": RateRegulariser(strength=0.5), "chunk": 9},
+    "rate target, exact": {
+        "rule": FDFA(trace=PerSynapse(downstream=True), fraction=0.5),
+        "rate": RateRegulariser(strength=0.5),
+        "readout": "leaky",
+        "dropout": 0.3,
+        "chunk": 11,
+        "threads": 2,
+        "hard": True,
+    },
+    "rate target, convolution": IMAGE | {"rule": DFA(trace=PerSynapse()), "rate": RateRegulariser()},
     "dense": {"rule": FDFA(trace=PerNeuron()), "currents": True, "chunk": 12},
     "dense, exact": {"rule": DFA(trace=PerSynapse()), "currents": True, "hard": True},
 }
@@ -70,8 +82,8 @@ def trainer_of(network: Network, case: dict[str, Any], *, events: bool) -> Train
     more = {"threads": case.get("threads", 1), "chunk": case.get("chunk")} if events else {}
     return Trainer(
         network, case["rule"], torch.optim.SGD(network.parameters(), lr=0.05), loss=case.get("loss"),
-        generator=torch.Generator().manual_seed(3), engine="events" if events else "reference",
-        probes="reference", **more,
+        rate_regulariser=case.get("rate"), generator=torch.Generator().manual_seed(3), probes="reference",
+        engine="events" if events else "reference", **more,
     )  # fmt: skip
 
 
@@ -96,6 +108,8 @@ def test_same_numbers_in_double_precision(case: dict[str, Any]) -> None:
         for a, b in zip(before, after, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(scores, scores2, rtol=1e-9, atol=1e-12)
+    for a, b in zip(reference.rates, events.rates, strict=True):
+        close(a, b, 1e-12)
 
 
 @NAMED
