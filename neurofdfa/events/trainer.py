@@ -308,7 +308,7 @@ class EventEngine:
                 frame.step_counts(index).fill(0)
         execution.call(work, sequence.FORWARD, start, length)
         indices = range(1, len(rates) + 1)
-        fired = [self._fired(work, index)[:length] / work.shape.batch for index in indices]
+        fired = [self._fired(work, index)[:length].double() / work.shape.batch for index in indices]
         for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
             places = execution.places[index - 1]
             for t in range(length):

@@ -111,6 +111,10 @@ def loss_named(name: str, when: When | None = None, **settings: float) -> Loss:
         raise UserError(f"loss '{name}': {error}") from error
 
 
+EVERY: Loss = CrossEntropy(when="every-step")
+"""A loss whose weights are the parts of a mean over all steps."""
+
+
 def step_weight(loss: Loss, t: int, steps: int) -> float:
     """w[t] for a sequence of `steps` steps."""
     first = first_step(loss.when, steps)

@@ -35,6 +35,7 @@ class DFA(Rule[Feedback]):
 
     name: ClassVar[str] = "dfa"
     source: ClassVar[str] = "Nøkland 2016; Launay et al. 2019"
+    steps_side_by_side: ClassVar[bool] = True
     scale: float = 1.0
     feedback_per: FeedbackPer = "neuron"
     taught: int | None = None

@@ -31,6 +31,7 @@ class FA(Rule[BackwardMatrices]):
 
     name: ClassVar[str] = "fa"
     source: ClassVar[str] = "Lillicrap et al. 2016"
+    steps_side_by_side: ClassVar[bool] = True
     scale: float = 1.0
 
     @property

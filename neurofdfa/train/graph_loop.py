@@ -12,15 +12,12 @@ from torch import Tensor
 
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import CrossEntropy, step_weights
+from neurofdfa.nn.loss import EVERY, step_weights
 from neurofdfa.nn.network import Masks, Trajectory
 from neurofdfa.train.batch import BatchStats
 from neurofdfa.train.evaluation import scores_of
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.unroll import Window, unroll
-
-EVERY = CrossEntropy(when="every-step")
-"""A loss whose weights are the parts of a mean over all steps."""
 
 
 class _Measured(NamedTuple):

@@ -22,6 +22,7 @@ from neurofdfa.train.graph_loop import GraphLoop
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.sequence_loop import SequenceLoop, why_not_whole
 from neurofdfa.train.state import Tensors, move, pack, unpack
 from neurofdfa.train.stream import OnlineStream, Stream
 
@@ -124,9 +125,12 @@ class Trainer(Learning):
                     "autograd's graph: leave engine at 'auto'"
                 )
             return GraphLoop(self, through_time.window)
-        on_cpu = self.network.readout.synapse.weight.device.type == "cpu"
-        if self.engine == "reference" or (self.engine == "auto" and not on_cpu):
+        if self.engine == "reference":
             return OnlineLoop(self)
+        whole = why_not_whole(self) is None
+        on_cpu = self.network.readout.synapse.weight.device.type == "cpu"
+        if self.engine == "auto" and not on_cpu:
+            return SequenceLoop(self) if whole else OnlineLoop(self)
         from neurofdfa.events.notice import fall_back  # numba takes a second to import
         from neurofdfa.events.support import why_not
         from neurofdfa.events.trainer import EventEngine
@@ -136,8 +140,8 @@ class Trainer(Learning):
             return EventEngine(self, self.threads, self.chunk, self.probes)
         if self.engine == "events":
             raise UserError(f"{reason}: change that, or leave engine at 'auto'")
-        fall_back(reason)
-        return OnlineLoop(self)
+        fall_back(reason, whole=whole)
+        return SequenceLoop(self) if whole else OnlineLoop(self)
 
     def step(self, x: Given, target: Tensor, lengths: Any = None) -> BatchStats:
         """Learn from one batch of sequences.

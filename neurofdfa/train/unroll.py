@@ -58,7 +58,7 @@ def _by_step(network: Network, x: Tensor, state: NetworkState, masks: Masks | No
 
 
 def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | None) -> Window:
-    sent = x if masks is None or masks.input is None else _masked(x, masks.input)
+    sent = x if masks is None or masks.input is None else masked(x, masks.input)
     spikes: list[Tensor] = []
     zeros: list[Tensor] = []
     after: list[LIFState] = []
@@ -73,7 +73,7 @@ def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | N
     if readout.population is not None and neuron is not None:
         x_out, _, neuron = _run(readout.population, sent, neuron)
     else:
-        x_out = _over_time(readout.synapse, sent)
+        x_out = over_time(readout.synapse, sent)
     y, ys = state.readout.y, list[Tensor]()
     for drive in x_out:
         y = readout.kappa * y + drive
@@ -84,20 +84,20 @@ def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | N
 
 def _run(layer: SpikingLayer, pre: Tensor, before: LIFState) -> tuple[Tensor, Tensor, LIFState]:
     """Spikes with their graph, ψ and the last state without."""
-    drive = _over_time(layer.synapse, pre)
+    drive = over_time(layer.synapse, pre)
     ran = cast(tuple[Tensor, ...], _LIFSequence.apply(drive, before, layer.neuron))  # pyright: ignore[reportUnknownMemberType]
     s, psis, i, u = ran
     return s, psis, LIFState(i, u, s[-1].detach(), before.a)
 
 
-def _over_time(synapse: Synapse, pre: Tensor) -> Tensor:
+def over_time(synapse: Synapse, pre: Tensor) -> Tensor:
     """`[K, B, n_in]` → `[K, B, n_out]` as one product; of one step where all steps are the same."""
     if _constant(pre):
         return synapse(pre[0]).expand(len(pre), -1, -1)
     return synapse(pre.flatten(0, 1)).view(*pre.shape[:2], synapse.n_out)
 
 
-def _masked(pre: Tensor, mask: Tensor) -> Tensor:
+def masked(pre: Tensor, mask: Tensor) -> Tensor:
     """The mask `[B, n_in]` is the same at every step, and so may be what it masks."""
     return (pre[0] * mask).expand_as(pre) if _constant(pre) else pre * mask
 
