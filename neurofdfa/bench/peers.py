@@ -1,9 +1,9 @@
 """The same network in other simulators, each at its fastest documented setting, for `neurofdfa.bench`.
 
-Every builder takes our network and returns what trains it by surrogate-gradient BPTT on the same spikes and
-what runs it, both as plain callables. Weights are copied and time constants matched; where a simulator's
-reset is another than ours (Norse has no soft one, snnTorch's hard one also drops what arrives in the step
-after a spike) the weights are scaled until its layers fire as often as ours.
+Every builder takes our network and returns what trains it on the same spikes, back through time, and what
+runs it, both as plain callables. Weights are copied and time constants matched; where a simulator's reset is
+another than ours (Norse has no soft one, snnTorch's hard one also drops what arrives in the step after a
+spike) the weights are scaled until its layers fire as often as ours.
 """
 
 # pyright: basic

@@ -169,7 +169,7 @@ def build_trainer(
         engine=training.engine,
         update_every=training.update_every,
         rate_regulariser=RateRegulariser(training.rate_target, training.rate_strength, training.rate_memory),
-        device=Device(**config.impairments.model_dump()),
+        device=Device(**config.device.model_dump()),
         generator=torch.Generator().manual_seed(config.seed + 1),
         group=group,
         threads=training.threads,

@@ -20,6 +20,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.io import read_toml, write_text
 from neurofdfa.nn.layer_spec import read_layer
 from neurofdfa.nn.lif import DECAY_BITS
+from neurofdfa.rules import DEFAULT
 
 FORMAT = 2
 """Version of the run folder; others are refused."""
@@ -159,7 +160,7 @@ class RuleConfig(_Table):
     own, or has settings that no file can hold, and is handed over again to go on.
     """
 
-    name: str = "fdfa"
+    name: str = DEFAULT.name
     own: bool = False
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
@@ -203,7 +204,7 @@ class TrainingConfig(_Table):
     start_from: str | None = None
 
 
-class ImpairmentsConfig(_Table):
+class DeviceConfig(_Table):
     """What a device would do to the learning, see `neurofdfa.train.device`; the defaults impair nothing.
 
     stored_weight_bits: of weights that have no float copy; `network.weight_bits` keeps one.
@@ -229,7 +230,7 @@ class RunConfig(_Table):
     network: NetworkConfig = NetworkConfig()
     rule: RuleConfig = RuleConfig()
     training: TrainingConfig = TrainingConfig()
-    impairments: ImpairmentsConfig = ImpairmentsConfig()
+    device: DeviceConfig = DeviceConfig()
 
     @field_validator("format")
     @classmethod

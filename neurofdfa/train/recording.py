@@ -71,12 +71,15 @@ def record(network: Network, x: Tensor, masks: Masks | None) -> Record:
 
 
 def _by_layer(network: Network, x: Tensor, masks: Masks | None) -> Record:
-    sent = x if masks is None or masks.input is None else masked(x, masks.input)
     hidden: list[LayerRecord] = []
-    for index, layer in enumerate(network.hidden):
+
+    def run(index: int, pre: Tensor) -> Tensor:
         mask = None if masks is None else masks.layers[index]
-        hidden.append(_run(layer, sent, mask))
-        sent = hidden[-1].s if mask is None else hidden[-1].s * mask
+        hidden.append(_run(network.hidden[index], pre, mask))
+        return hidden[-1].s if mask is None else hidden[-1].s * mask
+
+    shown = x if masks is None or masks.input is None else masked(x, masks.input)
+    sent, _ = network.walk(shown, (), run)
     readout = network.readout
     population = None if readout.population is None else _run(readout.population, sent, None)
     drive = over_time(readout.synapse, sent) if population is None else population.s
