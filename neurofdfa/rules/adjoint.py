@@ -42,7 +42,8 @@ def adjoint_of(trace: Any, layer: SpikingLayer) -> Adjoint | None:
     learnt = layer.time_constants is not None and layer.time_constants.learn
     if not isinstance(layer.cell, LIF) or learnt or (type(trace) is PerNeuron and not layer.plain):
         return None
-    return _ADJOINTS.get(type(trace))
+    kind: type[Any] = type(trace)
+    return _ADJOINTS.get(kind)
 
 
 def filter_back(x: Tensor, decay: float | Tensor) -> Tensor:

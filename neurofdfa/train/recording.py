@@ -1,5 +1,7 @@
 """A whole sequence as a network lived it: every layer's steps, one after the other or all side by side."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -31,12 +33,12 @@ class LayerRecord(NamedTuple):
 
     def step(self, t: int) -> LayerStep:
         """One step."""
-        before, after = (_each(state, lambda x: x[t]) for state in (self.before, self.after))
+        before, after = (_each(state, partial(_step, t)) for state in (self.before, self.after))
         return LayerStep(self.pre[t], before, after, self.psi[t], self.mask)
 
     def all_steps(self) -> LayerStep:
         """All of them side by side, `[T·B, n]`."""
-        before, after = (_each(state, lambda x: x.flatten(0, 1)) for state in (self.before, self.after))
+        before, after = (_each(state, _flat) for state in (self.before, self.after))
         mask = None if self.mask is None else self.mask.expand_as(self.psi).flatten(0, 1)
         return LayerStep(self.pre.flatten(0, 1), before, after, self.psi.flatten(0, 1), mask)
 
@@ -126,7 +128,15 @@ def _stacked(layer: SpikingLayer, steps: list[LayerStep]) -> LayerRecord:
     )
 
 
-def _each(state: LIFState, change: Any) -> LIFState:
+def _step(t: int, x: Tensor) -> Tensor:
+    return x[t]
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.flatten(0, 1)
+
+
+def _each(state: LIFState, change: Callable[[Tensor], Tensor]) -> LIFState:
     """The same change of all values that neurons have; a threshold that does not adapt stays as it is."""
     kept = state.a if state.a.dim() < 3 or len(state.a) != len(state.s) else change(state.a)
     return LIFState(change(state.i), change(state.u), change(state.s), kept)

@@ -91,7 +91,7 @@ class SequenceLoop:
         learning = self.learning
         passes, regulariser, fired = learning.rule.passes, learning.rate_regulariser, list[Tensor]()
         seen, feedback = list[BatchStats](), False
-        for steps, share in self._shares(*x.shape[:2], lengths):
+        for steps, share in self._shares(x.shape[0], x.shape[1], lengths):
             rows = partial(_rows_of, share)
             own = None if lengths is None else rows(lengths)
             mine = masks if masks is None else masks.select(partial(rows, passes=passes))
@@ -171,8 +171,8 @@ class SequenceLoop:
         steps, rows = len(seen.y), seen.y.shape[1]
         error = _padded(error, rows)
         if self.side_by_side:
-            taught = torch.tensor([float(rule.teaches_at(t, steps)) for t in range(steps)]).to(error)
-            told = error * taught.view(-1, 1, 1) if not bool(taught.all()) else error
+            heard = torch.tensor([float(rule.teaches_at(t, steps)) for t in range(steps)]).to(error)
+            told = error if bool(heard.all()) else error * heard.view(-1, 1, 1)
             each = weights.repeat(1, rule.passes).view(-1, 1)
             broadcast = Broadcast(steps - 1, steps, each, told.flatten(0, 1), target.flatten(0, 1))
             state = rule.side_by_side(learning.rule_state, steps)
