@@ -42,8 +42,7 @@ def adjoint_of(trace: Any, layer: SpikingLayer) -> Adjoint | None:
     learnt = layer.time_constants is not None and layer.time_constants.learn
     if not isinstance(layer.cell, LIF) or learnt or (type(trace) is PerNeuron and not layer.plain):
         return None
-    kind: type[Any] = type(trace)
-    return _ADJOINTS.get(kind)
+    return next((adjoint for kind, adjoint in _ADJOINTS.items() if type(trace) is kind), None)
 
 
 def filter_back(x: Tensor, decay: float | Tensor) -> Tensor:
