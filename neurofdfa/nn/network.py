@@ -255,7 +255,7 @@ class Network(nn.Module):
 
     def flat(self, x: Given) -> Tensor:
         """A sequence as `[T, B, n_in]` with the weights' type. It may come in the input's own shape,
-        `[T, B, *input_shape]`, of any number type, or as lists of events; raises `UserError` for what is none.
+        `[T, B, *input_shape]`, of any number type, or as lists of events. Raises `UserError` else.
         """
         x = dense(x, self.readout.synapse.weight)
         if x.dim() == 3 and x.shape[2] == self.n_in:
