@@ -36,6 +36,7 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     """What is learnt: see `neurofdfa.data.load`. steps: T for static images, None for the data's own.
     density: share of the input spikes that reach the network, in training and in evaluation.
+    order: "shuffled" takes from every sample the order of its steps, see `neurofdfa.data.order`.
     own: samples that the user handed over: "kept" in the run's folder (`neurofdfa.lab.kept_data`), or "given"
     again by the user whenever they are needed; `options` then says what they are.
     """
@@ -47,6 +48,7 @@ class DataConfig(_Table):
     max_rate: float = Field(default=0.5, gt=0, le=1)
     gain: float = Field(default=1.0, gt=0)
     density: float = Field(default=1.0, gt=0, le=1)
+    order: Literal["kept", "shuffled"] = "kept"
     own: Literal["kept", "given"] | None = None
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
