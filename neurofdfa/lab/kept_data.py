@@ -59,7 +59,7 @@ def keep(folder: Path, data: Dataset) -> None:
 
     def write(file: Path) -> None:
         with open(file, "wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **arrays)
+            np.savez_compressed(handle, **arrays)
 
     write_whole(folder / NAME, write)
 
