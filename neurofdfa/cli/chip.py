@@ -183,6 +183,8 @@ def _quantise(network: "Network", bits: int, calibrate: Path | None) -> "Quantiz
     from neurofdfa_hardware.quantization.quantize import quantize
 
     if calibrate is not None:
+        if calibrate.suffix not in (".npy", ".npz"):
+            raise UserError(f"{calibrate} is no .npy file of spikes, and no .npz file with an array 'spikes'")
         spikes = read_arrays(calibrate).get("spikes")
         if spikes is None:
             raise UserError(f"{calibrate} has no array 'spikes'")
