@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.lab.build import build_data, build_network, build_schedule, build_trainer, settle_rates
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.study_file import read_study
@@ -45,10 +44,10 @@ def trained(root: str, epochs: int) -> tuple[Network, tuple[Tensor, ...], Tensor
     every = -(-len(data.train) // BATCH)
     schedule = build_schedule(learner, config.training, epochs * every)
     for _ in range(epochs):
-        for x, target in batches(data.train, BATCH, data.encode, data.steps, generator):
+        for x, target in data.train.batches(BATCH, generator=generator):
             learner.step(x, target)
             schedule.step()
-    x, target = next(evaluation_batches(data, data.validation.select(slice(0, SAMPLES)), SAMPLES))
+    x, target, _ = data.validation.first(SAMPLES)
     return network, learner.rule_state.matrices, x, target
 
 

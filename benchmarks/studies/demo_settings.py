@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 
-from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.io import read_json, write_json
 from neurofdfa.lab.build import build_data, build_network, build_schedule, build_trainer, settle_rates
@@ -72,7 +71,7 @@ def validate(config: RunConfig) -> dict[str, Any]:
     started = time.process_time()
     schedule = build_schedule(learner, training, training.epochs * per_epoch)
     for _ in range(training.epochs):
-        for x, target in batches(data.train, training.batch, data.encode, data.steps, generator):
+        for x, target in data.train.batches(training.batch, generator=generator):
             learner.step(x, target)
             schedule.step()
     seconds = time.process_time() - started
@@ -89,7 +88,7 @@ def measure(network: Network, data: Dataset) -> dict[str, Any]:
     size, accuracy, loss = len(data.validation), [], []
     rates = torch.zeros(len(network.hidden))
     for _ in range(DRAWS if data.encode is not None else 1):
-        x, target = next(batches(data.validation, size, data.encode, data.steps, generator, shuffle=False))
+        x, target = next(data.validation.iterate(size, generator, shuffle=False))
         seen = network.run(x)
         scores = network.decode(seen.y)
         accuracy.append(float((scores.argmax(1) == target).float().mean()))

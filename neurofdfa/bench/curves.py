@@ -14,7 +14,6 @@ from torch import Tensor
 from neurofdfa.bench.nets import Net, least_work, prepare
 from neurofdfa.bench.peers import STILL, peer
 from neurofdfa.bench.rounds import ratio, time_rounds
-from neurofdfa.data.batches import batches
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.encode import poisson
 from neurofdfa.data.idx import idx_images
@@ -126,7 +125,7 @@ def mnist_epoch(
     network = feed_forward(
         784, [800], 10, neuron=LIF(tau_mem=5e-3, reset="soft", decay_bits=None), generator=generator
     )
-    first, _ = next(_epoch(dataset, batch, steps, seed))
+    first, _ = next(_epoch(dataset, batch, seed))
     scale_to_rate(network, first[:, :32], 0.07, rounds=10)
     rates = [float(s.mean()) for s in run(network, first).spikes]
     others = [peer(name, network) for name in against]
@@ -144,7 +143,7 @@ def mnist_epoch(
     learners = {other.name: other.learner() for other in others}
     spent: dict[str, list[float]] = {name: [] for name in ("neurofdfa", *against)}
     try:
-        for index, (x, target) in enumerate(_epoch(dataset, batch, steps, seed)):
+        for index, (x, target) in enumerate(_epoch(dataset, batch, seed)):
             spent["neurofdfa"].append(_time(partial(learner.step, x, target)))
             if index % max(1, 470 // peer_batches) == 0:
                 for name, learn in learners.items():
@@ -158,10 +157,11 @@ def mnist_epoch(
         yield EpochTime(peer=name, version=versions.get(name, ""), batches=len(seconds), seconds=total)
 
 
-def _epoch(dataset: Dataset, batch: int, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _epoch(dataset: Dataset, batch: int, seed: int) -> Iterator[tuple[Any, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     for split in (dataset.train, dataset.validation):
-        yield from batches(split, batch, dataset.encode, steps, generator)
+        for x, target, *_ in split.batches(batch, generator=generator):
+            yield x, target
 
 
 def _time(task: Callable[[], Any]) -> float:

@@ -115,12 +115,11 @@ def export(
 
 def _export_nir(network: "Network", data: "Dataset", out: Path, bits: int) -> tuple[bool | None, str]:
     """Whether the file, read back, gives its golden vector (None: it has none), and what was checked."""
-    from neurofdfa.data.batches import evaluation_batches
     from neurofdfa.interop.nir import export_nir
     from neurofdfa_hardware.nir.golden import check_golden
     from neurofdfa_hardware.nir.graph import load
 
-    x, _ = next(evaluation_batches(data, data.validation.select(slice(0, 8)), 8))
+    x, _, _ = data.validation.first(8)
     spikes = bool(((x == 0) | (x == 1)).all())
     export_nir(network, out, x if spikes else None)
     hard = all(layer.neuron.reset == "hard" for layer in network.hidden)

@@ -9,9 +9,6 @@ from neurofdfa.cli.options import AsJson, Quiet, Run, UnusedSeed, emit, say
 from neurofdfa.lab.table import Column, Table, table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from neurofdfa.lab.config import RunConfig
     from neurofdfa.lab.energy import Cost, Energy
 
 
@@ -32,18 +29,20 @@ def audit(
 ) -> None:
     """Certify by values what each layer's update is computed from."""
     from neurofdfa.io import write_text
-    from neurofdfa.lab.build import build_trainer
+    from neurofdfa.lab.build import build_data, build_trainer
     from neurofdfa.lab.load_run import load_run
     from neurofdfa.measure.locality.audit import certify_learner
 
     config, network = load_run(run)
-    x, target, answer_from = _validation(config, run, samples)
+    data = build_data(config.data, config.seed, run)
+    x, target, lengths = data.validation.first(samples)
+    steps = min(steps, int(lengths.min()))
     target = target[:steps] if target.dim() == 3 else target
     # the event engine gives the reference's numbers and has no parts that could be replaced one by one
     training = config.training.model_copy(update={"engine": "reference"})
     reference = config.model_copy(update={"training": training})
     certificate = certify_learner(
-        lambda net: build_trainer(reference, net, answer_from), network, x[:steps], target
+        lambda net: build_trainer(reference, net, data.answer_from), network, x[:steps], target
     )
     if out is not None:
         write_text(out, certificate.to_text())
@@ -68,16 +67,6 @@ def energy(
     say("Constants: Davies et al. 2018 (simulated lower bound); Horowitz 2014 (45 nm CMOS).", quiet)
     say("No energy per operation is published for Loihi 2: none is printed.", quiet)
     emit(found.tree(), as_json)
-
-
-def _validation(config: "RunConfig", run: Path, samples: int) -> tuple["Tensor", "Tensor", int]:
-    """Inputs and targets of the first samples, and the first step with a target."""
-    from neurofdfa.data.batches import evaluation_batches
-    from neurofdfa.lab.build import build_data
-
-    data = build_data(config.data, config.seed, run)
-    x, target = next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
-    return x, target, data.answer_from
 
 
 def _columns(found: "Energy") -> "dict[str, Cost]":

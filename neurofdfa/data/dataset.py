@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -127,6 +126,16 @@ class Split(TorchDataset[tuple[Sample, Tensor]]):
             stop = min(start + batch_size, len(self))
             index = slice(start, stop) if order is None else order[start:stop].to(self.targets.device)
             yield self.select(index).to(device)._batch(generator)
+
+    def first(self, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the first samples as one batch for looking at: (x, target, lengths), see `batches`.
+
+        x is a float32 tensor `[T, B, n]` whatever the samples are kept as; lengths `[B]` are always there.
+        """
+        x, target, *own = next(self.select(slice(0, samples)).batches(samples))
+        dense = x.dense(torch.float32) if isinstance(x, Events) else x
+        steps, batch = dense.shape[:2]
+        return dense, target, own[0] if own else torch.full((batch,), steps)
 
     def shown_as(self, shown: Presentation) -> Split:
         """Return the same samples, to be shown in another way."""
@@ -301,13 +310,6 @@ class Dataset:
         )
 
     @property
-    def encode_training(self) -> Encoder | None:
-        """`encode` for batches to learn from: behind `augment`, where there is one."""
-        if self.augment is None or self.encode is None:
-            return self.encode
-        return partial(_augmented, self.augment, self.encode)
-
-    @property
     def test_opened(self) -> bool:
         """Whether the test split has been opened."""
         return self.sealed_test.opened
@@ -320,9 +322,3 @@ class Dataset:
     def open_test(self) -> Split:
         """Open the test split: the lab does, once, at the end of a run. Raises UserError the second time."""
         return self.sealed_test.open()
-
-
-def _augmented(
-    augment: Augmentation, encode: Encoder, intensities: torch.Tensor, steps: int, generator: torch.Generator
-) -> torch.Tensor:
-    return encode(augment(intensities, generator), steps, generator)

@@ -7,8 +7,10 @@ from functools import partial
 
 import torch
 
+from neurofdfa.data.augment import DropEvents
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.data.encode import Encoder, direct
+from neurofdfa.data.recordings import Recordings, Sample
 from neurofdfa.errors import UserError
 
 _SEED = 2_718_281
@@ -30,6 +32,8 @@ def thinned(data: Dataset, density: float) -> Dataset:
     generator = torch.Generator().manual_seed(_SEED)
 
     def thin(split: Split) -> Split:
+        if isinstance(split.inputs, Recordings):
+            return Split(split.inputs.changed(partial(_thin, density)), split.targets)
         shape, device = split.inputs.shape, split.inputs.device
         return Split(split.inputs * _kept(shape, density, generator).to(device), split.targets)
 
@@ -39,6 +43,10 @@ def thinned(data: Dataset, density: float) -> Dataset:
         validation=thin(data.validation),
         sealed_test=data.sealed_test.changed(thin),
     )
+
+
+def _thin(density: float, sample: Sample, number: int) -> Sample:
+    return DropEvents(1.0 - density)(sample, torch.Generator().manual_seed(_SEED + number))
 
 
 def _encode(

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,6 +58,13 @@ class Recordings:
         """Show the size, not the contents."""
         return f"Recordings({len(self)} of {self.n} channels)"
 
+    def changed(self, change: Callable[[Sample, int], Sample]) -> Recordings:
+        """Return the same samples as `change` makes them of each and its number, when they are read."""
+        other = object.__new__(Recordings)
+        other._read, other.n, other._index = _Changed(self._read, change), self.n, self._index
+        other.lengths = self.lengths
+        return other
+
     def select(self, index: Tensor | slice) -> Recordings:
         """Return some of the samples, unread. index: numbers or a mask, or a slice."""
         where = index if isinstance(index, slice) else index.cpu().numpy()
@@ -64,6 +72,17 @@ class Recordings:
         chosen._read, chosen.n, chosen._index = self._read, self.n, self._index[where]
         chosen.lengths = None if self.lengths is None else self.lengths[index]
         return chosen
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """Reads a sample and changes it; a class so that it travels to a worker."""
+
+    read: Callable[[int], Sample]
+    change: Callable[[Sample, int], Sample]
+
+    def __call__(self, number: int) -> Sample:
+        return self.change(self.read(number), number)
 
 
 class EventStore:

@@ -212,10 +212,7 @@ def build_schedule(trainer: Trainer, training: TrainingConfig, updates: int, fir
 
 def settle_rates(network: Network, data: Dataset, rate: float) -> None:
     """Rescale the initial weights on the first training samples until a share `rate` fires."""
-    from neurofdfa.data.batches import evaluation_batches
-
-    first = data.train.select(slice(0, _RATE_SAMPLES))
-    x, _ = next(evaluation_batches(data, first, len(first)))
+    x, _, _ = data.train.first(_RATE_SAMPLES)
     scale_to_rate(network, x, rate)
 
 

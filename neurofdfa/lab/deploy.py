@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
+from neurofdfa.data.event_lists import Events
 from neurofdfa.errors import UserError
 from neurofdfa.interop.nir import to_nir
 from neurofdfa.lab.load_run import open_run
@@ -59,7 +59,12 @@ def binary_inputs(data: Dataset, split: Split) -> Spikes:
 
     Raises `UserError` when the inputs are not spikes: a chip receives nothing else.
     """
-    parts = [x.numpy() for x, _ in evaluation_batches(data, split, 256)]
+    if split.lengths is not None:
+        raise UserError(
+            "the chip's samples have one length, and these have lengths of their own: load the data with "
+            "stretch=True, or with steps for all of them"
+        )
+    parts = [x.dense().numpy() if isinstance(x, Events) else x.numpy() for x, *_ in split.batches(256)]
     x = np.concatenate(parts, axis=1)
     if not np.isin(x, (0.0, 1.0)).all():
         raise UserError("the chip takes spikes as input: train with --encoder poisson or latency")

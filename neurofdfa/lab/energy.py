@@ -57,12 +57,11 @@ def run_ledger(
     given: "Given | None" = None,
 ) -> "Ledger":
     """Count on the first validation samples; raises `UserError` for a rule that has no entry."""
-    from neurofdfa.data.batches import evaluation_batches
     from neurofdfa.lab.build import NOTHING, build_loss, build_rule
     from neurofdfa.measure.energy.ledger import ledger
 
     own = NOTHING if given is None else given
-    x, _ = next(evaluation_batches(data, data.validation.select(slice(0, samples)), samples))
+    x, _, _ = data.validation.first(samples)
     rule = build_rule(config.rule) if own.rule is None else own.rule
     loss = build_loss(config.training, data.answer_from) if own.loss is None else own.loss
     return ledger(network, x, loss, rule)

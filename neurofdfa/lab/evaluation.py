@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.lab.build import NOTHING, Given, build_loss, build_rule
@@ -15,6 +14,8 @@ from neurofdfa.lab.config import RunConfig
 from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.rules.base import Rule
 from neurofdfa.train import evaluation
+from neurofdfa.train.batch import densely
+from neurofdfa.train.fit import triples
 
 EVALUATION_BATCH = 256
 
@@ -44,10 +45,13 @@ def evaluate(
     """
     loss = build_loss(config.training, data.answer_from) if given.loss is None else given.loss
     rule = build_rule(config.rule) if given.rule is None else given.rule
+    run, lists = _inference(network, config)
     found = evaluation.evaluate(
         network,
-        _inference(network, config),
-        evaluation_batches(data, split, EVALUATION_BATCH),
+        run,
+        evaluation.equally_long(
+            network, loss, triples(split.batches(EVALUATION_BATCH)), lists=lists, batch_first=False
+        ),
         loss,
         scores=_own_scores(network, rule),
         group=group,
@@ -56,14 +60,15 @@ def evaluate(
     return Evaluation(accuracy, found.loss, found.rates, found.silent)
 
 
-def _inference(network: Network, config: RunConfig) -> Callable[[Tensor], Trajectory]:
+def _inference(network: Network, config: RunConfig) -> tuple[Callable[[Any], Trajectory], bool]:
+    """What runs a batch, and whether it takes lists of events."""
     if config.training.engine != "reference":
         from neurofdfa.events import run  # numba takes a second to import
         from neurofdfa.events.support import why_not_network
 
         if why_not_network(network) is None:
-            return partial(run, network, threads=config.training.threads)
-    return network.run
+            return partial(run, network, threads=config.training.threads), True
+    return network.run, False
 
 
 def _own_scores(network: Network, rule: Rule[Any]) -> Callable[[Any], Tensor] | None:
@@ -71,4 +76,4 @@ def _own_scores(network: Network, rule: Rule[Any]) -> Callable[[Any], Tensor] | 
     if not rule.own_scores:
         return None
     state = rule.init(network, torch.Generator().manual_seed(0))
-    return lambda x: rule.predict(network, x, state)
+    return lambda x: rule.predict(network, densely(network, x), state)

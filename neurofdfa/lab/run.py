@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from neurofdfa.data.batches import batches, evaluation_batches
 from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
 from neurofdfa.errors import Diverged, UserError
@@ -61,7 +60,7 @@ from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.nn.network import Network
-from neurofdfa.train.evaluation import correct_in
+from neurofdfa.train.fit import learn, triples
 from neurofdfa.train.state import agree, agree_on_weights
 from neurofdfa.train.trainer import Trainer
 
@@ -280,54 +279,35 @@ def _extended(folder: Path, kept: RunConfig, wanted: RunConfig, done: int) -> Ru
 def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Epoch:
     config, data, learner = parts.config, parts.data, parts.learner
     training = config.training
-    seconds, cpu_seconds, loss, correct = 0.0, 0.0, 0.0, 0.0
-    rates = psi_zero = np.zeros(len(learner.network.hidden))
-    for x, target in batches(data.train, training.batch, data.encode_training, data.steps, parts.generator):
-        started, computed = time.perf_counter(), time.process_time()
-        stats = learner.step(x, target)
-        seconds += time.perf_counter() - started
-        cpu_seconds += time.process_time() - computed
+
+    def after_batch() -> None:
         parts.schedule.step()
-        share = x.shape[1] / len(data.train)
-        loss += float(stats.loss) * share
-        if not math.isfinite(loss):
-            raise _diverged("the loss is")
-        correct += correct_in(stats.scores, target)
-        rates = rates + stats.rates.numpy() * share
-        psi_zero = psi_zero + stats.psi_zero.numpy() * share
         if on_batch is not None:
             on_batch()
-    if not _finite(learner.network):
-        raise _diverged("the weights are")
+
+    drawn = data.train.batches(training.batch, generator=parts.generator)
+    learnt = learn(learner, triples(drawn), after_batch)
     found = evaluate(learner.network, config, data, data.validation, learner.group, parts.given)
     if not math.isfinite(found.loss):
-        raise _diverged("the validation loss is")
+        raise Diverged(
+            "the validation loss is not finite; take a smaller learning rate (what was good before is in the "
+            "run's folder)"
+        )
     aligned = None
     if learner.rule.through_time is None and training.alignment_samples and learner.group.leads:
-        sample = data.validation.select(slice(0, training.alignment_samples))
-        aligned = alignment(learner, *next(evaluation_batches(data, sample, len(sample))))
+        aligned = alignment(learner, *data.validation.first(training.alignment_samples))
     return Epoch(
         epoch=index + 1,
-        seconds=seconds,
-        train_loss=loss,
-        train_accuracy=correct / len(data.train),
+        seconds=learnt.seconds,
+        train_loss=learnt.loss,
+        train_accuracy=0.0 if math.isnan(learnt.accuracy) else learnt.accuracy,
         validation_loss=found.loss,
         validation_accuracy=found.accuracy,
-        rates=[float(r) for r in rates],
-        psi_zero=[float(p) for p in psi_zero],
+        rates=list(learnt.rates),
+        psi_zero=list(learnt.psi_zero),
         alignment=None if aligned is None else list(aligned.mean),
         alignment_std=None if aligned is None else list(aligned.std),
-        cpu_seconds=cpu_seconds,
-    )
-
-
-def _finite(network: Network) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in network.parameters())
-
-
-def _diverged(what: str) -> Diverged:
-    return Diverged(
-        f"{what} not finite; take a smaller learning rate (what was good before is in the run's folder)"
+        cpu_seconds=learnt.cpu_seconds,
     )
 
 
@@ -347,17 +327,18 @@ def _keep_state(folder: Path, learner: Trainer, generator: torch.Generator, epoc
     write_tensors(folder / "state.safetensors", packed, {"epochs": str(epochs)})
 
 
-def _one_batch(parts: _Parts, network: Network, x: Tensor, target: Tensor) -> Trainer:
+def _one_batch(
+    parts: _Parts, network: Network, x: Any, target: Tensor, lengths: Tensor | None = None
+) -> Trainer:
     learner = build_trainer(parts.config, network, parts.data.answer_from, given=parts.given)
-    learner.step(x, target)
+    learner.step(x, target, lengths)
     return learner
 
 
 def _feedback_quality(config: RunConfig, data: Dataset, learner: Trainer) -> list[float] | None:
     if not (config.training.alignment_samples and learner.group.leads):
         return None
-    sample = data.validation.select(slice(0, config.training.alignment_samples))
-    x, _ = next(evaluation_batches(data, sample, len(sample)))
+    x, _, _ = data.validation.first(config.training.alignment_samples)
     found = feedback_quality(learner, x)
     return None if found is None else list(found)
 
@@ -373,13 +354,14 @@ def _finish(parts: _Parts, done: list[Epoch], command: str, warm_up: float | Non
     config, folder, data, learner = parts.config, parts.folder, parts.data, parts.learner
     network, best, group = learner.network, _best(done), learner.group
     feedback = _feedback_quality(config, data, learner)
-    one = torch.Generator().manual_seed(0)
-    x, target = next(batches(data.train, config.training.batch, data.encode_training, data.steps, one))
+    x, target, *lengths = next(data.train.batches(config.training.batch, seed=0))
     # a fresh learner, so that nothing it keeps is missed, and a network that may learn a batch more
     copied = copy.deepcopy(network)
-    share = Shard(x.shape[1], group)
-    x, target = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
-    peak = peak_mib(lambda: _one_batch(parts, copied, x, target))
+    if group.size > 1:  # lists of events are one process's
+        share = Shard(x.shape[1], group)
+        x = share.rows(x, 1) if isinstance(x, Tensor) else x.rows(share.mine)
+        target = share.rows(target, 1 if target.dim() == 3 else 0)
+    peak = peak_mib(lambda: _one_batch(parts, copied, x, target, *lengths))
     if group.leads:
         tensors, _ = read_tensors(folder / "checkpoint.safetensors")
         load_weights(network, tensors, folder / "checkpoint.safetensors")
@@ -421,8 +403,7 @@ def _finish(parts: _Parts, done: list[Epoch], command: str, warm_up: float | Non
 @torch.no_grad()
 def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> None:
     """Spikes, membranes and outputs of a few samples, for looking at."""
-    some = split.select(slice(0, RASTER_SAMPLES))
-    x, target = next(evaluation_batches(data, some, RASTER_SAMPLES))
+    x, target, lengths = split.first(RASTER_SAMPLES)
     steps = list(network.steps(x))
     arrays: dict[str, Tensor] = {"input": x, "readout": torch.stack([step.y for step in steps])}
     for index in range(len(network.hidden)):
@@ -436,7 +417,13 @@ def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> 
     }
     if target.dim() == 1:
         stored["label"] = target.numpy()
-        stored["prediction"] = network.decode(arrays["readout"][data.answer_from :]).argmax(1).numpy()
+        ends = lengths.numpy()
+        stored["prediction"] = np.array(
+            [
+                int(network.decode(arrays["readout"][data.answer_from : end, [row]]).argmax(1))
+                for row, end in enumerate(ends)
+            ]
+        )
 
     def save(file: Path) -> None:
         with open(file, "wb") as handle:
@@ -447,6 +434,6 @@ def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> 
 
 def _write_nir(path: Path, network: Network, data: Dataset) -> None:
     """The network with a golden vector of validation inputs, where they are spikes."""
-    x, _ = next(evaluation_batches(data, data.validation.select(slice(0, 4)), 4))
+    x, _, _ = data.validation.first(4)
     binary = bool(((x == 0) | (x == 1)).all())
     export_nir(network, path, x if binary else None)

@@ -25,17 +25,22 @@ class Alignment:
     excluded: tuple[int, ...]
 
 
-def alignment(learner: Trainer, x: Tensor, target: Tensor) -> Alignment:
-    """Compare on samples `[T, B, n_in]`, without dropout; neither weights nor the rule's state change."""
+def alignment(learner: Trainer, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> Alignment:
+    """Compare on samples `[T, B, n_in]`, without dropout; neither weights nor the rule's state change.
+
+    lengths: steps that are each sample's own, `[B]`; all of them unless given.
+    """
     exact = Trainer(learner.network, EXACT, loss=learner.loss)
     hidden = {id(layer.synapse.weight) for layer in learner.network.hidden}
     weights = [index for index, p in enumerate(learner.network.parameters()) if id(p) in hidden]
     cosines: list[Tensor] = []
     ratios: list[Tensor] = []
     for b in range(x.shape[1]):
-        label = target[:, b : b + 1] if target.dim() == 3 else target[b : b + 1]
-        local = learner.gradients(x[:, b : b + 1], label)
-        true = exact.gradients(x[:, b : b + 1], label)
+        steps = x.shape[0] if lengths is None else int(lengths[b])
+        sample = x[:steps, b : b + 1]
+        label = target[:steps, b : b + 1] if target.dim() == 3 else target[b : b + 1]
+        local = learner.gradients(sample, label)
+        true = exact.gradients(sample, label)
         pairs = [(local[index].flatten(), true[index].flatten()) for index in weights]
         norms = torch.stack([torch.stack([(a @ a).sqrt(), (c @ c).sqrt()]) for a, c in pairs])
         products = torch.stack([a @ c for a, c in pairs])

@@ -1,15 +1,16 @@
 """Inference on many samples: loss, accuracy, firing rates, silent neurons."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard
+from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard, parts_of
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss, answer_step, step_target, step_weight
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.train.batch import Inputs, densely, prepare, prepare_lengths
 
 
 class Evaluation(NamedTuple):
@@ -72,6 +73,31 @@ def evaluate(
         silent=[int((spikes == 0).sum()) for spikes in fired],
         samples=samples,
     )
+
+
+def equally_long(
+    network: Network,
+    loss: Loss,
+    batches: Iterable[tuple[Any, Any, Any]],
+    *,
+    lists: bool,
+    batch_first: bool | None = None,
+) -> Iterator[tuple[Inputs, Tensor]]:
+    """Inputs and targets, checked, in batches whose samples have one length. batches: of x, target and
+    lengths `[B]` or None. lists: leave lists of events as they are where all are as long as their batch.
+    """
+    for x, target, lengths in batches:
+        given, wanted = prepare(network, loss, x, target, batch_first=batch_first)
+        own = prepare_lengths(given, lengths)
+        if own is None:
+            yield given if lists else densely(network, given), wanted
+            continue
+        dense = densely(network, given)
+        for steps, part in parts_of(own):
+            yield (
+                part.rows(dense[:steps], 1),
+                part.rows(wanted, 1)[:steps] if wanted.dim() == 3 else part.rows(wanted),
+            )
 
 
 def correct_in(scores: Tensor, target: Tensor) -> float:

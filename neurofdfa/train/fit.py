@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
 from tqdm.auto import tqdm
@@ -69,21 +69,81 @@ def batches_of(
     batch brings none. Raises `UserError` where there is neither. batch_first: hand them over so.
     """
     split = isinstance(data, Batches)
-    found = data.batches(batch, seed=seed) if split else data
+    for x, target, lengths in triples(data.batches(batch, seed=seed) if split else data):
+        if split and batch_first:
+            x = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
+            target = target.transpose(0, 1) if target.dim() == 3 else target
+        yield x, target, lengths
+
+
+def triples(batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any, Any]]:
+    """`(x, target, lengths)` of batches that are that or `(x, target)`; raises `UserError` for others."""
     try:
-        given: Iterator[Any] = iter(found)
+        given: Iterator[Any] = iter(batches)
     except TypeError as error:
         raise UserError(
-            f"batches come from a split of a data set or a loader of (x, target), not {type(data).__name__}"
+            f"batches come from a split of a data set or a loader of (x, target), not "
+            f"{type(batches).__name__}"
         ) from error
     for each in given:
         if not isinstance(each, (tuple, list)) or len(cast(tuple[Any, ...], each)) not in (2, 3):
             raise UserError("a batch is (x, target), or (x, target, lengths) of samples of unequal lengths")
         x, target, *lengths = cast(tuple[Any, ...], each)
-        if split and batch_first:
-            x = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
-            target = target.transpose(0, 1) if target.dim() == 3 else target
         yield x, target, lengths[0] if lengths else None
+
+
+class Learnt(NamedTuple):
+    """Measures of the batches of an epoch: means over its samples, while they were learnt from. accuracy: NaN
+    for targets that are values. rates, psi_zero: per hidden layer. seconds, cpu_seconds: of learning alone.
+    """
+
+    samples: int
+    loss: float
+    accuracy: float
+    rates: tuple[float, ...]
+    psi_zero: tuple[float, ...]
+    seconds: float
+    cpu_seconds: float
+
+
+def learn(
+    trainer: "Trainer",
+    batches: Iterable[tuple[Any, Any, Any]],
+    after_batch: Callable[[], Any] | None = None,
+) -> Learnt:
+    """Learn from every batch of x, target and lengths. Raises `UserError` where there is none."""
+    samples, labelled, seconds, cpu_seconds, loss, correct = 0, 0, 0.0, 0.0, 0.0, 0.0
+    rates = torch.zeros(len(trainer.network.hidden), dtype=torch.float64)
+    psi_zero = torch.zeros_like(rates)
+    for x, target, lengths in batches:
+        started, computed = time.perf_counter(), time.process_time()
+        stats = trainer.step(x, target, lengths)
+        seconds += time.perf_counter() - started
+        cpu_seconds += time.process_time() - computed
+        count, wanted = len(stats.scores), torch.as_tensor(target)
+        samples += count
+        loss += float(stats.loss) * count
+        rates += stats.rates.double().cpu() * count
+        psi_zero += stats.psi_zero.double().cpu() * count
+        if wanted.dim() == 1:
+            labelled += count
+            correct += correct_in(stats.scores, wanted.to(stats.scores.device))
+        if after_batch is not None:
+            after_batch()
+    if not samples:
+        raise UserError(
+            "there is nothing to learn from: the split or loader has no batch (an iterator is used up after "
+            "one epoch: give a list or a loader)"
+        )
+    return Learnt(
+        samples,
+        loss / samples,
+        correct / labelled if labelled else float("nan"),
+        tuple(float(rate) / samples for rate in rates),
+        tuple(float(share) / samples for share in psi_zero),
+        seconds,
+        cpu_seconds,
+    )
 
 
 def fit(
@@ -126,8 +186,6 @@ def _epoch(
     progress: bool,
 ) -> EpochStats:
     number = trainer.epochs + 1
-    samples, labelled, seconds, loss, correct = 0, 0, 0.0, 0.0, 0.0
-    rates = torch.zeros(len(trainer.network.hidden), dtype=torch.float64)
     bar: Any = tqdm(
         batches_of(train, batch, trainer.epochs, trainer.batch_first),
         desc=f"epoch {number}/{last}",
@@ -136,34 +194,17 @@ def _epoch(
         total=_count(train),
         disable=None if progress else True,
     )
-    for x, target, lengths in bar:
-        started = time.perf_counter()
-        stats = trainer.step(x, target, lengths)
-        seconds += time.perf_counter() - started
-        count, wanted = len(stats.scores), torch.as_tensor(target)
-        samples += count
-        loss += float(stats.loss) * count
-        rates += stats.rates.double().cpu() * count
-        if wanted.dim() == 1:
-            labelled += count
-            correct += correct_in(stats.scores, wanted.to(stats.scores.device))
-        if scheduler is not None and schedule == "batch":
-            scheduler.step()
-    if not samples:
-        raise UserError(
-            "there is nothing to learn from: the split or loader has no batch (an iterator is used up after "
-            "one epoch: give a list or a loader)"
-        )
+    learnt = learn(trainer, bar, scheduler.step if scheduler is not None and schedule == "batch" else None)
     found = None if validation is None else trainer.evaluate(validation)
     result = EpochStats(
         epoch=number,
-        train_loss=loss / samples,
-        train_accuracy=correct / labelled if labelled else float("nan"),
+        train_loss=learnt.loss,
+        train_accuracy=learnt.accuracy,
         validation_loss=None if found is None else found.loss,
         validation_accuracy=None if found is None else found.accuracy,
-        rates=tuple(float(rate) / samples for rate in rates),
+        rates=learnt.rates,
         learning_rate=float(trainer.optimizer.param_groups[0]["lr"]),
-        seconds=seconds,
+        seconds=learnt.seconds,
     )
     if scheduler is not None and schedule == "epoch":
         _step_by_epoch(scheduler, result)

@@ -2,7 +2,7 @@
 none of their own.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
@@ -15,7 +15,7 @@ from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
-from neurofdfa.train.evaluation import Evaluation, evaluate
+from neurofdfa.train.evaluation import Evaluation, equally_long, evaluate
 from neurofdfa.train.finite import check_loss
 from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, batches_of, fit
 from neurofdfa.train.graph_loop import GraphLoop
@@ -208,30 +208,18 @@ class Trainer(Learning):
         dropout; every process of a group runs its share. batch: samples at a time, for a split.
         """
         self.check_weights()
-        given = self._by_length(batches_of(data, batch, None, self.batch_first))
+        executor = self._up_to_date()
+        found = batches_of(data, batch, None, self.batch_first)
         return evaluate(
             self.network,
-            self._up_to_date().run,
-            given,
+            executor.run,
+            equally_long(
+                self.network, self.loss, found, lists=executor.takes_events, batch_first=self.batch_first
+            ),
             self.loss,
             scores=self.predict_dense if self.rule.own_scores else None,
             group=self.group,
         )
-
-    def _by_length(self, batches: Iterable[tuple[Any, Any, Any]]) -> Iterator[tuple[Any, Tensor]]:
-        """Inputs and targets as the executor takes them, where samples of a batch are equally long."""
-        for x, target, lengths in batches:
-            given, wanted = self._prepared(x, target)
-            own = prepare_lengths(given, lengths)
-            if own is None:
-                yield given, wanted
-                continue
-            dense = densely(self.network, given)
-            for steps, part in parts_of(own):
-                yield (
-                    part.rows(dense[:steps], 1),
-                    part.rows(wanted, 1)[:steps] if wanted.dim() == 3 else part.rows(wanted),
-                )
 
     def predict_dense(self, x: Inputs) -> Tensor:
         """The rule's own scores of time-major inputs."""

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.dataset import Dataset, SealedSplit, Split
+from neurofdfa.data.dataset import Presentation, Split
 from neurofdfa.data.encode import direct, encoder_named, intensities, latency, poisson
 from neurofdfa.errors import UserError
 
@@ -98,15 +97,16 @@ def test_bytes_become_intensities() -> None:
     assert intensities(grey).tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 
-def static(n: int = 10) -> Split:
-    return Split(torch.rand(n, 4, generator=seeded(5)), torch.arange(n))
+def static(encoder: str, steps: int, n: int = 10) -> Split:
+    shown = Presentation(steps, encoder_named(encoder))
+    return Split(torch.rand(n, 4, generator=seeded(5)), torch.arange(n), shown)
 
 
 def test_batches_cover_the_split_once_and_keep_pairs_together() -> None:
-    split = static()
+    split = static("direct", 3)
     seen: list[int] = []
     sizes: list[int] = []
-    for x, y in batches(split, 4, encoder_named("direct"), 3, seeded()):
+    for x, y in split.batches(4, generator=seeded()):
         assert x.shape == (3, len(y), 4)
         assert x.dtype == torch.float32
         assert torch.equal(x[0], split.inputs[y])
@@ -118,26 +118,22 @@ def test_batches_cover_the_split_once_and_keep_pairs_together() -> None:
 
 
 def test_batches_repeat_from_the_generator_and_are_fresh_per_epoch() -> None:
-    split, encode = static(), encoder_named("poisson")
+    split = static("poisson", 6)
     one, two = seeded(1), seeded(1)
-    first = list(batches(split, 4, encode, 6, one))
-    for (x, y), (x2, y2) in zip(first, batches(split, 4, encode, 6, two), strict=True):
+    first = list(split.batches(4, generator=one))
+    for (x, y), (x2, y2) in zip(first, split.batches(4, generator=two), strict=True):
         assert torch.equal(x, x2)
         assert torch.equal(y, y2)
-    second = list(batches(split, 4, encode, 6, one))
+    second = list(split.batches(4, generator=one))
     assert not all(torch.equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
 
 
-def toy(split: Split, name: str = "poisson") -> Dataset:
-    return Dataset("toy", "static", 4, 10, 6, split, split, SealedSplit(split), encode=encoder_named(name))
-
-
 def test_evaluation_noise_is_fixed_for_each_sample() -> None:
-    split = static()
-    data = toy(split)
-    whole = torch.cat([x for x, _ in evaluation_batches(data, split, 10)], dim=1)
-    by_three = torch.cat([x for x, _ in evaluation_batches(data, split, 3)], dim=1)
-    first = next(evaluation_batches(data, split.select(slice(4)), 4))[0]
+    split = static("poisson", 6)
+    whole = torch.cat([x for x, _ in split.batches(10)], dim=1)
+    by_three = torch.cat([x for x, _ in split.batches(3)], dim=1)
+    first, _, lengths = split.first(4)
+    assert lengths.tolist() == [6] * 4
     assert torch.equal(whole, by_three)
     assert torch.equal(whole[:, :4], first)
 
@@ -145,23 +141,23 @@ def test_evaluation_noise_is_fixed_for_each_sample() -> None:
 def test_inputs_with_time_pass_through_time_major(generator: torch.Generator) -> None:
     spikes = (torch.rand(5, 8, 3, generator=generator) < 0.5).to(torch.uint8)
     curves = torch.rand(5, 8, 2, generator=generator)
-    x, y = next(batches(Split(spikes, curves), 5, None, 8, generator, shuffle=False))
+    x, y = next(Split(spikes, curves).batches(5))
     assert x.shape == (8, 5, 3)
     assert x.dtype == torch.float32
     assert torch.equal(x[2, 4], spikes[4, 2].float())
     assert torch.equal(y[7, 1], curves[1, 7])
     with pytest.raises(UserError, match="9 time steps"):
-        next(batches(Split(spikes, curves), 5, None, 9, generator))
+        next(Split(spikes, curves, Presentation(9)).batches(5))
 
 
-def test_batch_size_must_be_positive(generator: torch.Generator) -> None:
+def test_batch_size_must_be_positive() -> None:
     with pytest.raises(UserError, match="batch size"):
-        next(batches(static(), 0, encoder_named("direct"), 3, generator))
+        next(static("direct", 3).batches(0))
 
 
 @pytest.mark.gpu
 def test_batches_come_on_the_generators_device() -> None:
-    x, y = next(batches(static(), 4, encoder_named("poisson"), 3, seeded(device="cuda")))
+    x, y = next(static("poisson", 3).batches(4, generator=seeded(device="cuda")))
     assert x.is_cuda
     assert y.is_cuda
 

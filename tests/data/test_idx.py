@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurofdfa.data.batches import batches, evaluation_batches
-from neurofdfa.data.encode import Encoder, direct
+from neurofdfa.data.dataset import Split
+from neurofdfa.data.encode import direct
 from neurofdfa.data.idx import IMAGES_MAGIC, LABELS_MAGIC, download_idx, idx_images, read_idx
 from neurofdfa.errors import UserError
 
@@ -58,17 +58,17 @@ def test_the_split_is_fixed(tmp_path: Path) -> None:
 def test_only_images_to_learn_from_are_moved(tmp_path: Path) -> None:
     write_set(tmp_path)
     still, data = (idx_images("mnist", tmp_path, 2, direct, shift=most) for most in (0, 1))
-    assert still.encode_training is still.encode
 
-    def seen(encode: Encoder | None) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(0)
-        return next(batches(data.train, 100, encode, 2, generator, shuffle=False))[0]
+    def seen(split: Split) -> torch.Tensor:
+        x, _ = next(split.iterate(100, torch.Generator().manual_seed(0), shuffle=False))
+        assert isinstance(x, torch.Tensor)
+        return x
 
-    moved, unmoved = seen(data.encode_training), seen(data.encode)
+    moved, unmoved = seen(data.train), seen(still.train)
     assert (moved == unmoved).all(2).all(0).float().mean() < 0.3  # one of nine shifts is none
     for split, same in ((data.validation, still.validation), (data.open_test(), still.open_test())):
-        x, _ = next(evaluation_batches(data, split, 20))
-        assert torch.equal(x, next(evaluation_batches(still, same, 20))[0])
+        x, _, _ = split.first(20)
+        assert torch.equal(x, same.first(20)[0])
         assert torch.equal(split.inputs, same.inputs)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.errors import UserError
 from neurofdfa.io import read_tensors, write_tensors, write_text, write_whole
 from neurofdfa.lab.build import build_data, build_network, build_trainer
@@ -191,7 +190,7 @@ def test_steps_before_the_answer_carry_no_error_and_no_score(tmp_path: Path) -> 
         build_trainer(config.with_settings({"rule.name": rule}), network, data.answer_from)
         for rule in ("dfa", "bptt")
     ]
-    x, target = next(evaluation_batches(data, data.validation, 64))
+    x, target, _ = data.validation.first(64)
     later = torch.cat([torch.zeros_like(x[:60]), x[60:]])
     for learner in learners:
         # the readout learns from spikes before the answer, but only through what it remembers of them

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neurofdfa.data.batches import evaluation_batches
 from neurofdfa.data.load import load
 from neurofdfa.measure.energy.ledger import Entry, ledger
 from neurofdfa.nn.lif import LIF
@@ -31,7 +30,7 @@ def example() -> tuple[Network, Tensor]:
     """64-128-128-10 as in the demo before it has learnt, 6 % of it firing, and 16 validation digits."""
     data = load("digits", steps=16, encoder="poisson", max_rate=1.0)
     network = feed_forward(64, [128, 128], 10, neuron=LIF(reset="hard", decay_bits=12))
-    x, _ = next(evaluation_batches(data, data.validation.select(slice(0, 16)), 16))
+    x, _, _ = data.validation.first(16)
     scale_to_rate(network, x)
     return network, x
 
