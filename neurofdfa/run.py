@@ -27,6 +27,7 @@ from neurofdfa.lab.record import CONFIG, SUMMARY, Epoch, Summary, is_run, read_e
 from neurofdfa.lab.run import AfterEpoch, train
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
+from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.device import Device
 from neurofdfa.train.fit import Callback, EpochStats
@@ -126,6 +127,23 @@ class Run:
             f"Run('{self.folder}': {'-'.join(map(str, sizes))} with {self.config.rule.name} on "
             f"{self.data.name}, {samples}, {len(done)} epochs, {outcome})"
         )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        summary, done = self.summary, self.epochs
+        rows: list[tuple[str, object]] = [
+            ("folder", self.folder),
+            ("rule", self.config.rule.name),
+            ("data", self.data.name),
+            ("epochs", len(done)),
+        ]
+        if summary is not None:
+            rows += [
+                ("validation accuracy", f"{summary.validation_accuracy:.4g} at epoch {summary.best_epoch}"),
+                ("test accuracy", f"{summary.test_accuracy:.4g}"),
+                ("seconds of training", f"{summary.seconds:.1f}"),
+            ]
+        return card("run" if summary is not None else "run, not finished", rows)
 
 
 def fit(

@@ -9,6 +9,7 @@ PACKAGE = ROOT / "neurofdfa"
 ORDER = (
     "errors",
     "io",
+    "notebook",
     "distributed",
     "data",
     "nn",
