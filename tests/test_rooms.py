@@ -19,6 +19,7 @@ ORDER = (
     "measure",
     "plot",
     "interop",
+    "sklearn",
     "lab",
     "report",
     "run",

@@ -1,5 +1,6 @@
 """Tutorials as notebooks: `python -m website.notebooks FOLDER` writes them."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import jupytext
 import nbformat
 
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -17,9 +19,15 @@ def sources() -> list[Path]:
 
 def notebook(source: Path) -> str:
     """A tutorial as the text of a notebook: blocks of Python are cells, blocks of `sh` cells for the shell."""
-    made = jupytext.reads(source.read_text(encoding="utf-8"), fmt="md")
+    text = SHELL.sub(_as_python, source.read_text(encoding="utf-8"))
+    made = jupytext.reads(text, fmt="md")
     made.metadata = nbformat.NotebookNode(kernelspec=KERNEL)
     return nbformat.writes(made)
+
+
+def _as_python(block: re.Match[str]) -> str:
+    commands = "".join(f"!{line}\n" for line in block[1].splitlines())
+    return f"```python\n{commands}```"
 
 
 def write_all(folder: Path) -> None:
