@@ -19,21 +19,21 @@ from neurofdfa.data.dataset import Dataset, Split
 from neurofdfa.errors import Diverged, UserError
 from neurofdfa.io import load_weights, read_tensors
 from neurofdfa.lab.build import Given, build_data, build_rule
-from neurofdfa.lab.config import ImpairmentsConfig, RunConfig, TrainingConfig, load_config
+from neurofdfa.lab.config import DeviceConfig, RunConfig, TrainingConfig, load_config
 from neurofdfa.lab.describe import describe_loss, describe_network, describe_optimizer, describe_rule
 from neurofdfa.lab.evaluation import EVALUATION_BATCH, Evaluation, evaluate
 from neurofdfa.lab.kept_data import check_same, describe_data, pristine
 from neurofdfa.lab.load_run import load_run
 from neurofdfa.lab.record import CONFIG, SUMMARY, Epoch, Summary, is_run, read_epochs, read_summary
-from neurofdfa.lab.run import AfterEpoch, train
+from neurofdfa.lab.run import train
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.device import Device
-from neurofdfa.train.fit import Callback, EpochStats
+from neurofdfa.train.fit import Callback
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Engine, Trainer
+from neurofdfa.train.trainer import Engine
 
 _USUAL = TrainingConfig()
 
@@ -230,7 +230,7 @@ def fit(
             | describe_loss(loss)
             | describe_optimizer(optimizer, network)
         ),
-        impairments=ImpairmentsConfig(**({} if device is None else asdict(device))),
+        device=DeviceConfig(**({} if device is None else asdict(device))),
     )
     folder = (
         Path("runs") / f"{data.name}-{rule.name}-{datetime.now():%Y%m%d-%H%M%S}" if out is None else Path(out)
@@ -284,7 +284,7 @@ def _train(
                 resume=resume,
                 given=given,
                 progress=_shown(bar),
-                after_epoch=_called(callbacks),
+                callbacks=callbacks,
             )
     except Diverged:
         if given.network is not None and (folder / "state.safetensors").exists():
@@ -300,24 +300,3 @@ def _shown(bar: Any) -> Callable[[Epoch, int], None]:
         bar.update()
 
     return show
-
-
-def _called(callbacks: Sequence[Callback]) -> AfterEpoch | None:
-    if not callbacks:
-        return None
-
-    def call(trainer: Trainer, epoch: Epoch) -> bool:
-        found = EpochStats(
-            epoch=epoch.epoch,
-            train_loss=epoch.train_loss,
-            train_accuracy=epoch.train_accuracy,
-            validation_loss=epoch.validation_loss,
-            validation_accuracy=epoch.validation_accuracy,
-            rates=tuple(epoch.rates),
-            learning_rate=float(trainer.optimizer.param_groups[0]["lr"]),
-            seconds=epoch.seconds,
-        )
-        ends = [callback(trainer, found) for callback in callbacks]
-        return any(end is True for end in ends)
-
-    return call

@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
+from neurofdfa.rules import RULES
 from neurofdfa_hardware.lava import LavaError, locate
 
 ROOT = Path(__file__).parents[1]
@@ -72,3 +75,43 @@ def test_a_part_of_ones_own_takes_twenty_lines(part: str) -> None:
     assert section is not None, f"docs/extending.md says nothing about {part.lower()}"
     lines = [line for line in PYTHON.findall(section[1])[0].splitlines() if line.strip()]
     assert 0 < len(lines) <= 20
+
+
+def written() -> list[Path]:
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+    return sorted([*pages, *(ROOT / "studies").glob("*.toml")])
+
+
+def test_every_file_that_is_mentioned_is_there() -> None:
+    folders = r"(?<![\w./-])(?:neurofdfa|hardware|tests|studies|benchmarks|examples|docs)/[\w./*-]+"
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in written()
+        for path in re.findall(folders, page.read_text())
+        if not any(ROOT.glob(path.rstrip("./")))
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_name_that_is_mentioned_can_be_imported() -> None:
+    groups = {"neurofdfa.backends"}  # of entry points
+    names = {
+        (str(page.relative_to(ROOT)), name)
+        for page in written()
+        for name in re.findall(r"\b(?:neurofdfa|neurofdfa_hardware)(?:\.\w+)+", page.read_text())
+        if name not in groups
+    }
+    missing: list[str] = []
+    for page, name in sorted(names):
+        try:
+            resolve_name(name)
+        except (ImportError, AttributeError) as error:
+            missing.append(f"{page}: {name} ({error})")
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rules_page_explains_every_setting(rule: str) -> None:
+    page = (DOCS / "rules" / f"{rule}.md").read_text()
+    own = [field.name for field in fields(RULES[rule]) if field.init and field.name != "trace"]
+    assert [name for name in own if not re.search(rf"`{name}[`= ]", page)] == []

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from neurofdfa.rules import RULES
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "neurofdfa"
 ORDER = (
@@ -99,3 +101,21 @@ def test_the_page_shows_the_order():
     page = (ROOT / "docs" / "architecture.md").read_text()
     shown = re.findall(r"^\| `(\w+?)(?:\.py|/)` \|", page, re.MULTILINE)
     assert shown == list(ORDER[:-1])
+
+
+def test_no_room_but_that_of_the_rules_names_one():
+    """A rule carries its own facts: what is asked of it is asked of `RULES` or of its role there."""
+    classes = {rule.__name__ for rule in RULES.values()}
+    names = set(RULES) | {rule.title for rule in RULES.values() if rule.title}
+    entry = {("cli/bench.py", "fdfa"), ("cli/training.py", "fdfa")}  # what help shows as the default
+    found: list[tuple[str, str]] = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        place = str(file.relative_to(PACKAGE))
+        if place == "__init__.py" or place.startswith("rules/"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and node.value in names:
+                found.append((place, node.value))
+            if isinstance(node, ast.ImportFrom):
+                found += [(place, alias.name) for alias in node.names if alias.name in classes]
+    assert set(found) - entry == set()

@@ -14,11 +14,11 @@ from neurofdfa.bench.rounds import Clock, ratio, time_rounds
 from neurofdfa.events.inference import run
 from neurofdfa.lab.results import Floor, Timing
 from neurofdfa.nn.network import Network
-from neurofdfa.rules import FDFA
+from neurofdfa.rules import DEFAULT
 from neurofdfa.train.trainer import Trainer
 
 Kind = Literal["train", "infer"]
-OURS, PRODUCTS, SINGLE = "neurofdfa", "dense products of BPTT", "neurofdfa, one thread"
+OURS, PRODUCTS, SINGLE = "neurofdfa", "dense products alone", "neurofdfa, one thread"
 
 
 def compare(
@@ -59,16 +59,16 @@ def compare(
             if kind == "train":
                 work = least_work(net, rates, fraction)
                 share = ratio(seconds[OURS], seconds[PRODUCTS])
-                more = work.bptt_dense / work.fdfa_events
+                more = work.dense / work.online_events
                 alone = ratio(seconds[SINGLE], seconds[OURS]) if SINGLE in seconds else None
                 floor = Floor(
                     net=name,
                     batch=batch,
-                    bptt_products=share.median,
-                    bptt_products_spread=share.spread,
+                    dense_products=share.median,
+                    dense_products_spread=share.spread,
                     events=share.median * more,
                     events_spread=(share.spread[0] * more, share.spread[1] * more),
-                    algorithm=work.bptt_events / work.fdfa_events,
+                    algorithm=work.back_events / work.online_events,
                     threads=None if alone is None else alone.median,
                     threads_spread=None if alone is None else alone.spread,
                 )
@@ -87,7 +87,7 @@ def _tasks(
         else:
             learner = Trainer(
                 network,
-                FDFA(fraction=fraction),
+                DEFAULT(fraction=fraction),
                 torch.optim.Adam(network.parameters(), lr=STILL),
                 threads=count,
                 engine="events",

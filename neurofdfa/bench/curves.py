@@ -21,7 +21,7 @@ from neurofdfa.events.inference import run
 from neurofdfa.lab.results import EpochTime, StepCost
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
-from neurofdfa.rules import FDFA
+from neurofdfa.rules import DEFAULT
 from neurofdfa.train.trainer import Trainer
 
 BASE = Net(700, (256, 256), 20, 100, 0.05)
@@ -59,10 +59,10 @@ def _training(axis: str, value: float, seed: int) -> tuple[Callable[[], Any], fl
     net, batch = _varied(axis, value)
     network, x, target = prepare(net, batch, seed)
     rates = [float(s.mean()) for s in run(network, x).spikes]
-    work = least_work(net, rates, FRACTION).fdfa_events * net.steps * batch
+    work = least_work(net, rates, FRACTION).online_events * net.steps * batch
     learner = Trainer(
         network,
-        FDFA(fraction=FRACTION),
+        DEFAULT(fraction=FRACTION),
         torch.optim.Adam(network.parameters(), lr=STILL),
         threads=1,
         engine="events",
@@ -82,7 +82,7 @@ def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     rates = [float(s.mean()) for s in run(network, x).spikes]
     learner = Trainer(
         network,
-        FDFA(fraction=FRACTION),
+        DEFAULT(fraction=FRACTION),
         torch.optim.Adam(network.parameters(), lr=STILL),
         threads=1,
         update_every=1,
@@ -90,7 +90,7 @@ def _stream(batch: float, seed: int) -> tuple[Callable[[], Any], float]:
     )
     stream, target = learner.stream(count), torch.randint(0, BASE.n_out, (count,), generator=generator)
     steps = cycle(x)
-    return lambda: stream.step(next(steps), target), least_work(BASE, rates, FRACTION).fdfa_events * count
+    return lambda: stream.step(next(steps), target), least_work(BASE, rates, FRACTION).online_events * count
 
 
 def _varied(axis: str, value: float) -> tuple[Net, int]:
@@ -115,7 +115,7 @@ def mnist_epoch(
     batch: int = 128,
     seed: int = 0,
 ) -> Iterator[EpochTime]:
-    """Ours (FDFA, tangents on 1/8) for a whole epoch, peers (BPTT) for some batches of it, taking turns.
+    """Ours, online, for a whole epoch, peers, back through time, for some batches of it, taking turns.
 
     Spikes are drawn (Poisson, at most 0.5 per step) outside the measured time. Raises `UserError` for missing
     files.
@@ -135,7 +135,7 @@ def mnist_epoch(
     torch.set_num_threads(threads)
     learner = Trainer(
         network,
-        FDFA(fraction=FRACTION),
+        DEFAULT(fraction=FRACTION),
         torch.optim.Adam(network.parameters(), lr=STILL),
         threads=threads,
         engine="events",

@@ -24,7 +24,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.lab.results import Footprint
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward
-from neurofdfa.rules import EXACT, rule_named
+from neurofdfa.rules import DEFAULT, EXACT, RULES, rule_named
 from neurofdfa.train.trainer import Trainer
 
 PER_KIB = 1024
@@ -39,14 +39,16 @@ LOCK = 1 | 2 | 4
 
 def footprints(
     against: Sequence[str],
-    rules: Sequence[str] = ("fdfa",),
+    rules: Sequence[str] = (DEFAULT.name,),
     steps: Sequence[int] = (100, 400, 1600),
     *,
     net: str = "A",
     batch: int = 64,
     seed: int = 0,
 ) -> Iterator[Footprint]:
-    """Ours with each rule, then every peer with BPTT. Raises `UserError` for what is unknown or fails."""
+    """Ours with each rule, then every peer, which goes back through time. Raises `UserError` for what is
+    unknown or fails.
+    """
     net_named(net)
     sort_out(against)
     tasks = [(OURS, rule) for rule in rules] + [(name, EXACT.name) for name in against]
@@ -122,7 +124,6 @@ def _kib(field: str) -> int:
 def _trainer(name: str, rule: str, network: Network, x: Tensor, target: Tensor) -> Callable[[], Any]:
     if name != OURS:
         return partial(peer(name, network).learner(), x, target)
-    options = {"fraction": 1 / 8} if rule == "fdfa" else {}
     optimizer = torch.optim.Adam(network.parameters(), lr=STILL)
-    ours = Trainer(network, rule_named(rule, **options), optimizer)
+    ours = Trainer(network, rule_named(rule, **RULES[rule].frugal), optimizer)
     return lambda: ours.step(x, target)

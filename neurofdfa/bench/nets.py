@@ -56,19 +56,21 @@ def prepare(net: Net, batch: int, seed: int = 0) -> tuple[Network, Tensor, Tenso
 
 
 class Work(NamedTuple):
-    """Thousands of multiply-adds per sample and step, of a training step."""
+    """Thousands of multiply-adds per sample and step. dense, back_events: of a step that goes back through
+    time with dense products or on events; online_events: of ours.
+    """
 
-    bptt_dense: float
-    bptt_events: float
-    fdfa_events: float
+    dense: float
+    back_events: float
+    online_events: float
 
 
 def least_work(net: Net, rates: Sequence[float], fraction: float) -> Work:
     """What no implementation can go below. rates: spikes per step of the hidden layers; fraction: of probes.
 
-    Events: one multiply-add per spike and synapse forward, one for the gradient. BPTT also multiplies errors
-    back through every layer but the first (dense); FDFA multiplies the broadcast error by each feedback, and
-    tangents through every layer but the first for `fraction` of the samples.
+    Events: one multiply-add per spike and synapse forward, one for the gradient. Back through time
+    errors are multiplied through every layer but the first (dense); an online step multiplies the broadcast
+    error by each feedback, and tangents through every layer but the first for `fraction` of the samples.
     """
     widths = [net.n_in, *net.hidden, net.n_out]
     active = [net.n_in * net.density, *(n * r for n, r in zip(net.hidden, rates, strict=True))]
@@ -84,7 +86,7 @@ def least_work(net: Net, rates: Sequence[float], fraction: float) -> Work:
 
 
 def dense_products(net: Net, batch: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Operands of the products of a BPTT step: inputs, weights and errors of every layer."""
+    """Operands of the products of a step back through time: inputs, weights and errors of every layer."""
     rows = net.steps * batch
     return [
         (torch.rand(rows, a), torch.rand(a, b), torch.rand(rows, b))
@@ -93,7 +95,7 @@ def dense_products(net: Net, batch: int) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 def multiply(operands: list[tuple[Tensor, Tensor, Tensor]]) -> None:
-    """Nothing but the dense products of a BPTT step: forward, weight gradients, errors of layers below."""
+    """Nothing but the dense products of a step back through time: forward, weight gradients, errors below."""
     for index, (x, w, d) in enumerate(operands):
         _ = x @ w
         _ = x.t() @ d

@@ -1,7 +1,7 @@
 """The same network in other simulators, each at its fastest documented setting, for `neurofdfa.bench`.
 
-Every builder takes our network and returns what trains it by surrogate-gradient BPTT on the same spikes and
-what runs it, both as plain callables. Weights are copied and time constants matched; where a simulator has no
+Every builder takes our network and returns what trains it on the same spikes, back through time, and what
+runs it, both as plain callables. Weights are copied and time constants matched; where a simulator has no
 soft reset its own reset is used and the weights are scaled until its layers fire as often as ours.
 """
 

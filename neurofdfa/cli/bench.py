@@ -54,7 +54,7 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Time a training step: FDFA on events, beside surrogate-gradient BPTT of the others."""
+    """Time a training step: ours, online and on events, beside the others' back through time."""
     _times("train", against, nets, batches, rounds, threads, out, seed, as_json, quiet)
 
 
@@ -227,8 +227,9 @@ def _rates(rates: Sequence[float]) -> str:
 def _floor_sentence(floor: "Floor") -> str:
     low, high = floor.events_spread
     text = (
-        f"net {floor.net}, batch {floor.batch}: {floor.bptt_products:.2f} of the time of BPTT's dense "
-        f"products alone; {floor.events:.1f} ({low:.1f} to {high:.1f}) times the least work on events"
+        f"net {floor.net}, batch {floor.batch}: {floor.dense_products:.2f} of the time of the dense products "
+        f"of a step back through time; {floor.events:.1f} ({low:.1f} to {high:.1f}) times the least work on "
+        "events"
     )
     if floor.threads is not None and floor.threads_spread is not None:
         low, high = floor.threads_spread

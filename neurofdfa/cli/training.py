@@ -59,6 +59,7 @@ def demo(
     """Learn digits online with FDFA, compare with BPTT, quantise, run on Lava, write a report."""
     from neurofdfa.lab.demo import demo as run_demo
     from neurofdfa.report import write
+    from neurofdfa.rules import DEFAULT, EXACT
 
     folder = out if out is not None else _new_folder("demo")
     with progress_bars(quiet) as bars:
@@ -78,7 +79,6 @@ def demo(
             on_lava=on_lava,
         )
     written = write(folder)
-    fdfa, bptt = result.digits["fdfa"], result.digits["bptt"]
     for title, rows in (("digits", result.digits), ("spike timing", result.timing)):
         cells = [
             [rule, f"{row.test_accuracy:.2%}", f"{row.seconds:.1f} s", f"{row.peak_mib:.1f} MiB"]
@@ -87,15 +87,20 @@ def demo(
         columns = ["rule", Column("test accuracy"), Column("training"), Column("peak memory")]
         say(table(columns, cells, title), quiet)
     cells = [[f.stage, with_interval(f.accuracy, None), str(f.samples)] for f in result.stages]
-    say(table(["the FDFA network on test digits", Column("accuracy, %"), Column("samples")], cells), quiet)
+    say(
+        table(
+            [f"the {DEFAULT.title} network on test digits", Column("accuracy, %"), Column("samples")], cells
+        ),
+        quiet,
+    )
     lava_row = result.lava
     spikes = sum(row.spikes_lava or 0 for row in lava_row.parity)
     say(f"Lava: {lava_row.message}" + (f" ({spikes} spikes compared)" if lava_row.ok else ""), quiet)
     say(f"Report: {written}", quiet)
     emit(
         {
-            "fdfa_accuracy": fdfa.test_accuracy,
-            "bptt_accuracy": bptt.test_accuracy,
+            f"{DEFAULT.name}_accuracy": result.digits[DEFAULT.name].test_accuracy,
+            f"{EXACT.name}_accuracy": result.digits[EXACT.name].test_accuracy,
             "fixed_point_accuracy": result.stages[1].accuracy,
             "lava_spikes_equal": lava_row.spikes_equal,
             "report": str(written),
@@ -159,7 +164,7 @@ def train(
     """Train one network with one rule into a run folder; with torchrun, in several processes."""
     from neurofdfa.distributed.torchrun import joined
     from neurofdfa.lab import run as lab
-    from neurofdfa.lab.live import tensorboard
+    from neurofdfa.train.fit import Callback, TensorBoardLog
 
     changed = run_settings(
         data=data,
@@ -192,16 +197,20 @@ def train(
         if out is None:
             source = Path(chosen.data.name).stem or "data"
             out = Path(group.tell(str(_new_folder(f"{source}-{chosen.rule.name}")).encode()).decode())
-        tell = stack.enter_context(tensorboard(out)) if live and group.leads else None
+        callbacks: list[Callback] = [TensorBoardLog(out / "tensorboard")] if live and group.leads else []
         show = _epoch_bars(stack.enter_context(progress_bars(quiet)), quiet)
 
         def on_epoch(epoch: "Epoch", total: int) -> None:
             show(chosen.rule.name, epoch, total)
-            if tell is not None:
-                tell(epoch)
 
         summary = lab.train(
-            chosen, out, command=this_command(), resume=resume, progress=on_epoch, group=group
+            chosen,
+            out,
+            command=this_command(),
+            resume=resume,
+            progress=on_epoch,
+            callbacks=callbacks,
+            group=group,
         )
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "

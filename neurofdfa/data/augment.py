@@ -42,7 +42,7 @@ class TimeJitter:
         """Return the sample with its events moved."""
         if isinstance(sample, EventList):
             moved = sample.times + self._offsets(len(sample), generator)
-            return _rebuilt(sample, moved, sample.channels, keep=True)
+            return _sorted(sample, np.clip(moved, 0, sample.steps - 1), sample.channels)
         steps = len(sample)
         moved = np.arange(steps) + self._offsets(steps, generator)
         return sample[torch.as_tensor(np.clip(moved, 0, steps - 1))]
@@ -66,7 +66,9 @@ class TimeShift:
         """Return the sample, moved."""
         by = _between(-self.most, self.most, generator)
         if isinstance(sample, EventList):
-            return _rebuilt(sample, sample.times + by, sample.channels)
+            times = sample.times + by
+            inside = (times >= 0) & (times < sample.steps)
+            return _in_order(sample, times[inside], sample.channels[inside])
         moved = torch.zeros_like(sample)
         length = max(0, len(sample) - abs(by))
         moved[max(by, 0) : max(by, 0) + length] = sample[max(-by, 0) : max(-by, 0) + length]
@@ -100,7 +102,7 @@ class ChannelShift:
             y, x = y + down, x + right
             inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
             place = (group * height + y) * width + x
-            return _rebuilt(sample, sample.times[inside], place[inside])
+            return _in_order(sample, sample.times[inside], place[inside])
         frames = sample.view(len(sample), groups, height, width)
         moved = torch.zeros_like(frames)
         rows, columns = height - abs(down), width - abs(right)
@@ -128,7 +130,7 @@ class DropEvents:
         kept = torch.rand(shape, generator=generator, device=generator.device) >= self.share
         if isinstance(sample, EventList):
             chosen = kept.cpu().numpy()
-            return _rebuilt(sample, sample.times[chosen], sample.channels[chosen])
+            return _in_order(sample, sample.times[chosen], sample.channels[chosen])
         return sample * kept.to(sample.device)
 
 
@@ -151,12 +153,32 @@ class Speed:
         factor = math.exp((2.0 * drawn - 1.0) * math.log1p(self.most))
         if isinstance(sample, EventList):
             times = np.floor((sample.times + 0.5) * factor).astype(np.int64)
-            return _rebuilt(sample, times, sample.channels)
+            inside = times < sample.steps
+            rebuilt = _sorted if factor < 1.0 else _in_order  # slower, no two steps become one
+            return rebuilt(sample, times[inside], sample.channels[inside])
         source = torch.floor((torch.arange(len(sample)) + 0.5) / factor).to(torch.int64)
         inside = source < len(sample)
         played = torch.zeros_like(sample)
         played[inside] = sample[source[inside]]
         return played
+
+
+@dataclass(frozen=True)
+class ShuffleSteps:
+    """Put the time steps of the sample in a random order; each keeps what happened in it."""
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """Return the sample without its order."""
+        steps = sample.steps if isinstance(sample, EventList) else len(sample)
+        order = torch.randperm(steps, generator=generator, device=generator.device)
+        if not isinstance(sample, EventList):
+            return sample[order.to(sample.device)]
+        drawn, before = order.cpu().numpy(), sample.counts.astype(np.int64)
+        counts = before[drawn]
+        first = np.cumsum(before) - before  # of each step's events, where they are
+        moved = np.cumsum(counts) - counts  # and where they will be
+        places = np.repeat(first[drawn] - moved, counts) + np.arange(len(sample))
+        return EventList(sample.channels[places], counts.astype(sample.counts.dtype), sample.n)
 
 
 @dataclass(frozen=True)
@@ -206,14 +228,19 @@ def chain(parts: Sequence[Augmentation]) -> Augmentation | None:
     return None if not parts else parts[0] if len(parts) == 1 else Chain(tuple(parts))
 
 
-def _rebuilt(
-    sample: EventList, times: NDArray[np.int64], channels: NDArray[Any], *, keep: bool = False
-) -> EventList:
-    """A list of events at other times; those outside the sample are lost, or kept at its ends."""
-    if keep:
-        times = np.clip(times, 0, sample.steps - 1)
-    inside = (times >= 0) & (times < sample.steps)
-    return EventList.of_events(times[inside], channels[inside].astype(np.int64), sample.steps, sample.n)
+def _in_order(sample: EventList, times: NDArray[np.int64], channels: NDArray[Any]) -> EventList:
+    """A list of events that stand in order of time and channel, none twice, as those of `sample` did."""
+    counts = np.bincount(times, minlength=sample.steps)
+    return EventList(channels.astype(np.int32), counts.astype(np.int32), sample.n)
+
+
+def _sorted(sample: EventList, times: NDArray[np.int64], channels: NDArray[Any]) -> EventList:
+    """A list of events in any order, of which several may be one."""
+    keys = times * sample.n + channels
+    keys.sort()
+    keys = keys[np.diff(keys, prepend=-1) != 0]
+    times, channels = np.divmod(keys, sample.n)
+    return _in_order(sample, times, channels)
 
 
 def _between(low: int, high: int, generator: Generator) -> int:

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,11 +20,14 @@ from neurofdfa.data.binning import Binning
 from neurofdfa.data.cache import cached_store
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
 from neurofdfa.data.event_lists import EventList
+from neurofdfa.data.recordings import EventStore, joined
 from neurofdfa.data.split import stratified_split
 from neurofdfa.errors import UserError
 
 SPLIT_SEED = 1998
 HELD_OUT = 0.2
+FOLDS = 5
+FOLD_HELD_OUT = 0.1
 
 
 class EventDataset(Protocol):
@@ -57,6 +60,17 @@ class EventFormat:
     def asked(self, part: str) -> dict[str, Any]:
         """How tonic's class is asked for a part."""
         return {"split": part} if "valid" in self.parts else {"train": part == "train"}
+
+
+class _Part(NamedTuple):
+    """The recordings of one of a set's parts, and their classes."""
+
+    store: EventStore
+    labels: NDArray[np.int64]
+
+    @property
+    def split(self) -> Split:
+        return Split(self.store.recordings(), torch.as_tensor(self.labels))
 
 
 FORMATS = {
@@ -93,6 +107,7 @@ def event_recordings(
     pool: int = 0,
     limit: int = 0,
     whole: bool = False,
+    fold: int = 0,
     download: bool = False,
 ) -> Dataset:
     """Load `name` (shd, ssc, nmnist, dvsgesture) as lists of events from tonic's files below data_root.
@@ -103,6 +118,9 @@ def event_recordings(
     steps of window / steps as it lasts.
     A fifth of the training recordings becomes the validation split, fixed and stratified, where there is
     none.
+    fold: 1 to 5 for cross-validation, where the set has too few recordings for one test split to say much: of
+    all recordings together, shuffled once and stratified, the fold's fifth is the test and a tenth of the
+    others validates (0: the set's own split).
     download: let tonic fetch missing files; nothing touches the network otherwise. What the recordings
     become is kept in the cache, see `neurofdfa.data.cache`.
     Raises UserError without tonic, without files, and for events outside the sensor.
@@ -110,13 +128,17 @@ def event_recordings(
     form = FORMATS[name]
     if limit < 0:
         raise UserError(f"{name}: limit {limit}; give 0 or more recordings")
+    if not 0 <= fold <= FOLDS:
+        raise UserError(f"{name}: fold {fold}; give 1 to {FOLDS}, or 0 for the set's own split")
     binning = Binning(
         form.sensor, steps, window or form.window, pool or form.pool, form.from_first, whole=whole
     )
     parts = {part: _read(name, form, data_root, part, download, limit, binning) for part in form.parts}
-    train, test = parts["train"], parts["test"]
-    if "valid" in parts:
-        validation = parts["valid"]
+    train, test = parts["train"].split, parts["test"].split
+    if fold:
+        train, validation, test = _fold(name, list(parts.values()), fold)
+    elif "valid" in parts:
+        validation = parts["valid"].split
     else:
         size = max(1, int(len(train) * HELD_OUT))
         index = stratified_split(train.targets.numpy(), (size,), np.random.default_rng(SPLIT_SEED))
@@ -134,9 +156,25 @@ def event_recordings(
     )
 
 
+def _fold(name: str, parts: Sequence[_Part], fold: int) -> tuple[Split, Split, Split]:
+    """Most of the recordings outside the fold, those held out of them to validate, and the fold."""
+    labels, rng = np.concatenate([part.labels for part in parts]), np.random.default_rng(SPLIT_SEED)
+    size = len(labels) // FOLDS
+    if size < 1:
+        raise UserError(f"{name} has {len(labels)} recordings, too few for {FOLDS} folds")
+    folds = stratified_split(labels, [size] * (FOLDS - 1), rng)
+    test = folds.pop(fold - 1)
+    others = np.sort(np.concatenate(folds))
+    rest, held = stratified_split(labels[others], [max(1, int(len(others) * FOLD_HELD_OUT))], rng)
+    whole = Split(joined([part.store for part in parts]), torch.as_tensor(labels))
+    chosen = (whole.select(torch.as_tensor(index)) for index in (others[rest], others[held], test))
+    train, validation, last = chosen
+    return train, validation, last
+
+
 def _read(
     name: str, form: EventFormat, data_root: Path, part: str, download: bool, limit: int, binning: Binning
-) -> Split:
+) -> _Part:
     recordings = _open(name, form, data_root, part, download)
     order = _order(recordings)
     if limit and limit < len(order):
@@ -160,7 +198,7 @@ def _read(
                 raise UserError(f"{name}: {error}; {_named(recordings, index)} is damaged") from error
 
     store = cached_store(f"{name}-{part}", files, (binning, limit), binning.n, lists)
-    return Split(store.recordings(), torch.as_tensor(labels))
+    return _Part(store, labels)
 
 
 def _named(recordings: EventDataset, index: int) -> str:

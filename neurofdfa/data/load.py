@@ -119,9 +119,9 @@ def load(
         crossings (standard deviations), `stretch` (False: every series keeps its length), `channels` of a
         .csv file whose rows are series. Sound: see `neurofdfa.data.sound.SoundFolder`. Folders of event
         files: see `neurofdfa.data.event_files.EventFolder`. Named event sets: `window`, `pool`, `limit`,
-        `whole`, see `neurofdfa.data.events.event_recordings`. MNIST and Fashion-MNIST: `shift`, `train`,
-        `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: `shift`, `flip`. Recordings of events
-        and sound are augmented for learning by those of `AUGMENTATIONS`.
+        `whole`, `fold`, see `neurofdfa.data.events.event_recordings`. MNIST and Fashion-MNIST: `shift`,
+        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: `shift`, `flip`. Recordings of
+        events and sound are augmented for learning by those of `AUGMENTATIONS`.
     Raises UserError for an unknown name or setting and for every file that cannot be used.
     """
     if steps is not None and steps < 1:
@@ -152,7 +152,7 @@ def _named(request: _Request) -> Dataset | None:
         given = request.take_for_recordings(asdict(SoundFolder()))
         return request.augmented(fsdd(request.files(), steps, SoundFolder(**given)))
     if name in FORMATS:
-        given = request.take_for_recordings({"window": 0.0, "pool": 0, "limit": 0, "whole": False})
+        given = request.take_for_recordings({"window": 0.0, "pool": 0, "limit": 0, "whole": False, "fold": 0})
         given |= {"steps": SERIES_STEPS if steps is None else steps, "download": request.download}
         return request.augmented(event_recordings(name, request.files(), **given))
     if name == VOWELS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +159,26 @@ class EventStore:
     def recordings(self) -> Recordings:
         """Return the samples as `Recordings`."""
         return Recordings(self.__getitem__, len(self), self.n, self.lengths)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Reads from several stores, numbered one after the other; a class so that it travels to a worker."""
+
+    stores: tuple[EventStore, ...]
+
+    def __call__(self, number: int) -> Sample:
+        for store in self.stores:
+            if number < len(store):
+                return store[number]
+            number -= len(store)
+        raise IndexError("beyond the last sample")
+
+
+def joined(stores: Sequence[EventStore]) -> Recordings:
+    """Return the samples of several stores, of the same channels, as one: the first one's come first."""
+    lengths = np.concatenate([store.lengths for store in stores])
+    return Recordings(_Joined(tuple(stores)), len(lengths), stores[0].n, lengths)
 
 
 def widths(n: int) -> tuple[type[np.integer[Any]], type[np.integer[Any]]]:

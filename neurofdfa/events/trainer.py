@@ -126,6 +126,15 @@ class EventEngine:
         self._reference.abandon()
         self.gradient.clear()
 
+    @property
+    def habits(self) -> dict[str, bool]:
+        """Whether inputs are multiplied as a whole, since lists of their spikes would be long."""
+        return {"dense": self.execution.dense}
+
+    def resume(self, habits: dict[str, bool]) -> None:
+        """Multiply inputs as before."""
+        self.execution.dense = habits.get("dense", False)
+
     def _pass(
         self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Shard, *, updating: bool = False
     ) -> tuple[PreparedBatch, BatchStats]:

@@ -3,7 +3,7 @@
 import torch
 
 from neurofdfa.nn.network import feed_forward
-from neurofdfa.rules import DFA
+from neurofdfa.rules import RANDOM
 from neurofdfa.train.trainer import Trainer
 
 
@@ -14,5 +14,5 @@ def warm() -> None:
     compiles anything again. The cache lies beside the package's sources, or in the user's cache folder where
     that cannot be written.
     """
-    trainer = Trainer(feed_forward(4, [4], 2), DFA(), engine="events", threads=2, batch_first=False)
+    trainer = Trainer(feed_forward(4, [4], 2), RANDOM(), engine="events", threads=2, batch_first=False)
     trainer.step(torch.ones(2, 2, 4), torch.zeros(2, dtype=torch.int64))

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.density import thinned
 from neurofdfa.data.load import load
+from neurofdfa.data.order import shuffled
 from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
 from neurofdfa.lab.config import DataConfig, NetworkConfig, RuleConfig, RunConfig, TrainingConfig
@@ -76,6 +77,8 @@ def build_data(config: DataConfig, seed: int, folder: Path | None = None) -> Dat
         gain=config.gain,
         **config.options,
     )
+    if config.order == "shuffled":
+        data = shuffled(data)
     return data if config.density == 1 else thinned(data, config.density)
 
 
@@ -169,7 +172,7 @@ def build_trainer(
         engine=training.engine,
         update_every=training.update_every,
         rate_regulariser=RateRegulariser(training.rate_target, training.rate_strength, training.rate_memory),
-        device=Device(**config.impairments.model_dump()),
+        device=Device(**config.device.model_dump()),
         generator=torch.Generator().manual_seed(config.seed + 1),
         group=group,
         threads=training.threads,

@@ -20,7 +20,7 @@ from neurofdfa.measure.convergence import epochs_until, reached_by_all
 from neurofdfa.rules import RULES, rule_named
 
 ALIGNMENT_SAMPLES = 16
-"""Validation samples on which the angle to BPTT is measured where the config does not say."""
+"""Validation samples on which the angle to the exact gradient is measured where the config does not say."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.io import read_toml, write_text
 from neurofdfa.nn.layer_spec import read_layer
 from neurofdfa.nn.lif import DECAY_BITS
+from neurofdfa.rules import DEFAULT
 
 FORMAT = 2
 """Version of the run folder; others are refused."""
@@ -35,6 +36,7 @@ class _Table(BaseModel):
 class DataConfig(_Table):
     """What is learnt: see `neurofdfa.data.load`. steps: T for static images, None for the data's own.
     density: share of the input spikes that reach the network, in training and in evaluation.
+    order: "shuffled" takes from every sample the order of its steps, see `neurofdfa.data.order`.
     own: samples that the user handed over: "kept" in the run's folder (`neurofdfa.lab.kept_data`), or "given"
     again by the user whenever they are needed; `options` then says what they are.
     """
@@ -46,6 +48,7 @@ class DataConfig(_Table):
     max_rate: float = Field(default=0.5, gt=0, le=1)
     gain: float = Field(default=1.0, gt=0)
     density: float = Field(default=1.0, gt=0, le=1)
+    order: Literal["kept", "shuffled"] = "kept"
     own: Literal["kept", "given"] | None = None
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
@@ -159,7 +162,7 @@ class RuleConfig(_Table):
     own, or has settings that no file can hold, and is handed over again to go on.
     """
 
-    name: str = "fdfa"
+    name: str = DEFAULT.name
     own: bool = False
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
@@ -203,7 +206,7 @@ class TrainingConfig(_Table):
     start_from: str | None = None
 
 
-class ImpairmentsConfig(_Table):
+class DeviceConfig(_Table):
     """What a device would do to the learning, see `neurofdfa.train.device`; the defaults impair nothing.
 
     stored_weight_bits: of weights that have no float copy; `network.weight_bits` keeps one.
@@ -229,7 +232,7 @@ class RunConfig(_Table):
     network: NetworkConfig = NetworkConfig()
     rule: RuleConfig = RuleConfig()
     training: TrainingConfig = TrainingConfig()
-    impairments: ImpairmentsConfig = ImpairmentsConfig()
+    device: DeviceConfig = DeviceConfig()
 
     @field_validator("format")
     @classmethod

@@ -1,4 +1,4 @@
-"""The main job from end to end: learn online, compare with BPTT, quantise, run on Lava, report."""
+"""The main job from end to end: learn, compare with the exact gradient, quantise, run on Lava, report."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +24,7 @@ from neurofdfa.lab.results import DEMO, Demo, Form, LavaRun, QuantisedLayer, Rul
 from neurofdfa.lab.settings import DIGITS, TIMING
 from neurofdfa.lab.workers import Job, run_jobs
 from neurofdfa.lab.workers import Progress as TrainProgress
+from neurofdfa.rules import DEFAULT
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava import LavaMissing
 
@@ -72,7 +73,7 @@ def demo(
     summaries = dict(zip((job.name for job in jobs), run_jobs(jobs, workers, on_epoch), strict=True))
     digits = {rule: summaries[f"digits-{rule}"] for rule in DIGITS}
     timing = {rule: summaries[f"timing-{rule}"] for rule in TIMING}
-    stages, lava, deployment = _deploy(folder / "digits-fdfa", digits["fdfa"], on_lava)
+    stages, lava, deployment = _deploy(folder / f"digits-{DEFAULT.name}", digits[DEFAULT.name], on_lava)
     document = Demo(
         command=command,
         versions=versions(),

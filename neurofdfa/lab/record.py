@@ -24,6 +24,7 @@ from neurofdfa.lab.document import (
     versions,
 )
 from neurofdfa.lab.table import printable
+from neurofdfa.train.fit import EpochStats
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
@@ -52,6 +53,21 @@ class Epoch(Record):
     alignment: list[Measured] | None = None
     alignment_std: list[Measured] | None = None
     cpu_seconds: float | None = None
+
+    def stats(self, learning_rate: float) -> EpochStats:
+        """What callbacks are handed. learning_rate: at the end of the epoch."""
+        return EpochStats(
+            epoch=self.epoch,
+            train_loss=self.train_loss,
+            train_accuracy=self.train_accuracy,
+            validation_loss=self.validation_loss,
+            validation_accuracy=self.validation_accuracy,
+            rates=tuple(self.rates),
+            psi_zero=tuple(self.psi_zero),
+            learning_rate=learning_rate,
+            seconds=self.seconds,
+            alignment=None if self.alignment is None else tuple(self.alignment),
+        )
 
 
 class Summary(Document):

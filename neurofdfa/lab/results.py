@@ -34,7 +34,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 class RunResult(Record):
     """What one finished run found, the same wherever it runs: accuracies, rates per hidden layer, the cosine
-    to BPTT's gradient per hidden layer at the chosen epoch and that of the feedback to the true gain after
+    to the exact gradient per hidden layer at the chosen epoch and that of the feedback to the true gain after
     the last, joules to learn from a sample (None where they were not measured); curve: validation accuracy of
     every epoch.
     """
@@ -264,7 +264,7 @@ class QuantisedLayer(Record):
 
 
 class Demo(Document):
-    """demo.json: both tasks, and the FDFA network's way to the chip."""
+    """demo.json: both tasks, and the way of the default rule's network to the chip."""
 
     command: Command = ""
     versions: Versions = Field(default_factory=dict[str, str])
@@ -296,15 +296,15 @@ class Timing(Record):
 class Floor(Record):
     """Our time ÷ what the machine would need at best, medians and quartiles.
 
-    bptt_products: the dense products of a BPTT step, measured beside ours. events: the fewest multiply-adds
-    of an event-driven FDFA step at the rate of those products. threads: our time on one thread ÷ ours on all.
-    algorithm: multiply-adds of event-driven BPTT ÷ those of event-driven FDFA, a count.
+    dense_products: those of a step that goes back through time, measured beside ours. events: the fewest
+    multiply-adds of our event-driven step at the rate of those products. threads: our time on one thread ÷
+    ours on all. algorithm: multiply-adds of an event-driven step back through time ÷ ours, a count.
     """
 
     net: Text
     batch: int
-    bptt_products: float
-    bptt_products_spread: Interval
+    dense_products: float
+    dense_products_spread: Interval
     events: float
     events_spread: Interval
     algorithm: float

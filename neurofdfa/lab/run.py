@@ -12,7 +12,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +60,7 @@ from neurofdfa.measure.alignment import alignment
 from neurofdfa.measure.feedback import feedback_quality
 from neurofdfa.measure.memory import peak_mib
 from neurofdfa.nn.network import Network
-from neurofdfa.train.fit import learn, triples
+from neurofdfa.train.fit import Callback, learn, triples
 from neurofdfa.train.state import agree, agree_on_weights
 from neurofdfa.train.trainer import Trainer
 
@@ -70,8 +70,6 @@ PREVIOUS = "summary.previous.json"
 
 
 Progress = Callable[[Epoch, int], None]
-AfterEpoch = Callable[[Trainer, Epoch], bool]
-"""Called after every epoch that is kept; True ends the training there."""
 
 
 class _Parts(NamedTuple):
@@ -94,12 +92,13 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     on_batch: Callable[[], None] | None = None,
-    after_epoch: AfterEpoch | None = None,
+    callbacks: Sequence[Callback] = (),
     group: ProcessGroup = SINGLE,
     given: Given = NOTHING,
 ) -> Summary:
     """Run `config` into `folder`; progress is called after every epoch with it and their number.
 
+    callbacks: called with the trainer and every epoch that is kept; one that returns True ends the training.
     resume: go on from the last finished epoch of an interrupted run of the same config, bit for bit, or with
     a finished run whose config differs in having more epochs. group: the processes that train together, all
     with the same config; rank 0 writes and hears of progress, and all return what it found. given: what the
@@ -109,7 +108,7 @@ def train(
     """
     with threads_of_torch(config.training.threads):
         return _train(
-            config, Path(folder), command, resume, progress, on_batch, after_epoch, group, given
+            config, Path(folder), command, resume, progress, on_batch, callbacks, group, given
         )  # fmt: skip
 
 
@@ -131,7 +130,7 @@ def _train(
     resume: bool,
     progress: Progress | None,
     on_batch: Callable[[], None] | None,
-    after_epoch: AfterEpoch | None,
+    callbacks: Sequence[Callback],
     group: ProcessGroup,
     given: Given,
 ) -> Summary:
@@ -179,7 +178,9 @@ def _train(
             _keep(folder, learner, generator, done)
         if progress is not None and group.leads:
             progress(epoch, config.training.epochs)
-        if after_epoch is not None and after_epoch(learner, epoch):
+        found = epoch.stats(float(learner.optimizer.param_groups[0]["lr"]))
+        ends = [callback(learner, found) for callback in callbacks]
+        if any(end is True for end in ends):
             training = config.training.model_copy(update={"epochs": len(done)})
             config = config.model_copy(update={"training": training})
             config.save(folder / CONFIG)

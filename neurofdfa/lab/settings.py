@@ -6,7 +6,17 @@ dynamics of Loihi (hard reset, 12-bit decays, spikes as input).
 
 from typing import Any
 
+from neurofdfa.rules import CONTROL, DEFAULT, EXACT, RANDOM
+
 Settings = dict[str, Any]
+
+
+def _by_rule(
+    shared: Settings, exact: Settings, default: Settings, random: Settings, control: Settings
+) -> dict[str, Settings]:
+    own = {EXACT.name: exact, DEFAULT.name: default, RANDOM.name: random, CONTROL.name: control}
+    return {rule: shared | {"rule.name": rule} | settings for rule, settings in own.items()}
+
 
 # The local rules run on the event engine, nine times as fast here as the reference. Silent
 # inputs, a wide surrogate and 30 epochs are worth a point with so few samples (1077).
@@ -23,19 +33,13 @@ _DIGITS: Settings = {
     "training.warmup": 20,
     "training.engine": "auto",
 }
-DIGITS: dict[str, Settings] = {
-    "bptt": _DIGITS | {"rule.name": "bptt", "training.lr": 2e-2},
-    "fdfa": _DIGITS
-    | {
-        "rule.name": "fdfa",
-        "rule.options": {"fraction": 0.125},
-        "training.lr": 1e-2,
-        "training.alignment_samples": 16,
-    },
-    "dfa": _DIGITS | {"rule.name": "dfa", "training.lr": 1e-2, "training.rate_strength": 0.0},
-    "readout-only": _DIGITS
-    | {"rule.name": "readout-only", "training.lr": 4e-2, "training.rate_strength": 0.0},
-}
+DIGITS = _by_rule(
+    _DIGITS,
+    exact={"training.lr": 2e-2},
+    default={"rule.options": DEFAULT.frugal, "training.lr": 1e-2, "training.alignment_samples": 16},
+    random={"training.lr": 1e-2, "training.rate_strength": 0.0},
+    control={"training.lr": 4e-2, "training.rate_strength": 0.0},
+)
 
 # Twenty classes that differ in WHEN each of 20 inputs fires its one spike: rates say nothing.
 _TIMING: Settings = {
@@ -54,9 +58,10 @@ _TIMING: Settings = {
     "training.engine": "auto",
     "training.rate_strength": 0.0,
 }
-TIMING: dict[str, Settings] = {
-    "bptt": _TIMING | {"rule.name": "bptt", "training.lr": 4e-2},
-    "fdfa": _TIMING | {"rule.name": "fdfa", "training.lr": 8e-2, "training.alignment_samples": 8},
-    "dfa": _TIMING | {"rule.name": "dfa", "training.lr": 8e-2},
-    "readout-only": _TIMING | {"rule.name": "readout-only", "training.lr": 3.2e-1},
-}
+TIMING = _by_rule(
+    _TIMING,
+    exact={"training.lr": 4e-2},
+    default={"training.lr": 8e-2, "training.alignment_samples": 8},
+    random={"training.lr": 8e-2},
+    control={"training.lr": 3.2e-1},
+)

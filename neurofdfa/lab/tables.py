@@ -8,6 +8,7 @@ from neurofdfa.lab.results import Comparison, PointSummary, Sweep
 from neurofdfa.lab.space import TASK
 from neurofdfa.lab.statistics import paired
 from neurofdfa.lab.table import DASH, Column, Table, table, with_interval
+from neurofdfa.rules import EXACT
 
 COSTS = "CPU seconds of training, MiB at the peak of a training step"
 RANKED = 20
@@ -102,7 +103,7 @@ def points_table(rows: Sequence[PointSummary], varied: Sequence[str]) -> Table:
         **{key: [setting(row, key) for row in rows] for key in varied},
         "validation %": [with_interval(row.validation_mean, row.validation_ci95) for row in rows],
         "test %": [with_interval(row.mean, row.ci95) for row in rows],
-        "cosine to BPTT": [number(row.alignment, 1.0, 2) for row in rows],
+        f"cosine to {EXACT.title}": [number(row.alignment, 1.0, 2) for row in rows],
         "cosine of B to the gain": [number(row.feedback_quality, 1.0, 2) for row in rows],
         "µJ per sample": [number(row.energy, 1e6, 2) for row in rows],
         "seconds": [number(row.seconds, 1.0, 1) for row in rows],

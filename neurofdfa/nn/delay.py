@@ -29,27 +29,6 @@ def send(delay: Tensor, x: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
     return arrived, whole[:-1]
 
 
-class DelayPath:
-    """One step's journey up the network: each `arrive` is through the next layer's delay.
-
-    delays: of all layers, () without any. after: the lines behind it.
-    """
-
-    def __init__(self, delays: DelayLines, lines: DelayLines) -> None:
-        self._ahead = list(zip(delays, lines, strict=True))
-        self.after: DelayLines = ()
-
-    def arrive(self, x: Tensor) -> Tensor:
-        """What the next layer hears when `x`, `[B, n]`, is sent to it."""
-        if not self._ahead:
-            return x
-        delay, line = self._ahead.pop(0)
-        if delay is not None and line is not None:
-            x, line = send(delay, x, line)
-        self.after = (*self.after, line)
-        return x
-
-
 class Delay(nn.Module):
     """Spikes arrive some steps after they were sent, in front of the next synapses.
 

@@ -44,7 +44,8 @@ class SpikingLayer:
             return self.cell
         raise UserError(
             f"{type(self.cell).__name__} is not a LIF neuron: it trains on the reference engine with traces "
-            "per synapse or bptt; the event engine, exports, audits and energy need LIF, ALIF, CubaLIF or IF"
+            "per synapse, or back through time; the event engine, exports, audits and energy need LIF, ALIF, "
+            "CubaLIF or IF"
         )
 
     @property
@@ -75,7 +76,7 @@ class SpikingLayer:
             if self.cell.decays is None:
                 raise UserError(
                     f"how long a spike lasts in {type(self.cell).__name__} is not said: give it decays = "
-                    "(…,), or choose FDFA(kernel='output')"
+                    "(…,), or choose the kernel 'output' where the rule has one"
                 )
             return self.cell.decays
         lif = self.dynamics
@@ -133,18 +134,22 @@ class SpikingLayer:
             return derivative(cell, drive, cell.State(*before)).psi.view(len(steps), -1, self.n)
 
     def tangent_step(
-        self, pre_dot: Tensor, own_dot: Tensor | None, tangent: LIFTangent, seen: "LayerStep"
+        self,
+        pre_dot: Tensor | None,
+        own_dot: Tensor | None,
+        tangent: LIFTangent,
+        seen: "LayerStep",
+        push: Tensor | None = None,
     ) -> LIFTangent:
-        """The derivative of the step that was `seen`. pre_dot: tangent of `pre`; own_dot: tangent of the
-        layer's own transmitted spikes of the step before (None leaves the recurrence out of the tangent).
+        """The derivative of the step that was `seen`. pre_dot: tangent of `pre`, None for zero; own_dot: of
+        the layer's own transmitted spikes of the step before (None leaves the recurrence out of the tangent);
+        push: what is added to the tangent of the drive, `[B, n]`.
         """
-        drive_dot = self.synapse.linear(pre_dot)
+        drive_dot = torch.zeros_like(tangent.s) if push is None else push
+        if pre_dot is not None:
+            drive_dot = drive_dot + self.synapse.linear(pre_dot)
         if self.recurrent is not None and own_dot is not None:
             drive_dot = drive_dot + self.recurrent.linear(own_dot)
-        return self.driven_tangent(drive_dot, tangent, seen)
-
-    def driven_tangent(self, drive_dot: Tensor, tangent: LIFTangent, seen: "LayerStep") -> LIFTangent:
-        """The same from the tangent of the drive, `[B, n]`."""
         if seen.derived is not None:
             return derived_tangent(drive_dot, tangent, seen.derived)
         return lif_tangent_step(drive_dot, tangent, seen.before, seen.psi, self.dynamics)

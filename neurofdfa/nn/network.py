@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
 from neurofdfa.nn.assembly import assemble
-from neurofdfa.nn.delay import DelayLines, DelayPath, new_line
+from neurofdfa.nn.delay import DelayLines, new_line, send
 from neurofdfa.nn.dropout import Dropout
 from neurofdfa.nn.integrator import I
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
@@ -208,16 +208,40 @@ class Network(nn.Module):
 
         differentiable: give spikes the surrogate's derivative under autograd; for the BPTT reference.
         """
-        pre = x if masks is None or masks.input is None else x * masks.input
         steps: list[LayerStep] = []
-        way = DelayPath(self.delays, state.lines)
-        for index, (layer, before) in enumerate(zip(self.hidden, state.layers, strict=True)):
+
+        def play(index: int, pre: Tensor) -> Tensor:
             mask = None if masks is None else masks.layers[index]
-            steps.append(layer.play(way.arrive(pre), before, mask, differentiable=differentiable))
-            pre = steps[-1].sent
-        pre = way.arrive(pre)
+            seen = self.hidden[index].play(pre, state.layers[index], mask, differentiable=differentiable)
+            steps.append(seen)
+            return seen.sent
+
+        shown = x if masks is None or masks.input is None else x * masks.input
+        pre, lines = self.walk(shown, state.lines, play)
         readout = self.readout.step(pre, state.readout, differentiable=differentiable)
-        return NetworkStep(tuple(steps), readout, way.after)
+        return NetworkStep(tuple(steps), readout, lines)
+
+    def walk(
+        self, x: Tensor, lines: DelayLines, visit: Callable[[int, Tensor], Tensor]
+    ) -> tuple[Tensor, DelayLines]:
+        """Carry `x` up through the hidden layers; what the readout hears, and what is under way after it.
+
+        visit: (index of a hidden layer, what arrives there) → what the layer sends on. lines: what is under
+        way before. The only way up there is: of spikes, of their tangents, and of whole sequences.
+        """
+        delays, after = self.delays, list[Tensor | None]()
+
+        def arrive(x: Tensor, index: int) -> Tensor:
+            if lines:
+                delay, line = delays[index], lines[index]
+                if delay is not None and line is not None:
+                    x, line = send(delay, x, line)
+                after.append(line)
+            return x
+
+        for index in range(len(self.hidden)):
+            x = visit(index, arrive(x, index))
+        return arrive(x, len(self.hidden)), tuple(after)
 
     def steps(
         self, x: Tensor, masks: Masks | None = None, *, differentiable: bool = False

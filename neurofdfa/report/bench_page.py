@@ -11,9 +11,10 @@ from neurofdfa.report.page import Block, Figure, Page, Panel, Section, footer, p
 from neurofdfa.report.picture import Part, compose, printed
 from neurofdfa.report.plot.curves import NAMED, Series, curves
 from neurofdfa.report.plot.dots import MARGINS, Dot, dots, height
-from neurofdfa.report.plot.style import Draw, Stroke
+from neurofdfa.report.plot.style import ROLES, Draw, Stroke
 from neurofdfa.report.plot.svg import draw
 from neurofdfa.report.scaling import Cost, by_axis, cost_blocks, cost_parts
+from neurofdfa.rules import DEFAULT, EXACT, rule_title
 
 OURS = "neurofdfa"
 _MIB = float(1 << 20)
@@ -30,7 +31,7 @@ class Line(NamedTuple):
     @property
     def name(self) -> str:
         """How the line is called: the rule, and whose it is where that is not us."""
-        rule = words.rule_name(self.rule)
+        rule = rule_title(self.rule)
         return rule if self.peer == OURS else f"{rule}, {self.peer}"
 
 
@@ -121,14 +122,14 @@ def growth(line: Line) -> float | None:
 
 
 def _headline(bench: BenchFolder) -> str:
-    ours = next((line for line in bench.lines if line.rule == "fdfa"), None)
-    exact = next((line for line in bench.lines if line.rule == "bptt"), None)
+    ours = next((line for line in bench.lines if line.rule == DEFAULT.name), None)
+    exact = next((line for line in bench.lines if line.rule == EXACT.name), None)
     if ours is None or exact is None or growth(ours) is None or growth(exact) is None:
         return "Measurements beside other simulators"
     times = max(ours.mib) / min(ours.mib)
     return (
-        f"With {times:.0f} times as many time steps a training step of FDFA takes "
-        f"{growth(ours):.1f} times the memory, one of BPTT {growth(exact):.1f} times."
+        f"With {times:.0f} times as many time steps a training step of {DEFAULT.title} takes "
+        f"{growth(ours):.1f} times the memory, one of {EXACT.title} {growth(exact):.1f} times."
     )
 
 
@@ -152,7 +153,7 @@ def _memory(bench: BenchFolder) -> list[Block]:
     )
     caption = (
         f"Peak memory that one training step adds, batch {bench.batch}, the input excluded, each point in a "
-        "process of its own. BPTT stores every time step; an online rule carries its traces along."
+        f"process of its own. {EXACT.title} stores every time step; an online rule carries its traces along."
     )
     return [Figure((Panel("", svg),), caption), Table(columns, rows, "The same in numbers.")]
 
@@ -167,9 +168,8 @@ def _plot(bench: BenchFolder) -> Draw:
 
 
 def _series(line: Line, place: int) -> Series:
-    strokes = {"fdfa": Stroke(0, width=2.4), "bptt": Stroke(1, (5.0, 2.5))}
     steps = sorted(line.mib)
-    stroke = strokes.get(line.rule) if line.peer == OURS else None
+    stroke = ROLES.get(line.rule) if line.peer == OURS else None
     return Series(
         line.name,
         tuple(float(step) for step in steps),

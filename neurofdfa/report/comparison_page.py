@@ -17,12 +17,13 @@ from neurofdfa.report.plot.dots import MARGINS, Dot, accuracy_limits, dots, heig
 from neurofdfa.report.plot.style import Draw, Stroke, rule_stroke
 from neurofdfa.report.plot.svg import draw
 from neurofdfa.report.studies import ComparisonFolder, failures, seeds_in_words
+from neurofdfa.rules import DEFAULT, rule_title
 
 
 def comparison_page(comparison: ComparisonFolder) -> Page:
     """Compose the page; a part without data is left out."""
     record = comparison.found
-    names = [words.rule_name(row.rule) for row in record.rows]
+    names = [rule_title(row.rule) for row in record.rows]
     configs = [
         (f"{name}, first seed", runs[0]) for name, runs in zip(names, comparison.runs, strict=True) if runs
     ]
@@ -71,7 +72,7 @@ def _headline(record: Comparison) -> str:
     if not known:
         return f"A comparison on {record.data} without a finished run"
     said = [
-        f"{words.rule_name(row.rule)} {words.percent(row.mean)}"
+        f"{rule_title(row.rule)} {words.percent(row.mean)}"
         for row in sorted(known, key=lambda row: -(row.mean or 0.0))[:4]
     ]
     return f"Test accuracy on {record.data}, mean of {seeds_in_words(record.seeds)}: {words.listed(said)}."
@@ -82,7 +83,7 @@ def _summary(record: Comparison) -> str:
         return "One seed: no interval and no test; ask for more with --seeds."
     return (
         f"Every rule ran with the same {seeds_in_words(record.seeds)}, so that differences from "
-        f"{words.rule_name(record.reference)} are paired. Epochs were chosen on validation data; "
+        f"{rule_title(record.reference)} are paired. Epochs were chosen on validation data; "
         "the test split was opened once per run."
     )
 
@@ -92,13 +93,13 @@ def _dot_rows(record: Comparison) -> list[Dot]:
     rows = sorted((row for row in record.rows if row.mean is not None), key=lambda row: -(row.mean or 0.0))
     return [
         Dot(
-            words.rule_name(row.rule),
+            rule_title(row.rule),
             100 * (row.mean or 0.0),
             words.with_interval(row.mean, row.ci95),
             rule_stroke(row.rule, rules).colour,
             low=max(0.0, 100 * row.ci95[0]) if row.ci95 else None,
             high=min(100.0, 100 * row.ci95[1]) if row.ci95 else None,
-            strong=row.rule == "fdfa",
+            strong=row.rule == DEFAULT.name,
         )
         for row in rows
     ]
@@ -120,7 +121,7 @@ def _dots(record: Comparison) -> list[Block]:
 
 def _table(record: Comparison) -> Table:
     best = max((row.validation_mean for row in record.rows if row.validation_mean is not None), default=None)
-    reference = words.rule_name(record.reference)
+    reference = rule_title(record.reference)
     columns = (
         Column("Rule", number=False),
         Column("Test accuracy"),
@@ -148,7 +149,7 @@ def _cells(row: RuleSummary, best: float | None, front: bool) -> tuple[Cell, ...
     tests = (difference.p_t, difference.p_holm, difference.p_wilcoxon) if difference else (None,) * 3
     mark = "best" if best is not None and row.validation_mean == best else ""
     return (
-        Cell(words.rule_name(row.rule), words.rule_name(row.rule).lower()),
+        Cell(rule_title(row.rule), rule_title(row.rule).lower()),
         Cell(words.with_interval(row.mean, row.ci95), row.mean),
         Cell(words.with_interval(row.validation_mean, row.validation_ci95), row.validation_mean, mark),
         Cell(
@@ -196,7 +197,7 @@ def _one(rule: str, runs: Sequence[RunFolder], stroke: Stroke) -> Series:
     ends = [None if e is None else e.ci95 for e in found]
     banded = bool(ends) and all(end is not None for end in ends)
     return Series(
-        words.rule_name(rule),
+        rule_title(rule),
         tuple(x),
         tuple(None if e is None else e.mean for e in found),
         stroke,

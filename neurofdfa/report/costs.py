@@ -18,8 +18,8 @@ COST_COLUMNS = (
 COSTS_IN_WORDS = (
     "Peak memory: of one training step. Energy: to learn from one sample, 45 nm CMOS figures of the "
     "literature, arithmetic and words from a small SRAM. On the front: no other row is at least as good in "
-    "test accuracy, time, memory and energy and better in one. Alignment: cosine of the update and BPTT's "
-    "gradient at the chosen epoch, mean over layers. A click on a title sorts."
+    "test accuracy, time, memory and energy and better in one. Alignment: cosine of the update and the "
+    "exact gradient at the chosen epoch, mean over layers. A click on a title sorts."
 )
 
 

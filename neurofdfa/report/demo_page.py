@@ -7,11 +7,12 @@ from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section, footer
 from neurofdfa.report.raster import read_raster
 from neurofdfa.report.tasks import DemoFolder, Task
 from neurofdfa.report.viewer import viewer
+from neurofdfa.rules import CONTROL, DEFAULT, EXACT, RANDOM, rule_title
 
 
 def demo_page(demo: DemoFolder) -> Page:
     """Compose the page; a part without data is left out."""
-    ours = [(t, row.run) for t in demo.tasks if (row := t.row("fdfa")) and row.run]
+    ours = [(t, row.run) for t in demo.tasks if (row := t.row(DEFAULT.name)) and row.run]
     return Page(
         title="neurofdfa: demo",
         kicker="neurofdfa demo",
@@ -22,7 +23,7 @@ def demo_page(demo: DemoFolder) -> Page:
             Section("From float to chip", tuple(deployment.stage_accuracy(demo.found.stages))),
             Section("The rules side by side", tuple(_rules(demo))),
             Section("Learning curves", tuple(learning.learning_curves(demo.tasks))),
-            Section("Alignment with BPTT", tuple(_alignment(ours))),
+            Section(f"Alignment with {EXACT.title}", tuple(_alignment(ours))),
             Section("Inside the network", tuple(_viewers(demo))),
             Section("Firing and memory", tuple(_firing_and_memory(demo, ours))),
             Section("Lava, spike for spike", tuple(_lava(demo))),
@@ -35,13 +36,13 @@ def demo_page(demo: DemoFolder) -> Page:
 def headline(demo: DemoFolder) -> str:
     """The result in one sentence, from whatever was measured."""
     digits = demo.task("digits")
-    ours, exact = _accuracy(digits, "fdfa"), _accuracy(digits, "bptt")
+    ours, exact = _accuracy(digits, DEFAULT.name), _accuracy(digits, EXACT.name)
     if ours is None:
         return "A comparison of learning rules for spiking networks"
-    said = "Trained online with FDFA, a spiking network reads "
+    said = f"Trained online with {DEFAULT.title}, a spiking network reads "
     said += f"{words.percent(ours)} of unseen handwritten digits"
     if exact is not None:
-        said += f", {_against(ours - exact)} BPTT"
+        said += f", {_against(ours - exact)} {EXACT.title}"
     quantised = _stage(demo, "integer")
     if quantised is not None and quantised.accuracy is not None:
         said += f"; in 8\u2011bit integers it reads {words.percent(quantised.accuracy)}"
@@ -53,9 +54,8 @@ def headline(demo: DemoFolder) -> str:
 
 def _summary(demo: DemoFolder) -> str:
     timing = demo.task("timing")
-    values = [
-        (words.rule_name(r), _accuracy(timing, r)) for r in ("readout-only", "dfa", "dkp", "fdfa", "bptt")
-    ]
+    ranked = (CONTROL.name, RANDOM.name, DEFAULT.name, EXACT.name)
+    values = [(rule_title(rule), _accuracy(timing, rule)) for rule in ranked]
     known = [f"{name} {words.percent(value)}" for name, value in values if value is not None]
     if len(known) < 2:
         return ""
@@ -68,14 +68,16 @@ def _summary(demo: DemoFolder) -> str:
 def _key_figures(demo: DemoFolder) -> list[KeyFigure]:
     figures: list[KeyFigure] = []
     digits = demo.task("digits")
-    row = digits.row("fdfa") if digits else None
+    row = digits.row(DEFAULT.name) if digits else None
     if row and row.test_accuracy is not None:
         time = f", after {words.seconds(row.seconds)} of training" if row.seconds is not None else ""
-        figures.append(KeyFigure(words.percent(row.test_accuracy), f"of test digits right with FDFA{time}"))
-    ours, exact = _accuracy(demo.task("timing"), "fdfa"), _accuracy(demo.task("timing"), "bptt")
+        figures.append(
+            KeyFigure(words.percent(row.test_accuracy), f"of test digits right with {DEFAULT.title}{time}")
+        )
+    ours, exact = _accuracy(demo.task("timing"), DEFAULT.name), _accuracy(demo.task("timing"), EXACT.name)
     if ours is not None:
-        beside = f"; BPTT {words.percent(exact)}" if exact is not None else ""
-        figures.append(KeyFigure(words.percent(ours), f"on spike timing with FDFA{beside}"))
+        beside = f"; {EXACT.title} {words.percent(exact)}" if exact is not None else ""
+        figures.append(KeyFigure(words.percent(ours), f"on spike timing with {DEFAULT.title}{beside}"))
     quantised = _stage(demo, "integer")
     if quantised is not None and quantised.accuracy is not None:
         figures.append(
@@ -99,12 +101,12 @@ def _rules(demo: DemoFolder) -> list[Block]:
 
 
 def _gap(task: Task) -> str:
-    ours, exact, control = (_accuracy(task, rule) for rule in ("fdfa", "bptt", "readout-only"))
+    ours, exact, control = (_accuracy(task, rule) for rule in (DEFAULT.name, EXACT.name, CONTROL.name))
     if ours is None:
         return ""
-    parts = [f"{_against(ours - exact)} BPTT"] if exact is not None else []
+    parts = [f"{_against(ours - exact)} {EXACT.title}"] if exact is not None else []
     parts += [f"{_against(ours - control)} a trained readout alone"] if control is not None else []
-    return f"On {task.title.lower()}, FDFA is {words.listed(parts)}." if parts else ""
+    return f"On {task.title.lower()}, {DEFAULT.title} is {words.listed(parts)}." if parts else ""
 
 
 def _alignment(ours: list[tuple[Task, RunFolder]]) -> list[Block]:
@@ -112,18 +114,18 @@ def _alignment(ours: list[tuple[Task, RunFolder]]) -> list[Block]:
     said = [
         f"{angles} on {task.title.lower()}" for task, run in ours if (angles := learning.last_angles(run))
     ]
-    sentence = f"At the end of training the update of FDFA stands at {'; '.join(said)}."
+    sentence = f"At the end of training the update of {DEFAULT.title} stands at {'; '.join(said)}."
     return [Prose(sentence), *blocks] if blocks and said else blocks
 
 
 def _titled(ours: list[tuple[Task, RunFolder]]) -> list[tuple[str, RunFolder]]:
-    return [(f"{task.title}, FDFA", run) for task, run in ours]
+    return [(f"{task.title}, {DEFAULT.title}", run) for task, run in ours]
 
 
 def _viewers(demo: DemoFolder) -> list[Block]:
     blocks: list[Block] = []
     for task in demo.tasks:
-        shown = sorted((row for row in task.rows if row.run), key=lambda row: row.rule != "fdfa")
+        shown = sorted((row for row in task.rows if row.run), key=lambda row: row.rule != DEFAULT.name)
         for row in shown:
             raster = read_raster(row.run.folder) if row.run else None
             if row.run and raster is not None:
@@ -131,7 +133,7 @@ def _viewers(demo: DemoFolder) -> list[Block]:
                     viewer(
                         raster,
                         key=f"viewer-{task.name}",
-                        title=f"{task.title}, {words.rule_name(row.rule)}",
+                        title=f"{task.title}, {rule_title(row.rule)}",
                         v_threshold=row.run.config.network.v_threshold,
                         data_name=row.run.data,
                     )
@@ -152,7 +154,7 @@ def _lava(demo: DemoFolder) -> list[Block]:
 
 def _provenance(demo: DemoFolder) -> list[Block]:
     configs = [
-        (f"{task.title}, {words.rule_name(row.rule)}", row.run)
+        (f"{task.title}, {rule_title(row.rule)}", row.run)
         for task in demo.tasks
         for row in task.rows
         if row.run

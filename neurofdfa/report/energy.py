@@ -10,6 +10,7 @@ from neurofdfa.report import words
 from neurofdfa.report.page import Block, Figure, Panel, Prose
 from neurofdfa.report.plot.bars import Bar, height, margins, stacked
 from neurofdfa.report.plot.svg import draw
+from neurofdfa.rules import rule_title
 
 MICRO = 1e6
 _KIB_PER_WORD = 4 / 1024
@@ -65,8 +66,8 @@ def _bars(rows: Sequence[tuple[str, str, Mapping[str, float]]], key: str, across
 
 
 def _costs(energy: Energy) -> dict[str, Cost]:
-    """Inference, learning with the run's rule, learning with BPTT, by what they are called."""
-    learning = {f"learning, {words.rule_name(rule)}": cost for rule, cost in energy.learning.items()}
+    """Inference, learning with the run's rule, learning by the exact gradient, by what they are called."""
+    learning = {f"learning, {rule_title(rule)}": cost for rule, cost in energy.learning.items()}
     return {"inference": energy.inference} | learning
 
 

@@ -1,4 +1,4 @@
-"""What happened over training: learning curves, alignment with BPTT, firing rates, dead gradients."""
+"""What happened over training: learning curves, alignment, firing rates, dead gradients."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,8 @@ from neurofdfa.report.plot.curves import NAMED, Series, curves, lower_limit
 from neurofdfa.report.plot.style import Stroke, layer_stroke, rule_stroke
 from neurofdfa.report.plot.svg import draw
 from neurofdfa.report.tasks import Task
-from neurofdfa.report.words import SPACE, listed, rule_name
+from neurofdfa.report.words import SPACE, listed
+from neurofdfa.rules import EXACT, rule_title
 
 _ACROSS = "epoch"
 _HELD_OUT = Stroke(0, width=2.4)
@@ -20,7 +21,7 @@ def rule_series(task: Task) -> list[Series]:
     rules = [row.rule for row in task.rows]
     return [
         _series(
-            rule_name(row.rule), row.run, lambda e: e.validation_accuracy, rule_stroke(row.rule, rules), 100
+            rule_title(row.rule), row.run, lambda e: e.validation_accuracy, rule_stroke(row.rule, rules), 100
         )
         for row in task.rows
         if row.run and any(math.isfinite(e.validation_accuracy) for e in row.run.epochs)
@@ -82,7 +83,7 @@ def run_curves(run: RunFolder) -> list[Block]:
 
 
 def alignment(runs: Sequence[tuple[str, RunFolder]]) -> list[Block]:
-    """Angle between a rule's update and BPTT's, per hidden layer; one panel per titled run."""
+    """Angle between a rule's update and the exact one, per hidden layer; one panel per titled run."""
     panels: list[Panel] = []
     for place, (title, run) in enumerate(runs):
         series = _angles(run)
@@ -90,15 +91,20 @@ def alignment(runs: Sequence[tuple[str, RunFolder]]) -> list[Block]:
             top = 180.0 if max(_finite(s.high) for s in series) > 118 else 120.0
             ticks = (0, 45, 90, 135, 180) if top == 180 else (0, 30, 60, 90, 120)
             plot = curves(
-                series, across=_ACROSS, up="angle to BPTT, degrees", limits=(0, top), rule_at=90, ticks=ticks
+                series,
+                across=_ACROSS,
+                up=f"angle to {EXACT.title}, degrees",
+                limits=(0, top),
+                rule_at=90,
+                ticks=ticks,
             )
             svg = draw(plot, key=f"alignment-{place}", label=f"Alignment, {title}", margins=NAMED)
             panels.append(Panel(title, svg))
     if not panels:
         return []
     caption = (
-        "Angle between the rule's weight update and the surrogate gradient of BPTT at the same weights, mean "
-        "over samples; the band is one standard deviation of the cosine. At 90° (dotted) an update says "
+        f"Angle between the rule's weight update and that of {EXACT.title} at the same weights, mean over "
+        "samples; the band is one standard deviation of the cosine. At 90° (dotted) an update says "
         "nothing about the gradient, at 0° it points the same way."
     )
     return [Figure(tuple(panels), caption)]

@@ -19,6 +19,7 @@ from neurofdfa.report.plot.marks import step_ticks
 from neurofdfa.report.plot.style import PRINTED, Draw, dress
 from neurofdfa.report.raster import Raster, read_raster
 from neurofdfa.report.tasks import DemoFolder
+from neurofdfa.rules import DEFAULT
 
 _WIDTH, _HEIGHT = 1000, 350
 
@@ -39,7 +40,7 @@ def demo_picture(demo: DemoFolder) -> bytes:
     if task is not None:
         if series := learning.rule_series(task):
             parts.append(Part(f"{task.title}: learning online", _curves(series), named_lines=True))
-        runs = [row.run for row in sorted(task.rows, key=lambda row: row.rule != "fdfa") if row.run]
+        runs = [row.run for row in sorted(task.rows, key=lambda row: row.rule != DEFAULT.name) if row.run]
         parts += _raster_part(task.title, runs)
     if rows := stage_dots(demo.found.stages):
         plot = dots(rows, across="accuracy, %", limits=accuracy_limits(rows))

@@ -11,6 +11,7 @@ from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section, footer
 from neurofdfa.report.parity import parity_blocks
 from neurofdfa.report.raster import read_raster
 from neurofdfa.report.viewer import viewer
+from neurofdfa.rules import EXACT, rule_title
 
 
 def run_page(run: RunFolder) -> Page:
@@ -24,7 +25,7 @@ def run_page(run: RunFolder) -> Page:
         key_figures=tuple(_key_figures(summary)) if summary else (),
         sections=(
             Section("Learning curves", tuple(learning.run_curves(run))),
-            Section("Alignment with BPTT", tuple(_alignment(run))),
+            Section(f"Alignment with {EXACT.title}", tuple(_alignment(run))),
             Section("Inside the network", tuple(_viewer(run))),
             Section("Firing", tuple(_firing(run))),
             Section("Energy and operations", tuple(energy_blocks(read_energy(run.folder)))),
@@ -37,7 +38,7 @@ def run_page(run: RunFolder) -> Page:
 
 
 def _headline(run: RunFolder) -> str:
-    rule = words.rule_name(run.rule)
+    rule = rule_title(run.rule)
     if run.summary is None:
         done = len(run.epochs)
         if run.failure:
@@ -68,9 +69,7 @@ def _key_figures(summary: Summary) -> list[KeyFigure]:
 
 def _alignment(run: RunFolder) -> list[Block]:
     blocks, angles = learning.alignment([("", run)]), learning.last_angles(run)
-    said = (
-        f"At the end of training the update of {words.rule_name(run.rule)} stands {angles} from the gradient."
-    )
+    said = f"At the end of training the update of {rule_title(run.rule)} stands {angles} from the gradient."
     return [Prose(said), *blocks] if blocks and angles else blocks
 
 
@@ -78,7 +77,7 @@ def _viewer(run: RunFolder) -> list[Block]:
     raster = read_raster(run.folder)
     if raster is None:
         return []
-    title = f"{words.rule_name(run.rule)} on {run.data}"
+    title = f"{rule_title(run.rule)} on {run.data}"
     return [
         viewer(
             raster, key="viewer", title=title, v_threshold=run.config.network.threshold, data_name=run.data

@@ -14,6 +14,7 @@ from neurofdfa.report.page import Block, Figure, Panel
 from neurofdfa.report.plot.dots import MARGINS, Dot, accuracy_limits, dots, height
 from neurofdfa.report.plot.style import rule_stroke
 from neurofdfa.report.plot.svg import draw
+from neurofdfa.rules import DEFAULT, EXACT, rule_title
 
 TASKS = {"digits": "Handwritten digits", "timing": "Spike timing"}
 
@@ -114,11 +115,11 @@ def memory_plots(tasks: Sequence[Task]) -> list[Block]:
         rules = [row.rule for row in task.rows]
         rows = [
             Dot(
-                words.rule_name(row.rule),
+                rule_title(row.rule),
                 row.peak_mib,
                 words.mebibytes(row.peak_mib),
                 rule_stroke(row.rule, rules).colour,
-                strong=row.rule == "fdfa",
+                strong=row.rule == DEFAULT.name,
             )
             for row in sorted(task.rows, key=lambda row: row.peak_mib or 0.0)
             if row.peak_mib is not None
@@ -132,7 +133,7 @@ def memory_plots(tasks: Sequence[Task]) -> list[Block]:
             )  # fmt: skip
             panels.append(Panel(task.title, svg))
     caption = (
-        "Peak memory that one training step adds, least first. BPTT stores every time step; "
+        f"Peak memory that one training step adds, least first. {EXACT.title} stores every time step; "
         "an online rule carries only its traces along."
     )
     return [Figure(tuple(panels), caption)] if panels else []
@@ -158,7 +159,7 @@ def _table(task: Task, *, first: bool) -> Table:
 def _cells(row: Row, best: float | None) -> tuple[Cell, ...]:
     top = best is not None and row.test_accuracy == best
     return (
-        Cell(words.rule_name(row.rule), words.rule_name(row.rule).lower()),
+        Cell(rule_title(row.rule), rule_title(row.rule).lower()),
         Cell(words.percent(row.test_accuracy, 2), row.test_accuracy, "best" if top else ""),
         Cell(words.percent(row.validation_accuracy, 2), row.validation_accuracy),
         Cell(words.seconds(row.seconds), row.seconds),
@@ -180,11 +181,11 @@ def _accuracy_dot(row: Row, task: Task) -> Dot | None:
         return None
     interval = words.wilson(row.test_accuracy, row.samples)
     return Dot(
-        words.rule_name(row.rule),
+        rule_title(row.rule),
         100 * row.test_accuracy,
         words.percent(row.test_accuracy),
         rule_stroke(row.rule, [r.rule for r in task.rows]).colour,
         low=100 * interval[0] if interval else None,
         high=100 * interval[1] if interval else None,
-        strong=row.rule == "fdfa",
+        strong=row.rule == DEFAULT.name,
     )

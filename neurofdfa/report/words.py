@@ -8,13 +8,6 @@ from neurofdfa.lab.table import DASH
 
 SPACE = "\u00a0"  # a number and its unit never part at the end of a line
 
-_RULES = {"fdfa": "FDFA", "bptt": "BPTT", "dfa": "DFA", "dkp": "DKP", "readout-only": "readout only"}
-
-
-def rule_name(rule: str) -> str:
-    """How a rule is written in prose."""
-    return _RULES.get(rule, rule)
-
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share from 0 to 1 as a percentage."""

@@ -47,8 +47,19 @@ _ALL: tuple[type[Rule[Any]], ...] = (
     BPTT,
 )
 RULES: dict[str, type[Rule[Any]]] = {rule.name: rule for rule in _ALL}
+DEFAULT = FDFA
+"""What learns unless another rule is asked for; the demo, reports and benchmarks are about it."""
 EXACT: Rule[Any] = BPTT()
 """What every other rule is measured against: the exact gradient."""
+RANDOM = DFA
+"""The simplest rule whose hidden layers learn from the error: fixed random feedback."""
+CONTROL = ReadoutOnly
+"""What a trained readout does alone."""
+
+
+def rule_title(name: str) -> str:
+    """How the rule of that name is written in prose; a rule of the user's own by its name."""
+    return (RULES[name].title if name in RULES else "") or name
 
 
 TRACES: dict[str, Callable[..., Trace[Any]]] = {
@@ -92,6 +103,8 @@ def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
 
 __all__ = [
     "BPTT",
+    "CONTROL",
+    "DEFAULT",
     "DFA",
     "DKP",
     "DRTP",
@@ -99,6 +112,7 @@ __all__ = [
     "FA",
     "FDFA",
     "OTTT",
+    "RANDOM",
     "RULES",
     "SBD",
     "SLTT",
@@ -116,4 +130,5 @@ __all__ = [
     "Signals",
     "WeightForwardGradient",
     "rule_named",
+    "rule_title",
 ]

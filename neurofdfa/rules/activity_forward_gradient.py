@@ -19,8 +19,8 @@ from neurofdfa.distributed.group import Shard
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals
 from neurofdfa.rules.cost import Case, Counts, product_cost, scalar_cost, tangent_cost
-from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent
-from neurofdfa.rules.perturbation import Heard, heard, push_step, signs
+from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent, tangent_step
+from neurofdfa.rules.perturbation import Heard, heard, signs
 from neurofdfa.rules.traces import outer
 
 
@@ -73,7 +73,7 @@ class ActivityForwardGradient(Rule[PushState]):
         assert state.tangent is not None
         xi = [signs(state.share, 1, a, state.generator) for a in state.neurons]
         pushes = tuple(a * x for a, x in zip(state.neurons, xi, strict=True))
-        tangent = push_step(network, step, pushes, state.tangent)
+        tangent = tangent_step(network, step, None, state.tangent, pushes=pushes)
         pushed = tuple(
             _add(q, x, heard(layer, seen))
             for q, x, layer, seen in zip(state.pushed, xi, network.hidden, step.layers, strict=True)

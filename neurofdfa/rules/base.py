@@ -79,7 +79,13 @@ class Rule(Generic[S]):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
+    """How it is written in prose, where that is not its name."""
     source: ClassVar[str]
+    frugal: ClassVar[dict[str, Any]] = {}
+    """Settings with which it costs less and, as far as studies can tell, learns as well; benchmarks take
+    them, and tables of costs show them beside the default.
+    """
     passes: ClassVar[int] = 1
     scheduled_feedback: ClassVar[bool] = True
     """Whether the learning-rate schedule acts on the feedback's optimizer too."""

@@ -24,6 +24,7 @@ class BPTT(Rule[None]):
     """
 
     name: ClassVar[str] = "bptt"
+    title: ClassVar[str] = "BPTT"
     source: ClassVar[str] = "Neftci, Mostafa & Zenke 2019; Williams & Peng 1990"
     without_trace: ClassVar[str] = "it goes back through the sequence itself"
 

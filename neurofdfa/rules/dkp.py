@@ -45,6 +45,7 @@ class DKP(Rule[DKPState]):
     """
 
     name: ClassVar[str] = "dkp"
+    title: ClassVar[str] = "DKP"
     source: ClassVar[str] = "Kolen & Pollack 1994; Akrout et al. 2019"
     scale: float = 1.0
     decay: float = 0.1

@@ -33,6 +33,7 @@ class DRTP(Rule[Feedback]):
     """
 
     name: ClassVar[str] = "drtp"
+    title: ClassVar[str] = "DRTP"
     source: ClassVar[str] = "Frenkel, Lefebvre & Bol 2021"
     scale: float = 1.0
     feedback_per: FeedbackPer = "neuron"

@@ -30,6 +30,7 @@ class FA(Rule[BackwardMatrices]):
     """scale: multiplies the standard deviation 1/√fan_in of the weights that the matrices stand for."""
 
     name: ClassVar[str] = "fa"
+    title: ClassVar[str] = "FA"
     source: ClassVar[str] = "Lillicrap et al. 2016"
     scale: float = 1.0
 

@@ -32,7 +32,7 @@ their Jacobians, with at most the variance of the mean of separate estimates, as
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,8 +110,10 @@ class FDFA(Rule[FDFAState]):
     """
 
     name: ClassVar[str] = "fdfa"
+    title: ClassVar[str] = "FDFA"
     source: ClassVar[str] = "Bacho & Chu 2022"
     scheduled_feedback: ClassVar[bool] = False
+    frugal: ClassVar[dict[str, Any]] = {"fraction": 0.125}
     momentum: float = 0.02
     probe: Literal["rademacher", "gaussian"] = "rademacher"
     kernel: Literal["innovation", "output"] = "innovation"

@@ -23,6 +23,7 @@ class OTTT(Rule[None]):
     """The trace is not filtered by the readout: each step's loss is the step's own."""
 
     name: ClassVar[str] = "ottt"
+    title: ClassVar[str] = "OTTT"
     source: ClassVar[str] = "Xiao et al. 2022"
 
     trace: Trace[Any] = field(default_factory=lambda: PerNeuron(filtered=False), kw_only=True)

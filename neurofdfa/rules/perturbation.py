@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 
 from neurofdfa.distributed.group import Shard
-from neurofdfa.nn.delay import DelayPath
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
-from neurofdfa.nn.network import Network, NetworkStep
-from neurofdfa.rules.forward_mode import NetworkTangent
 
 
 class Heard(NamedTuple):
@@ -36,24 +33,3 @@ def signs(share: Shard, n: int, like: Tensor, generator: torch.Generator) -> Ten
     """Independent ±1, `[B, n]`."""
     drawn = torch.randint(0, 2, (share.total, n), generator=generator, device=generator.device)
     return (share.rows(drawn) * 2.0 - 1.0).to(like.device, like.dtype)
-
-
-def push_step(
-    network: Network, step: NetworkStep, pushes: tuple[Tensor, ...], tangent: NetworkTangent
-) -> NetworkTangent:
-    """Advance all tangents by the step that the network just made. pushes: on the drives, `[B, n]`."""
-    x_dot = torch.zeros_like(step.layers[0].pre)
-    way = DelayPath(network.delays, tangent.lines)
-    layers = list(tangent.layers)
-    sent: list[Tensor] = []
-    for index, (layer, seen) in enumerate(zip(network.hidden, step.layers, strict=True)):
-        x_dot = way.arrive(x_dot)
-        drive_dot = pushes[index] + layer.synapse.linear(x_dot) if index else pushes[index]
-        if layer.recurrent is not None:
-            drive_dot = drive_dot + layer.recurrent.linear(tangent.layers[index].s)
-        after = layer.driven_tangent(drive_dot, tangent.layers[index], seen)
-        layers[index] = after
-        x_dot = after.s if seen.mask is None else after.s * seen.mask
-        sent.append(x_dot)
-    readout = network.readout.tangent_step(way.arrive(x_dot), tangent.readout, step.readout)
-    return NetworkTangent(tuple(layers), tuple(sent), readout, way.after)

@@ -16,6 +16,7 @@ class ReadoutOnly(Rule[None]):
     """No learning signal for any hidden layer."""
 
     name: ClassVar[str] = "readout-only"
+    title: ClassVar[str] = "readout only"
     source: ClassVar[str] = "control"
     learns_hidden: ClassVar[bool] = False
     without_trace: ClassVar[str] = "no hidden layer learns"

@@ -101,6 +101,7 @@ class STLLR(Rule[Feedback]):
     """
 
     name: ClassVar[str] = "s-tllr"
+    title: ClassVar[str] = "S-TLLR"
     source: ClassVar[str] = "Apolinario & Roy 2024"
 
     trace: Trace[Any] = field(default_factory=SpikeTiming, kw_only=True)

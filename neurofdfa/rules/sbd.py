@@ -61,6 +61,7 @@ class SBD(Rule[SBDState]):
     """
 
     name: ClassVar[str] = "sbd"
+    title: ClassVar[str] = "SBD"
     source: ClassVar[str] = "Erdogan et al. 2025 (EBD); Uzun et al. 2026 (SBD)"
     scheduled_feedback: ClassVar[bool] = False
     momentum: float = 0.05

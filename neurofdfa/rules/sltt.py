@@ -55,6 +55,7 @@ class SLTT(Rule[None]):
     """every: learn from each `every`-th step only, the others cost a forward pass."""
 
     name: ClassVar[str] = "sltt"
+    title: ClassVar[str] = "SLTT"
     source: ClassVar[str] = "Meng et al. 2023"
 
     trace: Trace[Any] = field(default_factory=Instant, kw_only=True)

@@ -21,8 +21,8 @@ from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.nn.synapse import Synapse
 from neurofdfa.rules.base import Broadcast, Rule, Signals
 from neurofdfa.rules.cost import Case, Counts, scalar_cost, tangent_cost
-from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent
-from neurofdfa.rules.perturbation import Heard, heard, push_step, signs
+from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent, tangent_step
+from neurofdfa.rules.perturbation import Heard, heard, signs
 from neurofdfa.rules.traces import LayerGradient
 
 
@@ -79,7 +79,7 @@ class WeightForwardGradient(Rule[DirectionState]):
         pushes = tuple(
             _push(layer, v, x) for layer, v, x in zip(network.hidden, state.directions, now, strict=True)
         )
-        tangent = push_step(network, step, pushes, state.tangent)
+        tangent = tangent_step(network, step, None, state.tangent, pushes=pushes)
         c = (broadcast.error * tangent.readout.y).sum(1, keepdim=True)
         direct = tuple(
             _scaled(layer, v, c) for layer, v in zip(network.hidden, state.directions, strict=True)

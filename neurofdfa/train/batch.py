@@ -61,7 +61,7 @@ def prepare(
     Raises `UserError` for what does not fit, and for data that are batch-first where they should not be.
     Warns once where the shapes cannot tell and nobody has (batch_first is None).
     """
-    wanted = torch.as_tensor(target)
+    wanted = as_numbers("targets", target)
     given = _time_major(x, batch_first)
     if batch_first and wanted.dim() == 3:
         wanted = wanted.transpose(0, 1)
@@ -78,9 +78,19 @@ def prepare_inputs(network: Network, x: Given, *, batch_first: bool | None = Non
     return given
 
 
+def as_numbers(what: str, given: Any) -> Tensor:
+    """A tensor of what a user hands over; raises `UserError` for what is none."""
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{what} are numbers, in a tensor, an array or lists of equal lengths, and these are not: {error}"
+        ) from error
+
+
 def prepare_target(network: Network, loss: Loss, target: Any, batch: int, steps: int | None) -> Tensor:
     """A target that the loss takes; steps: of the sequence, None for a target of a single step."""
-    wanted, k = torch.as_tensor(target), network.n_out
+    wanted, k = as_numbers("targets", target), network.n_out
     shapes = [(batch,), (batch, k), *([] if steps is None else [(steps, batch, k)])]
     if tuple(wanted.shape) not in shapes:
         where = "a step" if steps is None else f"{steps} steps"
@@ -151,7 +161,7 @@ def check_order(x: Inputs, target: Tensor, batch_first: bool | None) -> None:
             f"{tuple(x.shape)}, read as [time, batch, channels]: these data are {here}, "
             f"make the Trainer with batch_first={there}"
         )
-    if other and batch_first is None and steps > 1:
+    if batch_first is None and steps > 1 and (other or target.dim() == 3):
         _warn_of_order()
 
 
@@ -167,7 +177,7 @@ def _time_major(x: Given, batch_first: bool | None) -> Inputs:
     """`[T, B, n]` from `[T, B, …]` or `[B, T, …]`; lists of events are time-major by themselves."""
     if isinstance(x, SpikeLists):
         return x
-    given = torch.as_tensor(x)
+    given = as_numbers("inputs", x)
     if given.is_complex():
         raise UserError("inputs are spikes or real numbers, got complex ones")
     check_data("inputs", given)
@@ -179,7 +189,8 @@ def _time_major(x: Given, batch_first: bool | None) -> Inputs:
 @cache
 def _warn_of_order() -> None:
     warnings.warn(
-        "inputs have as many steps as samples, and are read as [time, batch, channels]: make the Trainer "
-        "with batch_first=True if they are [batch, time, channels], or with False to hear no more of it",
+        "the shapes do not tell whether these data are batch-first, and they are read as [time, batch, "
+        "channels]: make the Trainer with batch_first=True if they are [batch, time, channels], or with "
+        "False to hear no more of it",
         stacklevel=5,
     )

@@ -4,6 +4,7 @@ import csv
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -45,7 +46,9 @@ class Scheduler(Protocol):
 class EpochStats:
     """Measures of one epoch. train_*: means over its batches, while they were learnt from; validation_*: at
     its end, None without validation data; accuracies are NaN for targets that are values. rates: spikes per
-    neuron and step, per hidden layer. learning_rate: at its end. seconds: of learning alone.
+    neuron and step, per hidden layer; psi_zero: the share of neurons and steps without a surrogate gradient,
+    per hidden layer; alignment: the cosine of the update to BPTT's per hidden layer, where it is measured.
+    learning_rate: at its end. seconds: of learning alone.
     """
 
     epoch: int
@@ -54,8 +57,10 @@ class EpochStats:
     validation_loss: float | None
     validation_accuracy: float | None
     rates: tuple[float, ...]
+    psi_zero: tuple[float, ...]
     learning_rate: float
     seconds: float
+    alignment: tuple[float, ...] | None = None
 
 
 Callback: TypeAlias = Callable[["Trainer", EpochStats], Any]
@@ -203,6 +208,7 @@ def _epoch(
         validation_loss=None if found is None else found.loss,
         validation_accuracy=None if found is None else found.accuracy,
         rates=learnt.rates,
+        psi_zero=learnt.psi_zero,
         learning_rate=float(trainer.optimizer.param_groups[0]["lr"]),
         seconds=learnt.seconds,
     )
@@ -244,6 +250,7 @@ class CSVLog:
 class TensorBoardLog:
     """A callback that writes every epoch's measures for TensorBoard, which `tensorboard --logdir` shows.
 
+    What goes on after an interruption goes on in the same charts. Nothing is written before the first epoch.
     Raises `UserError` when TensorBoard is not installed.
     """
 
@@ -254,18 +261,29 @@ class TensorBoardLog:
             raise UserError(
                 f"live charts need TensorBoard ({error}): pip install 'neurofdfa[live]'"
             ) from error
-        self.writer: Any = SummaryWriter(str(folder))
+        self._open: Any = partial(SummaryWriter, str(folder))
+        self._writer: Any = None
 
     def __call__(self, trainer: "Trainer", found: EpochStats) -> None:
         """Add a point to every chart."""
+        if self._writer is None:
+            self._writer = self._open(purge_step=found.epoch)
         for name, value in _flat(found).items():
             if name != "epoch" and value is not None:
-                self.writer.add_scalar(name.replace("_", "/", 1), value, found.epoch)
-        self.writer.flush()
+                self._writer.add_scalar(_chart(name), value, found.epoch)
+        self._writer.flush()
 
 
 def _flat(found: EpochStats) -> dict[str, Any]:
-    """One number per name; rates per layer."""
+    """One number per name; what each layer has comes last."""
     row = asdict(found)
-    rates: tuple[float, ...] = row.pop("rates")
-    return row | {f"rate_layer{index}": rate for index, rate in enumerate(rates, 1)}
+    per_layer = {"rate": row.pop("rates"), "dead": row.pop("psi_zero"), "alignment": row.pop("alignment")}
+    for name, values in per_layer.items():
+        row |= {f"{name}_layer{index}": value for index, value in enumerate(values or (), 1)}
+    return row
+
+
+def _chart(name: str) -> str:
+    """Charts of one measure stand side by side: loss/train, loss/validation; rate/layer1, rate/layer2."""
+    of, _, measure = name.partition("_")
+    return f"{measure}/{of}" if of in ("train", "validation") else name.replace("_layer", "/layer")

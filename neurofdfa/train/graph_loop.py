@@ -98,6 +98,14 @@ class GraphLoop:
     def abandon(self) -> None:
         """Nothing is kept between calls."""
 
+    @property
+    def habits(self) -> dict[str, bool]:
+        """None."""
+        return {}
+
+    def resume(self, habits: dict[str, bool]) -> None:
+        """Nothing depends on earlier batches."""
+
     def _windows(self, x: Tensor, target: Tensor, masks: Masks | None, share: Shard) -> Iterator[_Measured]:
         steps = x.shape[0]
         length = steps if self.window is None else min(self.window, steps)

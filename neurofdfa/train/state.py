@@ -19,18 +19,32 @@ Tensors = dict[str, Tensor]
 
 
 def pack(learning: Learning, generators: dict[str, torch.Generator]) -> Tensors:
-    """Weights, optimizer states, the rule's state, rate averages and random generators."""
+    """Weights, optimizer states, the rule's state, rate averages and random generators, copied."""
     packed: Tensors = {f"weights.{name}": value for name, value in learning.network.state_dict().items()}
     for name, optimizer in _optimizers(learning).items():
         packed |= _pack_optimizer(name, optimizer)
     for name, generator in (generators | {"learner": learning.generator}).items():
         packed[f"generator.{name}"] = generator.get_state()
-    return packed | _flatten("rule", learning.rule_state) | _flatten("rates", learning.rates)
+    packed |= _flatten("rule", learning.rule_state) | _flatten("rates", learning.rates)
+    return {name: x.detach().clone(memory_format=torch.contiguous_format) for name, x in packed.items()}
 
 
 def unpack(packed: Tensors, learning: Learning, generators: dict[str, torch.Generator]) -> None:
-    """Put a packed state into a freshly built learner; raises `UserError` when it does not fit."""
+    """Put a packed state into a learner that was built alike; raises `UserError`, and changes nothing, where
+    it does not fit.
+    """
+    before = pack(learning, generators)
     try:
+        _apply(packed, learning, generators)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        _apply(before, learning, generators)
+        raise UserError(
+            f"the saved training state does not fit this network, rule and optimizer ({error}): start afresh"
+        ) from error
+
+
+def _apply(packed: Tensors, learning: Learning, generators: dict[str, torch.Generator]) -> None:
+    with torch.no_grad():
         learning.network.load_state_dict(
             {name: packed[f"weights.{name}"] for name in learning.network.state_dict()}
         )
@@ -40,10 +54,6 @@ def unpack(packed: Tensors, learning: Learning, generators: dict[str, torch.Gene
         learning.rates = _restore("rates", learning.rates, packed)
         for name, generator in (generators | {"learner": learning.generator}).items():
             generator.set_state(packed[f"generator.{name}"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"the saved training state does not fit this config ({error}): start afresh"
-        ) from error
 
 
 def _optimizers(learning: Learning) -> dict[str, torch.optim.Optimizer]:

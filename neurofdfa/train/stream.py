@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.train.batch import BatchStats, prepare_target
+from neurofdfa.train.batch import BatchStats, as_numbers, prepare_target
 from neurofdfa.train.finite import check_data
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
@@ -60,7 +60,7 @@ def check_open(ended: bool) -> None:
 def check_step(learning: Learning, x_t: Any, batch: int) -> Tensor:
     """One step's inputs with the weights' type; raises `UserError` unless they are `[batch, n_in]`."""
     weight, n = learning.network.readout.synapse.weight, learning.network.n_in
-    given = torch.as_tensor(x_t)
+    given = as_numbers("inputs", x_t)
     if tuple(given.shape) != (batch, n):
         raise UserError(f"a step of this stream is [{batch}, {n}], got {list(given.shape)}")
     check_data("inputs", given)

@@ -55,6 +55,15 @@ class Executor(Protocol):
         """Forget a sequence that was interrupted, and all that was summed up in it."""
         ...
 
+    @property
+    def habits(self) -> dict[str, bool]:
+        """What earlier batches have decided about how numbers are added up, and with it their last bits."""
+        ...
+
+    def resume(self, habits: dict[str, bool]) -> None:
+        """Add up as an executor with these habits did."""
+        ...
+
 
 class Trainer(Learning):
     """Trains a network with a rule.
@@ -291,14 +300,17 @@ class Trainer(Learning):
 
         generators: further ones to keep with it, by name, such as the one that draws the batches.
         """
-        counters = {"counter.epochs": torch.tensor(self.epochs)}
-        return pack(self, generators or {}) | counters
+        own = {f"habit.{name}": torch.tensor(value) for name, value in self.executor.habits.items()}
+        return pack(self, generators or {}) | own | {"counter.epochs": torch.tensor(self.epochs)}
 
     def load_state_dict(self, state: Tensors, generators: dict[str, torch.Generator] | None = None) -> None:
         """Go on from a `state_dict` of a trainer that was made alike; `UserError` where it does not fit."""
         unpack(state, self, generators or {})
         self.epochs = int(state.get("counter.epochs", torch.tensor(0)))
         self.executor = self._executor()
+        self.executor.resume(
+            {name.removeprefix("habit."): bool(x) for name, x in state.items() if name.startswith("habit.")}
+        )
 
     def to(self, device: torch.device | str) -> "Trainer":
         """Move network, feedback and optimizers to a device of torch; the engine is chosen anew."""

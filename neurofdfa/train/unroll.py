@@ -58,17 +58,20 @@ def _by_step(network: Network, x: Tensor, state: NetworkState, masks: Masks | No
 
 
 def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | None) -> Window:
-    sent = x if masks is None or masks.input is None else _masked(x, masks.input)
     spikes: list[Tensor] = []
     zeros: list[Tensor] = []
     after: list[LIFState] = []
-    for index, (layer, before) in enumerate(zip(network.hidden, state.layers, strict=True)):
-        s, psis, end = _run(layer, sent, before)
+
+    def run(index: int, pre: Tensor) -> Tensor:
+        s, psis, end = _run(network.hidden[index], pre, state.layers[index])
         spikes.append(s)
         after.append(end)
         zeros.append(_zeros(psis))
         mask = None if masks is None else masks.layers[index]
-        sent = s if mask is None else s * mask
+        return s if mask is None else s * mask
+
+    shown = x if masks is None or masks.input is None else _masked(x, masks.input)
+    sent, _ = network.walk(shown, (), run)
     readout, neuron = network.readout, state.readout.neuron
     if readout.population is not None and neuron is not None:
         x_out, _, neuron = _run(readout.population, sent, neuron)

@@ -15,10 +15,10 @@ from neurofdfa.errors import UserError
 
 def test_least_work_counted_by_hand() -> None:
     work = least_work(Net(10, (4, 3), 2, 5, 0.5), (0.25, 1 / 3), 0.5)
-    assert work.bptt_dense * 1e3 == pytest.approx(2 * (40 + 12 + 6) + 12 + 6)
+    assert work.dense * 1e3 == pytest.approx(2 * (40 + 12 + 6) + 12 + 6)
     events = 2 * (5 * 4 + 1 * 3 + 1 * 2)
-    assert work.bptt_events * 1e3 == pytest.approx(events + 12 + 6)
-    assert work.fdfa_events * 1e3 == pytest.approx(events + 7 * 2 + 0.5 * (12 + 6 + 7 * 2))
+    assert work.back_events * 1e3 == pytest.approx(events + 12 + 6)
+    assert work.online_events * 1e3 == pytest.approx(events + 7 * 2 + 0.5 * (12 + 6 + 7 * 2))
 
 
 def test_ratios_are_paired_by_round() -> None:
@@ -55,7 +55,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["net"], row["batch"], row["peer"]) == ("A", 2, "snntorch")
     assert row["spread"][0] <= row["ratio"] <= row["spread"][1]
     assert row["peer_rates"] == pytest.approx(row["rates"], rel=0.02)
-    assert floor["events"] > floor["bptt_products"] > 0
+    assert floor["events"] > floor["dense_products"] > 0
     assert json.loads((tmp_path / "train.json").read_text()) == document
     assert run(["bench", "memory", "--steps", "2", "--batch", "2", *common]) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from neurofdfa.data.binning import Binning
+from neurofdfa.data.dataset import Split
 from neurofdfa.data.load import load
 from neurofdfa.errors import UserError
 
@@ -108,6 +109,30 @@ def test_neuromorphic_mnist(tmp_path: Path) -> None:
         for t, (x, y, z) in zip(time, raw[:, :3], strict=True)
     }
     assert {(int(t), int(n)) for t, n in np.argwhere(full.inputs[7 * 4 + 2].dense().numpy())} == expected
+
+
+def test_folds_share_out_all_recordings(tmp_path: Path) -> None:
+    pytest.importorskip("tonic")
+    write_nmnist(tmp_path / "NMNIST")
+    own = load("nmnist", data_root=tmp_path, steps=30)
+
+    def seen(split: Split) -> list[bytes]:
+        lists = [split.inputs[k] for k in range(len(split))]
+        return [one.channels.tobytes() + one.counts.tobytes() for one in lists]
+
+    everything = sorted(seen(own.train) + seen(own.validation) + seen(own.open_test()))
+    tested: list[bytes] = []
+    for fold in range(1, 6):
+        data = load("nmnist", data_root=tmp_path, steps=30, fold=fold)
+        train, validation, test = seen(data.train), seen(data.validation), seen(split := data.open_test())
+        assert (len(train), len(validation), len(test)) == (58, 6, 16)
+        assert sorted(train + validation + test) == everything
+        assert np.bincount(split.targets).tolist() != [0] * 10
+        tested += test
+    assert sorted(tested) == everything
+    for fold in (-1, 6):
+        with pytest.raises(UserError, match="give 1 to 5"):
+            load("nmnist", data_root=tmp_path, fold=fold)
 
 
 def test_gestures(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from neurofdfa.measure.energy.ledger import Entry, ledger
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.rules import EXACT, FDFA, RULES, rule_named
+from neurofdfa.rules import EXACT, RULES, rule_named
 
 COLUMNS = (
     "per sample",
@@ -61,9 +61,10 @@ def rows(when: Literal["every-step", "last"] = "every-step") -> Iterator[str]:
         for name in RULES:
             rule = rule_named(name)
             yield line(f"[{name}](rules/{name}.md)", ledger(network, x, loss, rule).learning[name])
-            if isinstance(rule, FDFA):
-                sparing = FDFA(fraction=0.125)
-                yield line(f"{name}, probes on 1/8", ledger(network, x, loss, sparing).learning[name])
+            if rule.frugal:
+                said = ", ".join(f"{setting} {value}" for setting, value in rule.frugal.items())
+                found = ledger(network, x, loss, rule_named(name, **rule.frugal))
+                yield line(f"{name}, {said}", found.learning[name])
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from neurofdfa.nn.delay import DelayPath
 from neurofdfa.nn.layer import LayerStep
 from neurofdfa.nn.lif import LIFState, psi
-from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
+from neurofdfa.nn.network import Network, NetworkState, NetworkStep
 from neurofdfa.nn.readout import ReadoutState
 
 
@@ -71,25 +70,24 @@ def _graft_state(value: LIFState, history: LIFState) -> LIFState:
     return LIFState(*(_graft(v, h) for v, h in zip(value, history, strict=True)))
 
 
-def grafted_step(
-    network: Network, x: Tensor, state: NetworkState, masks: Masks | None, played: NetworkStep
-) -> NetworkStep:
+def grafted_step(network: Network, x: Tensor, state: NetworkState, played: NetworkStep) -> NetworkStep:
     """A played step with the graph that the network would have built: values are those of `played`."""
-    pre = x if masks is None or masks.input is None else x * masks.input
     layers: list[LayerStep] = []
-    way = DelayPath(network.delays, state.lines)
-    for layer, history, seen in zip(network.hidden, state.layers, played.layers, strict=True):
-        pre, before = _graft(seen.pre, way.arrive(pre)), _graft_state(seen.before, history)
-        live = layer.step(pre, before, differentiable=True)
-        after = _graft_state(seen.after, live)
+
+    def graft(index: int, arrived: Tensor) -> Tensor:
+        layer, seen = network.hidden[index], played.layers[index]
+        pre, before = _graft(seen.pre, arrived), _graft_state(seen.before, state.layers[index])
+        after = _graft_state(seen.after, layer.step(pre, before, differentiable=True))
         layers.append(LayerStep(pre, before, after, psi(after, layer.neuron).detach(), seen.mask))
-        pre = layers[-1].sent
+        return layers[-1].sent
+
+    sent, lines = network.walk(x, state.lines, graft)
     neuron = state.readout.neuron
     readout = played.readout
     if neuron is not None and readout.population is not None:
         neuron = _graft_state(readout.population.before, neuron)
     live_readout = network.readout.step(
-        _graft(readout.pre, way.arrive(pre)), ReadoutState(state.readout.y, neuron), differentiable=True
+        _graft(readout.pre, sent), ReadoutState(state.readout.y, neuron), differentiable=True
     )
     read = live_readout._replace(y=_graft(readout.y, live_readout.y))
-    return NetworkStep(tuple(layers), read, way.after)
+    return NetworkStep(tuple(layers), read, lines)

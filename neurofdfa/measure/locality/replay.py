@@ -146,7 +146,7 @@ class _Session:
             self.tape.steps.append(_detached(step))
             return step
         played = self.noise.altered_step(self.tape.steps[t])
-        return grafted_step(self.network, x, state, masks, played) if differentiable else played
+        return grafted_step(self.network, x, state, played) if differentiable else played
 
     def error(self, loss: Loss, y: Tensor, target: Tensor) -> Tensor:
         """∂loss/∂y, recorded or played."""

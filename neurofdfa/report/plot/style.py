@@ -15,6 +15,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from neurofdfa.rules import CONTROL, DEFAULT, EXACT, RANDOM
+
 RC: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, in the page's own font
     "svg.hashsalt": "neurofdfa",
@@ -65,20 +67,20 @@ class Stroke(NamedTuple):
     width: float = 1.6
 
 
-_RULES = {
-    "fdfa": Stroke(0, width=2.4),
-    "bptt": Stroke(1, (5.0, 2.5)),
-    "dfa": Stroke(2),
-    "dkp": Stroke(3, (7.0, 2.0, 1.5, 2.0)),
-    "readout-only": Stroke(4, (1.5, 2.0)),
+ROLES = {
+    DEFAULT.name: Stroke(0, width=2.4),
+    EXACT.name: Stroke(1, (5.0, 2.5)),
+    RANDOM.name: Stroke(2),
+    CONTROL.name: Stroke(4, (1.5, 2.0)),
 }
-_SPARE = (5, 6, 7, 2, 3, 4)
+"""Strokes of the rules that the others are seen against."""
+_SPARE = (Stroke(3, (7.0, 2.0, 1.5, 2.0)), *(Stroke(colour) for colour in (5, 6, 7, 2, 4)))
 
 
 def rule_stroke(rule: str, others: Sequence[str]) -> Stroke:
-    """The stroke of a rule, the same in every plot of a page; rules by others take the spare colours."""
-    unknown = [name for name in dict.fromkeys(others) if name not in _RULES]
-    return _RULES.get(rule) or Stroke(_SPARE[unknown.index(rule) % len(_SPARE)])
+    """The stroke of a rule, the same in every plot of a page; rules without a role take the spare ones."""
+    unknown = [name for name in dict.fromkeys(others) if name not in ROLES]
+    return ROLES.get(rule) or _SPARE[unknown.index(rule) % len(_SPARE)]
 
 
 def layer_stroke(layer: int) -> Stroke:
