@@ -33,7 +33,7 @@ from neurofdfa.rules.base import Rule
 from neurofdfa.train.device import Device
 from neurofdfa.train.fit import Callback
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Engine
+from neurofdfa.train.trainer import Engine, Trainer
 
 _USUAL = TrainingConfig()
 

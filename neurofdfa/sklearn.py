@@ -5,6 +5,8 @@ from neurofdfa.sklearn import SpikingClassifier
 cross_val_score(SpikingClassifier(rule="fdfa", epochs=10), x, y)
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+# (scikit-learn has no types)
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from neurofdfa.data.dataset import Presentation, Split
 from neurofdfa.data.encode import encoder_named
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
-from neurofdfa.rules import rule_named
+from neurofdfa.rules import DEFAULT, rule_named
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Engine, Trainer
 
@@ -51,7 +53,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         self,
         hidden: Sequence[int] = (128,),
         *,
-        rule: str = "fdfa",
+        rule: str = DEFAULT.name,
         rule_options: dict[str, Any] | None = None,
         steps: int = 16,
         encoder: Literal["poisson", "latency", "direct"] = "poisson",

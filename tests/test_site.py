@@ -62,11 +62,14 @@ def test_every_page_has_a_place_in_the_navigation():
 
 
 def test_references_name_every_command_and_setting():
-    text = commands.page()
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text()
     for command in ("train", "ablate", "data describe", "lava setup"):
         assert f"\n## neurofdfa {command}\n" in text
     assert "| `--rule` | Learning rule: " in text
-    assert "| `training.lr` | number, above 0 | `0.003` |" in settings.page()
+    assert text == commands.page(), "write it anew: python -m website.commands > docs/reference/cli.md"
+    text = (ROOT / "docs" / "reference" / "config.md").read_text()
+    assert "| `training.lr` | number, above 0 | `0.003` |" in text
+    assert text == settings.page(), "write it anew: python -m website.settings > docs/reference/config.md"
 
 
 def test_links_lead_to_pages_of_the_site():

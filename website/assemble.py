@@ -1,4 +1,4 @@
-"""The pages of the site in one folder: those of `docs`, generated references, notebooks, files of the checkout.
+"""The pages of the site in one folder: those of `docs`, notebooks, and files from elsewhere in the checkout.
 
 `python -m website.assemble build/docs` makes the folder anew; `make site` then builds the site from it.
 """
@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from website import commands, notebooks, settings
+from website import notebooks
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -34,8 +34,6 @@ def pages() -> dict[str, str]:
     found = {path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*.md")}
     found |= {page: ROOT / origin for origin, page in ELSEWHERE.items()}
     made = {page: _led(page, path) for page, path in sorted(found.items())}
-    made["reference/cli.md"] = commands.page()
-    made["reference/config.md"] = settings.page()
     made["cite.md"] = f"# How to cite\n\n```yaml\n{(ROOT / 'CITATION.cff').read_text(encoding='utf-8')}```\n"
     return made | _examples()
 

@@ -10,7 +10,7 @@ from neurofdfa.cli import app
 HEAD = """\
 # Command line
 
-This page is made from the program itself; `neurofdfa COMMAND --help` shows the same on a terminal. Every command takes
+This page is made from the program itself, by `python -m website.commands > docs/reference/cli.md`; `neurofdfa COMMAND --help` shows the same on a terminal. Every command takes
 `--json` (one JSON object as the last line of standard output), `--seed` and `--quiet`.
 
 | exit status | means |
@@ -75,3 +75,7 @@ def _default(parameter: Any) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from neurofdfa.lab.config import (
     DataConfig,
-    ImpairmentsConfig,
+    DeviceConfig,
     NetworkConfig,
     RuleConfig,
     RunConfig,
@@ -23,7 +23,8 @@ HEAD = """\
 
 A run folder holds `config.toml`, which names every setting that decided the run. A file of your own needs only those that differ
 from the defaults: `neurofdfa train --config mine.toml`. On the command line `--set table.key=value` does the same for one setting, in a
-[study](../lab.md) `"table.key" = value`. The word `"none"` stands for no value. This page is made from the program itself.
+[study](../lab.md) `"table.key" = value`. The word `"none"` stands for no value. This page is made from the program itself, by
+`python -m website.settings > docs/reference/config.md`.
 
 ```toml
 seed = 3
@@ -47,7 +48,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "network": NetworkConfig,
     "rule": RuleConfig,
     "training": TrainingConfig,
-    "impairments": ImpairmentsConfig,
+    "device": DeviceConfig,
 }
 
 
@@ -104,3 +105,7 @@ def _type(annotation: Any) -> str:
         return f"a list of {_type(inside[0])}s"
     words = {int: "whole number", float: "number", str: "text", bool: "true or false"}
     return words.get(annotation, "table")
+
+
+if __name__ == "__main__":
+    print(page(), end="")
