@@ -1,11 +1,12 @@
 """A network trained with FDFA moves onto (simulated) Loihi, the camera is turned, and it learns on the chip.
 
-python examples/learn_on_chip.py [seed ...]      a minute or two per seed, nearly all of it in Lava
+python examples/learn_on_chip.py [--lava] [seed ...]
 
-Trained here, online, in PyTorch; then quantised to 8 bits. From there on the network runs inside Intel Lava,
-in integers: error neurons compare output spikes with label spikes, feedback synapses carry the error to the
-hidden layer, three-factor rules change the weights. The host does one thing: every 50 samples it refreshes
-the feedback by FDFA's probes. Beside it stands the frozen network. Settings were chosen on validation data.
+Trained here, online, in PyTorch; then quantised to 8 bits. From there on the network runs in the chip's
+integers, which --lava has Intel Lava compute: the same numbers, in a minute or two more. Error neurons
+compare output spikes with label spikes, feedback synapses carry the error to the hidden layer, three-factor
+rules change the weights. The host does one thing: every 50 samples it refreshes the feedback by FDFA's
+probes. Beside it stands the frozen network. Settings were chosen on validation data.
 """
 
 import sys
@@ -23,7 +24,9 @@ FAST = chip.LearningRule(period=24, epoch=6, rate_hidden=-3, rate_output=-4, ref
 FINE = replace(FAST, rate_hidden=-5, rate_output=-6)
 
 
-def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]:
+def main(
+    seed: int, epochs: int = 12, samples: int = 300, backend: str = "fixed-point"
+) -> tuple[float, float]:
     torch.set_num_threads(1)
     data = nf.data.load("digits", steps=STEPS, encoder="poisson", max_rate=0.5)
     network, feedback = train(data, seed, epochs)
@@ -49,9 +52,8 @@ def main(seed: int, epochs: int = 12, samples: int = 300) -> tuple[float, float]
     learnt = program
     for part, rule in enumerate((FAST, FINE)):
         now = slice(part * samples, (part + 1) * samples)
-        step = chip.learn(
-            learnt, stream[:, now], targets[now], feedback, replace(rule, window=window, seed=seed + 1)
-        )
+        rule = replace(rule, window=window, seed=seed + 1)
+        step = chip.learn(learnt, stream[:, now], targets[now], feedback, rule, backend=backend)
         learnt, feedback = step.program, step.feedback
         online = float((step.counts.argmax(1) == targets[now])[-100:].mean())
         now_right = accuracy(learnt, turned_test, labels)
@@ -102,7 +104,9 @@ def accuracy(program: chip.Program, spikes: np.ndarray, labels: np.ndarray) -> f
 
 if __name__ == "__main__":
     try:
-        results = [main(seed) for seed in map(int, sys.argv[1:] or ["0"])]
+        seeds = [int(seed) for seed in sys.argv[1:] if seed != "--lava"] or [0]
+        backend = "lava" if "--lava" in sys.argv[1:] else "fixed-point"
+        results = [main(seed, backend=backend) for seed in seeds]
     except chip.LavaMissing as missing:
         sys.exit(str(missing))
     gains = [after - before for before, after in results]

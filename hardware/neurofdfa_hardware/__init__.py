@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from neurofdfa_hardware.chip.program import Connection, Population, Program, Record
     from neurofdfa_hardware.errors import HardwareError
     from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
-    from neurofdfa_hardware.lava.learning import LearningRule, learn
+    from neurofdfa_hardware.learning.learn import learn
+    from neurofdfa_hardware.learning.plasticity import Learned, LearningRule, feedback_of, random_feedback
     from neurofdfa_hardware.nir.golden import check_golden
     from neurofdfa_hardware.nir.graph import load, mapping_table, network_from_graph
     from neurofdfa_hardware.nir.importers import for_norse, for_snntorch
@@ -32,7 +33,8 @@ _ROOMS = {
     "chip.program": ("Connection", "Population", "Program", "Record"),
     "errors": ("HardwareError",),
     "lava": ("LavaBackend", "LavaMissing", "require"),
-    "lava.learning": ("LearningRule", "learn"),
+    "learning.learn": ("learn",),
+    "learning.plasticity": ("Learned", "LearningRule", "feedback_of", "random_feedback"),
     "nir.golden": ("check_golden",),
     "nir.graph": ("load", "mapping_table", "network_from_graph"),
     "nir.importers": ("for_norse", "for_snntorch"),
@@ -50,6 +52,7 @@ __all__ = [
     "Kernel",
     "LavaBackend",
     "LavaMissing",
+    "Learned",
     "LearningRule",
     "Network",
     "Population",
@@ -58,6 +61,7 @@ __all__ = [
     "backend",
     "backend_names",
     "check_golden",
+    "feedback_of",
     "float_predict",
     "float_simulate",
     "for_norse",
@@ -72,6 +76,7 @@ __all__ = [
     "predict",
     "prepare",
     "quantize",
+    "random_feedback",
     "register_backend",
     "require",
     "simulate",

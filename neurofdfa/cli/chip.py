@@ -245,9 +245,7 @@ def lower(
             say(f"{name} = {getattr(lowering, name)}", quiet)
     settings = ", ".join(f"{key}={value}" for key, value in (lowering.runs or {}).items())
     built = (
-        "not built here"
-        if lowering.runs is None
-        else f"neurofdfa_hardware.lava.learning, LearningRule({settings})"
+        "not built here" if lowering.runs is None else f"neurofdfa_hardware.learn, LearningRule({settings})"
     )
     say(f"{rule}: {lowering.fit}; {built}", quiet)
     emit(asdict(lowering) | {"fit": lowering.fit}, as_json)

@@ -88,6 +88,16 @@ def cascade(decays: Sequence[float], x: X, stages: tuple[X, ...]) -> tuple[X, tu
     return x, tuple(new)
 
 
+def filter_over(x: Tensor, decay: float, steps: int) -> Tensor:
+    """`cascade` of one stage over all steps of a sequence, which stand side by side in `[T·B, n]`."""
+    if not decay:
+        return x
+    y = x.view(steps, -1, x.shape[1]).clone()
+    for before, now in zip(y[:-1].unbind(), y[1:].unbind(), strict=True):
+        now.add_(before, alpha=decay)
+    return y.flatten(0, 1)
+
+
 class Trace(Protocol[S]):
     """An eligibility trace as data plus pure functions; S is its state for one layer.
 
@@ -185,7 +195,7 @@ class PerNeuron:
             cascade(decays, seen.before.s, state.own) if layer.recurrent is not None else (None, state.own)
         )
         if self.path:
-            gain = _gain(self.path)
+            gain = passing_gain(self.path)
             pre_out, bias_out = pre_out * gain, bias_out * gain
             own_out = None if own_out is None else own_out * gain
         return PerNeuronState(pre, bias, own, (pre_out, bias_out, own_out))
@@ -355,7 +365,7 @@ class PerSynapse:
         def total(group: Synapse, traces: SynapseTraces) -> Tensor:
             return torch.einsum("bcs,bcsi->ci", group.split_channels(signal) * gain, traces.felt)
 
-        synapse, recurrent, gain = layer.synapse, layer.recurrent, _gain(self.path)
+        synapse, recurrent, gain = layer.synapse, layer.recurrent, passing_gain(self.path)
         gradient = LayerGradient(
             total(synapse, state.pre).view_as(synapse.weight),
             None if state.bias is None else total(synapse, state.bias).squeeze(1),
@@ -375,7 +385,7 @@ class PerSynapse:
         )
 
 
-def _gain(path: Sequence[float]) -> float:
+def passing_gain(path: Sequence[float]) -> float:
     """Makes filters in series pass a constant as it is."""
     return math.prod(1.0 - d for d in path)
 

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup, parts_of
+from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import Loss, answer_step
+from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
-from neurofdfa.train.evaluation import Evaluation, equally_long, evaluate
+from neurofdfa.train.evaluation import Evaluation, asked, checked, evaluate, scores_of
 from neurofdfa.train.finite import check_loss
 from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, batches_of, fit
 from neurofdfa.train.graph_loop import GraphLoop
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.sequence_loop import SequenceLoop, why_not_whole
 from neurofdfa.train.state import Tensors, move, pack, unpack
 from neurofdfa.train.stream import OnlineStream, Stream
 
@@ -134,9 +135,12 @@ class Trainer(Learning):
                     "autograd's graph: leave engine at 'auto'"
                 )
             return GraphLoop(self, through_time.window)
-        on_cpu = self.network.readout.synapse.weight.device.type == "cpu"
-        if self.engine == "reference" or (self.engine == "auto" and not on_cpu):
+        if self.engine == "reference":
             return OnlineLoop(self)
+        whole = why_not_whole(self) is None
+        on_cpu = self.network.readout.synapse.weight.device.type == "cpu"
+        if self.engine == "auto" and not on_cpu:
+            return SequenceLoop(self) if whole else OnlineLoop(self)
         from neurofdfa.events.notice import fall_back  # numba takes a second to import
         from neurofdfa.events.support import why_not
         from neurofdfa.events.trainer import EventEngine
@@ -146,8 +150,8 @@ class Trainer(Learning):
             return EventEngine(self, self.threads, self.chunk, self.probes)
         if self.engine == "events":
             raise UserError(f"{reason}: change that, or leave engine at 'auto'")
-        fall_back(reason)
-        return OnlineLoop(self)
+        fall_back(reason, whole=whole)
+        return SequenceLoop(self) if whole else OnlineLoop(self)
 
     def step(self, x: Given, target: Tensor, lengths: Any = None) -> BatchStats:
         """Learn from one batch of sequences.
@@ -155,12 +159,11 @@ class Trainer(Learning):
         x: `[T, B, n_in]` (or `[B, T, n_in]` with `batch_first`) of any number type, or `Events`; target:
         labels `[B]`, or values `[B, k]` or `[T, B, k]`, as the loss takes them. lengths: steps that are each
         sample's own, `[B]`, where shorter ones are filled up: what is behind its end counts nowhere, in no
-        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. Those of
-        one length are computed together; the event engine leaves this to the reference, with a notice.
-        Raises `UserError`, before
-        anything is learnt, for what does not fit or is not finite, and `Diverged` where loss, gradients or
-        weights are no longer finite: gradients are looked at before they are applied. After an error, Ctrl-C
-        among them, nothing of the batch is left over for the next one.
+        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. The
+        reference computes those of one length together, and so takes longer.
+        Raises `UserError`, before anything is learnt, for what does not fit or is not finite, and `Diverged`
+        where loss, gradients or weights are no longer finite: gradients are looked at before they are
+        applied. After an error, Ctrl-C among them, nothing of the batch is left over for the next one.
         """
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before learning from a batch")
@@ -200,18 +203,11 @@ class Trainer(Learning):
         given = prepare_inputs(self.network, x, batch_first=self.batch_first)
         self.check_weights()
         own = prepare_lengths(given, lengths)
-        if own is not None:
-            dense = densely(self.network, given)
-            parts = [
-                part.whole(self.predict(_turned(part.rows(dense[:n], 1), self.batch_first)))
-                for n, part in parts_of(own)
-            ]
-            return torch.stack(parts).sum(0)
         if self.rule.own_scores:
-            return self.rule.predict(self.network, densely(self.network, given), self.rule_state)
+            return asked(self.predict_dense, densely(self.network, given), own)
         executor = self._up_to_date()
         y = executor.run(given if executor.takes_events else densely(self.network, given)).y
-        return self.network.decode(y[answer_step(self.loss.when, len(y)) :])
+        return scores_of(self.network, y, self.loss.when, own)
 
     def evaluate(self, data: Source, *, batch: int = EVALUATION_BATCH) -> Evaluation:
         """Loss, accuracy and firing rates on a split of a data set or a loader of `(x, target)`, without
@@ -223,7 +219,7 @@ class Trainer(Learning):
         return evaluate(
             self.network,
             executor.run,
-            equally_long(
+            checked(
                 self.network, self.loss, found, lists=executor.takes_events, batch_first=self.batch_first
             ),
             self.loss,
@@ -352,12 +348,7 @@ class Trainer(Learning):
         if own is None:
             return None
         for there, what in (
-            (self.engine == "events", "engine='events' learns from samples of one length: take 'auto'"),
             (self.update_every is not None, "update_every goes with samples of one length: leave it out"),
-            (
-                self.rate_regulariser.strength > 0,
-                "a rate regulariser averages the samples of a step and goes with one length: leave it out",
-            ),
             (self.group.size > 1, "several processes learn from samples of one length: take one process"),
         ):
             if there:
@@ -367,8 +358,3 @@ class Trainer(Learning):
     def _prepared(self, x: Given, target: Tensor) -> tuple[Any, Tensor]:
         given, wanted = prepare(self.network, self.loss, x, target, batch_first=self.batch_first)
         return (given if self.executor.takes_events else densely(self.network, given)), wanted
-
-
-def _turned(x: Tensor, batch_first: bool | None) -> Tensor:
-    """Time-major inputs as a user would hand them over."""
-    return x.transpose(0, 1) if batch_first else x

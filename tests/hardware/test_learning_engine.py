@@ -8,8 +8,8 @@ import pytest
 
 from neurofdfa.rules import RULES
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.lava.learning import LearningRule
 from neurofdfa_hardware.learning import Neurons, lower
+from neurofdfa_hardware.learning.plasticity import LearningRule
 from neurofdfa_hardware.learning.rules import TABLE
 from neurofdfa_hardware.learning.terms import (
     IMPULSE,

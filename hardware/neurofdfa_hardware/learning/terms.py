@@ -14,7 +14,7 @@ TRACE_BITS = 7
 WEIGHT_BITS = 8  # and a sign
 TAG_BITS = 8  # and a sign
 TRACE_MAX = 2**TRACE_BITS - 1
-IMPULSE = 16  # of x1 in `neurofdfa_hardware.lava.learning`
+IMPULSE = 16  # of x1 in `neurofdfa_hardware.LearningRule`
 
 Fit = Literal["fits", "approximated", "host", "impossible"]
 _ORDER: tuple[Fit, ...] = ("fits", "approximated", "host", "impossible")
@@ -40,7 +40,7 @@ class Lowering:
 
     dw: change of the hidden synapses, in Lava's notation, with {rate} and {every} open; None when there is
     none. dt: of their tags. feedback_dw: of feedback synapses that learn. runs: how to run it here
-    (settings of `neurofdfa_hardware.lava.learning.LearningRule`), None when this project has not built it.
+    (settings of `neurofdfa_hardware.LearningRule`), None when this project has not built it.
     """
 
     rule: str

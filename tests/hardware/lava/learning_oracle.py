@@ -1,7 +1,7 @@
-"""Learning on the chip, once more in numpy: same integers, same order, same random numbers as Lava's.
+"""Learning on the chip, once more and step by step: same integers, order and random numbers as Lava's.
 
-Independent of the worker's processes; written from the fixed-point LIF, and from what Lava's bit-approximate
-LearningDense does at each step and at the end of each epoch.
+Independent of the worker's processes and of the package's integer learner; written from the fixed-point LIF,
+and from what Lava's bit-approximate LearningDense does at each step and at the end of each epoch.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from neurofdfa_hardware.chip.program import Connection, Population, Program
-from neurofdfa_hardware.lava.learning import LearningRule
 from neurofdfa_hardware.lava.worker.feedback import Feedback
+from neurofdfa_hardware.learning.plasticity import LearningRule
 
 
 def toward_zero(product: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ class Outcome(NamedTuple):
 def learn(
     program: Program, spikes: np.ndarray, labels: np.ndarray, feedback: np.ndarray, rule: LearningRule
 ) -> Outcome:
-    """What `neurofdfa_hardware.lava.learning.learn` must return."""
+    """What `neurofdfa_hardware.learn` must return, on every backend."""
     steps, samples, n_in = spikes.shape
     hidden = Neuron(program.populations[0], rule.shift_hidden, rule.window)
     output = Neuron(program.populations[1], rule.shift_output, None)

@@ -13,8 +13,8 @@ from neurofdfa.rules import DFA
 from neurofdfa.rules.base import Feedback
 from neurofdfa.train.trainer import Trainer
 from neurofdfa_hardware.chip.program import Program
-from neurofdfa_hardware.lava.learning import LearningRule
 from neurofdfa_hardware.learning import lower
+from neurofdfa_hardware.learning.plasticity import LearningRule
 from tests.hardware.lava.learning_oracle import Neuron, Synapses
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "learn_on_chip.py"

@@ -1,6 +1,9 @@
 """The part of on-chip learning that the host does: keeping the feedback B close to the output weights."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 
 class Feedback:
@@ -10,12 +13,12 @@ class Feedback:
     weight units and divided by `scale` for the chip's 8 bits.
     """
 
-    def __init__(self, start, momentum, probes, scale, seed):
+    def __init__(self, start: ArrayLike, momentum: float, probes: int, scale: int, seed: int) -> None:
         self.exact = np.asarray(start, float) * scale
         self.momentum, self.probes, self.scale = momentum, probes, scale
         self.rng = np.random.default_rng(seed)
 
-    def refresh(self, weights):
+    def refresh(self, weights: NDArray[Any]) -> NDArray[np.int64]:
         """New feedback integers `[n_hidden, n_out]` from the output weights `[n_out, n_hidden]`."""
         probes = self.rng.integers(0, 2, (self.probes, weights.shape[1])) * 2 - 1
         estimate = probes.T @ (probes @ weights.T) / self.probes

@@ -107,20 +107,22 @@ def fixed_dense(weights, weight_exp, name):
 def run_learning(job, arrays, network, run, report):
     """Stream the samples; in between, the host refreshes B where the job asks for it. Returns the results."""
     rule, samples = job["rule"], job["plan"]["samples"]
-    every = rule["refresh_every"] or 10
+    every = 1 if job["history"] else rule["refresh_every"] or 10
     feedback = Feedback(
         arrays["feedback"], rule["momentum"], rule["probes"], rule["feedback_scale"], rule["seed"]
     )
     integers = arrays["feedback"]
+    learnt = {"input": network.into_hidden.weights, "hidden": network.into_output.weights}
+    history = {f"{name} history": [] for name in learnt}
     for first in range(0, samples, every):
-        if first and rule["refresh_every"]:
-            integers = feedback.refresh(np.asarray(network.into_output.weights.get(), np.int64))
+        if first and rule["refresh_every"] and first % rule["refresh_every"] == 0:
+            integers = feedback.refresh(np.asarray(learnt["hidden"].get(), np.int64))
             network.broadcast.weights.set(integers * 2)
         following = min(first + every, samples)
         run((following - first) * rule["period"])
+        if job["history"]:
+            for name, weights in learnt.items():
+                history[f"{name} history"].append(np.asarray(weights.get(), np.int16))
         report(event="progress", job=job["index"], fraction=following / samples)
-    return {
-        "input": np.asarray(network.into_hidden.weights.get(), np.int64),
-        "hidden": np.asarray(network.into_output.weights.get(), np.int64),
-        "feedback": integers,
-    }
+    weights = {name: np.asarray(variable.get(), np.int64) for name, variable in learnt.items()}
+    return {**weights, "feedback": integers, **{name: np.array(kept) for name, kept in history.items()}}
