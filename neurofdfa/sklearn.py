@@ -117,6 +117,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
             torch.optim.Adam(self.network_.parameters(), lr=self.lr),
             rate_regulariser=RateRegulariser(),
             engine=self.engine,
+            batch_first=False,
             generator=drawn,
         )
         self.history_ = self.trainer_.fit(split, epochs=self.epochs, batch=self.batch, progress=False)
