@@ -20,6 +20,7 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.measure.alignment import Alignment
 from neurofdfa.measure.energy.ledger import Ledger
+from neurofdfa.nn.inputs import as_numbers
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("-", "--", ":", "-.")
@@ -73,7 +74,7 @@ def raster(spikes: Tensor | Sequence[Tensor], ax: Axes | None = None, *, sample:
     spikes: `[T, n]` or `[T, B, n]`, of which `sample` is shown; or several layers of them, as
     `network.run(x).spikes` gives, which are stacked in their colours from bottom to top.
     """
-    layers = [spikes] if isinstance(spikes, Tensor) else list(spikes)
+    layers = list(spikes) if isinstance(spikes, list | tuple) else [spikes]
     found, drawn = _axes(ax), [_of(sample, layer) for layer in layers]
     base = 0
     for index, layer in enumerate(drawn):
@@ -237,7 +238,8 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots()[1]
 
 
-def _of(sample: int, values: Tensor) -> NDArray[Any]:
+def _of(sample: int, given: Any) -> NDArray[Any]:
+    values = as_numbers("what is drawn", given)
     if values.dim() not in (2, 3) or (values.dim() == 3 and not -values.shape[1] <= sample < values.shape[1]):
         raise UserError(f"sample {sample} of [T, n] or [T, B, n] is drawn, got {list(values.shape)}")
     return (values if values.dim() == 2 else values[:, sample]).detach().cpu().numpy()

@@ -29,6 +29,8 @@ def test_a_raster_has_a_tick_per_spike(ax):
     (ticks,) = ax.collections
     assert sorted(map(tuple, ticks.get_offsets().data)) == [(3, 2), (9, 0)]
     assert ax.get_legend() is None
+    assert nf.plot.raster(spikes.bool().numpy(), ax, sample=1) is ax
+    assert (ax.collections[1].get_offsets().data == ticks.get_offsets().data).all()
 
 
 def test_layers_are_stacked_in_colours_of_their_own(ax):
