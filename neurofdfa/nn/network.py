@@ -20,6 +20,7 @@ from neurofdfa.nn.lif import LIF, LIFState
 from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.neuron import Neuron
 from neurofdfa.nn.readout import Readout, ReadoutKind, ReadoutState, ReadoutStep
+from neurofdfa.notebook import card
 
 
 class NetworkState(NamedTuple):
@@ -295,6 +296,19 @@ class Network(nn.Module):
             torch.stack(ys),
             tuple(torch.stack(kept) for kept in spikes),
             torch.stack(output) if output else None,
+        )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook: every module and its parameters."""
+        rows = [
+            (number, repr(module), sum(p.numel() for p in module.parameters()) or "")
+            for number, module in enumerate(self.layers)
+        ]
+        total = sum(p.numel() for p in self.parameters())
+        return card(
+            f"network of {self.n_in} inputs and {self.n_out} outputs, {total} parameters",
+            rows,
+            ("", "module", "parameters"),
         )
 
     def decode(self, y: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
@@ -325,6 +326,20 @@ class Trainer(Learning):
             f"Trainer({parts}, {self.network.n_out} with {self.rule!r}, {type(self.optimizer).__name__}, "
             f"{type(self.loss).__name__}, on {type(self.executor).__name__})"
         )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        sizes = (self.network.n_in, *(layer.n for layer in self.network.hidden), self.network.n_out)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        rows: list[tuple[str, object]] = [
+            ("network", "-".join(map(str, sizes))),
+            ("rule", repr(self.rule)),
+            ("optimizer", f"{type(self.optimizer).__name__}, learning rate {rate:.3g}"),
+            ("loss", repr(self.loss)),
+            ("runs on", type(self.executor).__name__),
+            ("epochs so far", self.epochs),
+        ]
+        return card("trainer", rows)
 
     def _up_to_date(self) -> Executor:
         """The executor, made anew where a setting of the neurons has changed since: engines copy them."""
