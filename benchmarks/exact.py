@@ -1,6 +1,7 @@
-"""FDFA with the exact trace and hard resets beside snnTorch's BPTT: one training step, paired rounds.
+"""FDFA with the exact trace and hard resets beside BPTT in other simulators: a training step, paired rounds.
 
     python benchmarks/exact.py --rounds 5 --cases batch-128,batch-8,long,recurrent
+    python benchmarks/exact.py --against snntorch,spikingjelly,norse --cases batch-128,batch-8
     python benchmarks/exact.py --memory
 
 Net A of `neurofdfa bench` with hard resets; `long`: 1000 steps of it; `recurrent`: 700-256-20 with recurrent
@@ -11,14 +12,16 @@ import argparse
 import statistics
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neurofdfa.bench.nets import NETS, RATE
-from neurofdfa.bench.peers import STILL
+from neurofdfa.bench.peers import STILL, peer
 from neurofdfa.bench.rounds import ratio, time_rounds
+from neurofdfa.events.inference import run
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import FDFA
@@ -56,56 +59,6 @@ def prepare(case: Case) -> tuple[Network, Tensor, Tensor]:
     return network, x, torch.randint(0, net.n_out, (case.batch,), generator=generator)
 
 
-def snntorch(network: Network) -> Callable[[Tensor, Tensor], None]:
-    """A training step of the same network by BPTT: `Leaky` neurons that start from 0 after a spike."""
-    import snntorch as snn
-    from snntorch import surrogate
-
-    hidden = network.hidden
-    linears = nn.ModuleList()
-    for synapse in (*(layer.synapse for layer in hidden), network.readout.synapse):
-        linears.append(nn.Linear(synapse.n_in, synapse.n_out, bias=False))
-        linears[-1].weight.data.copy_(synapse.weight.detach())
-    own = nn.ModuleList()
-    for layer in hidden:
-        if layer.recurrent is not None:
-            own.append(nn.Linear(layer.n, layer.n, bias=False))
-            own[-1].weight.data.copy_(layer.recurrent.weight.detach())
-    neurons = [
-        snn.Leaky(
-            beta=x.neuron.beta, threshold=x.neuron.v_threshold, reset_mechanism="zero",
-            spike_grad=surrogate.fast_sigmoid(slope=1 / x.neuron.surrogate.width),
-        )
-        for x in hidden
-    ]  # fmt: skip
-    parameters = [*linears.parameters(), *own.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=STILL)
-
-    def step(x: Tensor, target: Tensor) -> None:
-        optimizer.zero_grad()
-        membranes = [neuron.init_leaky() for neuron in neurons]
-        fired = [x.new_zeros(x.shape[1], layer.n) for layer in hidden]
-        masks = [
-            nn.functional.dropout(x.new_ones(x.shape[1], layer.n), layer.dropout) if layer.dropout else None
-            for layer in hidden
-        ]
-        y, outputs = 0.0, []
-        for s in x:
-            for k, neuron in enumerate(neurons):
-                drive = linears[k](s)
-                if len(own):
-                    drive = drive + own[k](fired[k])
-                fired[k], membranes[k] = neuron(drive, membranes[k])
-                mask = masks[k]
-                s = fired[k] if mask is None else fired[k] * mask
-            y = y + linears[-1](s)
-            outputs.append(y)
-        nn.functional.cross_entropy(torch.stack(outputs).flatten(0, 1), target.repeat(len(x))).backward()
-        optimizer.step()
-
-    return step
-
-
 def ours(network: Network, trace: Any) -> Trainer:
     """FDFA with tangents on an eighth of the batch."""
     rule = FDFA(fraction=1 / 8, trace=trace)
@@ -124,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--against", default="snntorch")
     parser.add_argument("--memory", action="store_true", help="peak added by a step of `long`")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,13 +95,22 @@ def main() -> None:
         tasks: dict[str, Callable[[], Any]] = {
             key: partial(learner.step, x, target) for key, learner in learners.items()
         }
-        tasks["snntorch"] = partial(snntorch(network), x, target)
+        probe = x[:100, :16]
+        rates = [float(s.mean()) for s in run(network, probe).spikes]
+        others = [peer(other, network) for other in options.against.split(",")]
+        for other in others:
+            other.match(rates, probe)
+            tasks[other.name] = partial(other.learner(), x, target)
         seconds = time_rounds(tasks, options.rounds)
-        for key in learners:
-            found = ratio(seconds["snntorch"], seconds[key])
+        for key, other in product(learners, others):
+            found = ratio(seconds[other.name], seconds[key])
             spread = " – ".join(f"{q:.1f}" for q in found.spread)
-            ms = 1e3 * statistics.median(seconds[key])
-            print(f"{name}, {key}: {ms:.1f} ms, snnTorch takes {found.median:.1f} times as long ({spread})")
+            ms, theirs = (1e3 * statistics.median(seconds[x]) for x in (key, other.name))
+            print(
+                f"{name}, {key}: {ms:.1f} ms, {other.name} takes {theirs:.0f}: {found.median:.1f} times as "
+                f"long ({spread})",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The same network in other simulators, each at its fastest documented setting, for `neurofdfa.bench`.
 
 Every builder takes our network and returns what trains it on the same spikes, back through time, and what
-runs it, both as plain callables. Weights are copied and time constants matched; where a simulator has no
-soft reset its own reset is used and the weights are scaled until its layers fire as often as ours.
+runs it, both as plain callables. Weights are copied and time constants matched; where a simulator's reset is
+another than ours (Norse has no soft one, snnTorch's hard one also drops what arrives in the step after a
+spike) the weights are scaled until its layers fire as often as ours.
 """
 
 # pyright: basic
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network
 
 STILL = 1e-7
@@ -68,6 +70,21 @@ def _linears(network: Network, scale: float = 1.0) -> nn.ModuleList:
     return layers
 
 
+def _own(layer: SpikingLayer) -> nn.Module:
+    """The recurrent synapses of a layer; an `Identity` where it has none."""
+    if layer.recurrent is None:
+        return nn.Identity()
+    own = nn.Linear(layer.n, layer.n, bias=False)
+    own.weight.data.copy_(layer.recurrent.weight.detach())
+    return own
+
+
+def _no_more(name: str, network: Network) -> None:
+    """Raise `UserError` for what only snnTorch's loop here has."""
+    if any(layer.recurrent is not None or layer.dropout for layer in network.hidden):
+        raise UserError(f"{name} is measured without recurrent synapses and dropout: take snntorch")
+
+
 def _import(name: str, install: str) -> Any:
     try:
         return importlib.import_module(name)
@@ -78,7 +95,9 @@ def _import(name: str, install: str) -> Any:
 
 
 def snntorch(network: Network) -> Peer:
-    """snnTorch: `Leaky`, one step after the other (its only mode on a CPU)."""
+    """snnTorch: `Leaky`, one step after the other (its only mode on a CPU), with recurrent synapses and, in
+    training, dropout where layers have them.
+    """
     snn = _import("snntorch", "snntorch")
     surrogate = _import("snntorch.surrogate", "snntorch")
     linears = _linears(network)
@@ -86,31 +105,43 @@ def snntorch(network: Network) -> Peer:
         snn.Leaky(
             beta=layer.neuron.beta,
             threshold=layer.neuron.v_threshold,
+            reset_mechanism="subtract" if layer.neuron.reset == "soft" else "zero",
             spike_grad=surrogate.fast_sigmoid(slope=1 / layer.neuron.surrogate.width),
         )
         for layer in network.hidden
     ]
 
+    own = nn.ModuleList(_own(layer) for layer in network.hidden)
+    dropouts = [layer.dropout for layer in network.hidden]
+
     def forward(x: Tensor, record: list[Tensor] | None = None) -> Tensor:
         membranes = [neuron.init_leaky() for neuron in neurons]
+        fired = [x.new_zeros(x.shape[1], layer.n) for layer in network.hidden]
+        chances = (p if record is None else 0.0 for p in dropouts)
+        pairs = zip(fired, chances, strict=True)
+        masks = [nn.functional.dropout(torch.ones_like(s), p) if p else None for s, p in pairs]
         y, outputs = 0.0, []
         for x_t in x:
             s = x_t
             for index, neuron in enumerate(neurons):
-                s, membranes[index] = neuron(linears[index](s), membranes[index])
+                drive, back, mask = linears[index](s), own[index], masks[index]
+                if isinstance(back, nn.Linear):
+                    drive = drive + back(fired[index])
+                fired[index], membranes[index] = neuron(drive, membranes[index])
+                s = fired[index] if mask is None else fired[index] * mask
                 if record is not None:
-                    record.append(s)
+                    record.append(fired[index])
             y = y + linears[-1](s)
             outputs.append(y)
         return torch.stack(outputs)
 
-    return Peer(
-        "snntorch", snn.__version__, forward, list(linears.parameters()), _rates(forward, len(neurons))
-    )
+    parameters = [*linears.parameters(), *own.parameters()]
+    return Peer("snntorch", snn.__version__, forward, parameters, _rates(forward, len(neurons)))
 
 
 def norse(network: Network) -> Peer:
     """Norse: `LIFBoxFeedForward` cells (no synaptic filter), hard reset."""
+    _no_more("norse", network)
     _import("norse", "norse --no-deps")
     box = _import("norse.torch.functional.lif_box", "norse --no-deps")
     dt = network.hidden[0].neuron.dt
@@ -143,7 +174,8 @@ def norse(network: Network) -> Peer:
 
 
 def spikingjelly(network: Network) -> Peer:
-    """SpikingJelly: multi-step `LIFNode`s, one product per layer for all steps, soft reset."""
+    """SpikingJelly: multi-step `LIFNode`s, one product per layer for all steps."""
+    _no_more("spikingjelly", network)
     install = "spikingjelly --no-deps"
     neuron = _import("spikingjelly.activation_based.neuron", install)
     functional = _import("spikingjelly.activation_based.functional", install)
@@ -154,7 +186,7 @@ def spikingjelly(network: Network) -> Peer:
             tau=1 / (1 - layer.neuron.beta),
             decay_input=False,
             v_threshold=layer.neuron.v_threshold,
-            v_reset=None,
+            v_reset=None if layer.neuron.reset == "soft" else 0.0,
             surrogate_function=surrogate.ATan(),
             detach_reset=True,
             step_mode="m",

@@ -7,7 +7,8 @@ keeps its rows: the result is that of one process with the same batch, up to the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,11 +47,19 @@ class Shard:
     total: int
     group: ProcessGroup = SINGLE
 
+    opens: ClassVar[bool] = True
+    """Whether the batch begins with these samples: what is counted once a batch is counted with them."""
+
     @property
     def mine(self) -> slice:
         """Their places in the batch."""
         rank, size = self.group.rank, self.group.size
         return slice(rank, None, size) if rank < self.total else slice(0, 1)
+
+    @property
+    def here(self) -> tuple[int, ...]:
+        """The same, one by one."""
+        return tuple(range(*self.mine.indices(self.total)))
 
     @property
     def count(self) -> int:
@@ -112,10 +121,12 @@ class Shard:
 class Part(Shard):
     """Some of the samples of a batch, the rest of which the same process takes up on their own.
 
-    places: theirs in the batch, ascending. What is summed over all parts is what the batch decides.
+    places: theirs in the batch, ascending. What is summed over all parts is what the batch decides. opens:
+    whether no other part came before.
     """
 
     places: tuple[int, ...] = (0,)
+    opens: bool = True  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def here(self) -> tuple[int, ...]:
@@ -139,7 +150,7 @@ class Part(Shard):
 
     def first(self, samples: int) -> "Shard":
         """Those among the batch's first `samples` samples: the first ones here, too."""
-        return Part(samples, self.group, self.places)
+        return replace(self, total=samples)
 
     def rows(self, whole: Tensor, dim: int = 0, *, passes: int = 1) -> Tensor:
         """What is here of a tensor for the whole batch."""
@@ -159,4 +170,6 @@ def parts_of(lengths: Tensor) -> list[tuple[int, Part]]:
     of: dict[int, list[int]] = {}
     for place, steps in enumerate(lengths):
         of.setdefault(int(steps), []).append(place)
-    return [(steps, Part(len(lengths), places=tuple(of[steps]))) for steps in sorted(of)]
+    return [
+        (steps, Part(len(lengths), places=tuple(of[steps]), opens=steps == min(of))) for steps in sorted(of)
+    ]

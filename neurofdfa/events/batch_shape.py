@@ -14,7 +14,8 @@ class Shape(NamedTuple):
     learn: train or only run. feedback: `FeedbackBinding.kind`. probed: samples with tangents.
     stages: decays of the noise trace per layer. rated: rate target. every: steps between updates of the
     weights, 0 for one at the end. exact: traces per synapse, of chunks that are learnt from last to first or,
-    if carried, as they come. general: layers whose membranes are kept for that.
+    if carried, as they come. general: layers whose membranes are kept for that. own: samples have lengths of
+    their own, of `steps` steps at most.
     """
 
     steps: int
@@ -30,6 +31,7 @@ class Shape(NamedTuple):
     exact: bool = False
     carried: bool = False
     general: tuple[bool, ...] = ()
+    own: bool = False
 
     @property
     def backwards(self) -> bool:
@@ -63,6 +65,12 @@ def chunk_length(steps: int, chunk: int | None = None) -> int:
     return -(-steps // -(-steps // most))
 
 
+def room_for(steps: int) -> int:
+    """Steps of a layout for batches of samples that have lengths of their own: one serves many of them."""
+    step = 16 if steps <= CAPACITY else 64
+    return -(-steps // step) * step
+
+
 def longest_part(every: int, chunk: int | None = None) -> int:
     """Steps per chunk where a chunk has to end every so many steps."""
     most = min(chunk or CAPACITY, CAPACITY)
@@ -84,7 +92,7 @@ def cut(shape: Shape, chunk: int | None, widths: Sequence[int], dense: list[tupl
     if shape.backwards and steps < shape.steps:
         slots = max(1, min(slots, MOST_KEPT // (-(-shape.steps // steps) * kept_bytes(shape, widths))))
     if (
-        shape.rated or shape.every or shape.carried
+        (shape.rated and not shape.own) or shape.every or shape.carried
     ):  # each worker goes through all of its groups before any of them learns
         slots = max(b - a for a, b in pairwise(ends))
     return Cut(steps, samples, slots, tuple(ends))

@@ -9,14 +9,15 @@ from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
 from neurofdfa.events.session import PreparedBatch
-from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError
+from neurofdfa.nn.loss import CrossEntropy, Loss, SpikeCountError, answer_steps, first_steps
 
 
 def give_target(work: PreparedBatch, loss: Loss, k: int, target: Tensor) -> Tensor:
     """Point the records at the target; returns the tensor that must stay alive. k: outputs."""
     steps, batch = work.shape.steps, work.shape.batch
     labels = isinstance(loss, (CrossEntropy, SpikeCountError))
-    shapes: dict[tuple[int, ...], int] = {(batch,): 0} if labels else {(batch, k): 1, (steps, batch, k): 2}
+    length = steps if target.dim() < 3 else min(steps, len(target))  # a layout may have room for more steps
+    shapes: dict[tuple[int, ...], int] = {(batch,): 0} if labels else {(batch, k): 1, (length, batch, k): 2}
     kind = shapes.get(tuple(target.shape))
     if kind is None:
         raise UserError(
@@ -33,6 +34,19 @@ def give_target(work: PreparedBatch, loss: Loss, k: int, target: Tensor) -> Tens
         given = target.to(work.scores.dtype).contiguous()
     for frame in work.frames:
         frame.head.target, frame.head.target_kind = given.data_ptr(), kind
+    return given
+
+
+def give_lengths(work: PreparedBatch, loss: Loss, lengths: Tensor | None) -> Tensor | None:
+    """Point the records at every sample's own length, and at where its loss and its scores begin; returns
+    what must stay alive, `[B, 3]`.
+    """
+    given = None
+    if lengths is not None:
+        windows = (lengths, first_steps(loss.when, lengths), answer_steps(loss.when, lengths))
+        given = torch.stack(windows, 1).contiguous()
+    for frame in work.frames:
+        frame.head.lengths = 0 if given is None else given.data_ptr()
     return given
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import Shard
+from neurofdfa.distributed.group import Shard, parts_of
 from neurofdfa.errors import UserError
 from neurofdfa.events.bound_batch import point_at_probes
 from neurofdfa.events.constants import fill_probes
@@ -124,16 +124,24 @@ class FeedbackBinding:
         steps: int,
         share: Shard,
         observed: Shard | None,
+        lengths: Tensor | None,
         generator: torch.Generator,
     ) -> list[Tensor]:
-        """Seed of the probes, or the probes themselves."""
+        """Seed of the probes, or the probes themselves. lengths: each sample's own, where they differ."""
         prober = self.prober
         if prober is None or observed is None:
             return []
         give_relevance(work, state.relevance)
         if self.probes == "reference" or prober.probe == "gaussian" or self.shared:
-            drawn = [[prober.draw(observed, b, generator) for b in self.matrices] for _ in range(steps)]
-            given = [torch.stack([step[k] for step in drawn]) for k in range(len(self.matrices))]
+            given = [b.new_zeros(steps, observed.count, len(b)) for b in self.matrices]
+            parts = [] if lengths is None else parts_of(lengths)
+            for length, seen in [(n, prober.probed(part)) for n, part in parts] or [(steps, observed)]:
+                places = list(seen.here) if parts else slice(None)
+                for t in range(length):
+                    for probes, b in zip(given, self.matrices, strict=True):
+                        drawn = prober.draw(seen, b, generator)
+                        if seen.weight:
+                            probes[t, places] = drawn
             given = [v if t is None else t.spread(v) for v, t in zip(given, self.tilings, strict=True)]
             point_at_probes(work, share, 0, given)
             return given

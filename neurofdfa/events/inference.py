@@ -74,7 +74,7 @@ def _run(execution: KernelSession, x: Tensor | Events, *, spikes: bool, membrane
         frame.layers[-1].record = 0 if output is None else output.data_ptr()
     execution.bind(work, None)
     _execute(execution, work, x)
-    execution.settle(work)
+    execution.settle(work, steps * batch)
     fired, seen = (_in_order(execution, recorded) for recorded in (fired, seen))
     sent = None if output is None else output.to(execution.dtype)
     return Membranes(Trajectory(y, tuple(s.to(execution.dtype) for s in fired), sent), seen)

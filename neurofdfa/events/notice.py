@@ -9,14 +9,17 @@ from numba.core import event
 _told: set[str] = set()
 
 
-def fall_back(reason: str) -> None:
-    """One notice per reason that the reference is used instead of the event engine."""
+def fall_back(reason: str, *, whole: bool = False) -> None:
+    """One notice per reason that the event engine is not used. whole: sequences are computed as a whole in
+    its place, and not step by step by the reference.
+    """
     if reason not in _told:
         _told.add(reason)
+        how = "using PyTorch for whole sequences, about as slow as backpropagation through time"
+        if not whole:
+            how = "using the reference engine, about ten times as slow"
         warnings.warn(
-            f"{reason}: using the reference engine, about ten times as slow; change that, or say "
-            "engine='reference' to hear no more of it",
-            stacklevel=4,
+            f"{reason}: {how}; change that, or say engine='reference' to hear no more of it", stacklevel=4
         )
 
 

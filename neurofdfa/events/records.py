@@ -131,7 +131,7 @@ class Head(ctypes.Structure):
     slots: int  # groups in a block
     input: int  # x[t, b, channel]
     input_step: int  # bytes from step to step
-    input_sample: int  # bytes from sample to sample
+    input_sample: int  # bytes from sample to sample; of lists, in input_starts
     input_kind: int  # 0: bytes, 1: float32, 2: float64, 3: dense values in the precision of the kernel,
     # 4: int32 channels, row after row
     outputs: int  # k
@@ -177,7 +177,7 @@ class Head(ctypes.Structure):
     zeroed_bytes: int
     chunks: int  # room for so many chunks in ones
     zeros: int  # a row of a panel
-    input_starts: int  # int64 [B, T + 1]: where each row's events begin in input, for lists
+    input_starts: int  # int64 [B, …]: where each row's events begin in input, for lists
     by_error: int  # 1: estimates of the feedback count by the error of their output
     relevance: int  # float64 [kpad]: weight of an estimate per squared error, negative: 1 whatever the error
     seen: int  # float64 [kpad]: Σ of the squared errors of the probed samples
@@ -201,6 +201,9 @@ class Head(ctypes.Structure):
     correct: float  # targets of spike counts
     wrong: float
     share: float  # weight of one step's loss
+    lengths: int  # int64 [B, 3] or 0: a sample's own steps, and where its loss and its scores begin
+    pull: int  # scratch [row, 64]: of the rate target on a sample that has a length of its own, or 0
+    own_counts: int  # float64 [3, H + 2]: Σ over such samples of spikes and ψ = 0 per own step; scratch
 
 
 @record

@@ -161,6 +161,7 @@ class KernelSession:
             for frame in work.frames:
                 frame.head.input, frame.head.input_kind = x.channels.ctypes.data, LISTED
                 frame.head.input_starts = x.starts.ctypes.data
+                frame.head.input_sample = 8 * (x.shape[0] + 1)
             return x
         if x.dim() != 3 or x.shape[2] != self.n_in:
             raise UserError(f"input must be [T, B, {self.n_in}], got {list(x.shape)}")
@@ -257,10 +258,12 @@ class KernelSession:
         """Whether an input was neither 0 nor 1, so that lists of spikes do not describe it."""
         return any(frame.flags[0] for frame in work.frames)
 
-    def settle(self, work: PreparedBatch) -> None:
-        """Choose products or spike lists for the next batch from the density of this one."""
+    def settle(self, work: PreparedBatch, steps: int) -> None:
+        """Choose products or spike lists for the next batch from the density of this one. steps: of all
+        samples together.
+        """
         if not self.dense:
-            cells = work.shape.steps * work.shape.batch * self.n_in
+            cells = steps * self.n_in
             self.dense = sum(int(frame.flags[INPUT_EVENTS]) for frame in work.frames) > DENSE_FROM * cells
 
 

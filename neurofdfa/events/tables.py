@@ -75,13 +75,18 @@ class Frame(NamedTuple):
         row = self.layers[layer]
         return self.row(row.extra, _regulated(self.head) * row.width).reshape(-1, row.width)
 
+    def own_counts(self) -> NDArray[np.float64]:
+        """With lengths: spikes and ψ = 0 per step of their own, summed over the samples, `[2, H]`."""
+        count = self.head.hidden
+        return self.numbers(self.head.own_counts, (3, count + 2))[:2, 1 : count + 1]
+
     def row(self, address: int, count: int) -> NDArray[Any]:
         """Numbers in the kernels' precision."""
         return self.numbers(address, (count,), np.float64 if self.size == 8 else np.float32)
 
 
 def _regulated(head: Head) -> int:
-    return head.steps if head.backwards else CAPACITY
+    return head.steps if head.backwards or head.pull else CAPACITY
 
 
 def padded(n: int) -> int:
@@ -167,8 +172,11 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
         place(head, "coefficients", 11 * 64 * size)
         for field in ("ends", "filtered_ends"):
             place(head, field, rows * 64 * size)
+    if shape.rated and shape.own:
+        place(head, "pull", rows * 64 * size)
     place(head, "counters", 8 * 66)
     place(head, "loss_sum", 8)
+    place(head, "own_counts", 8 * 3 * (count + 2))
     place(head, "relevance", kpad * 8)
     place(head, "seen", kpad * 8)
     place(head, "responses", (count + 2) * 3 * CAPACITY * 8)
@@ -218,7 +226,7 @@ def _place_layer(
         place(row, "psi", slots * width * CAPACITY * size)
     if shape.probed:
         row.stages = shape.stages[index - 1]
-    regulated = (shape.steps if shape.backwards else CAPACITY) if shape.rated else 1
+    regulated = (shape.steps if shape.backwards or shape.own else CAPACITY) if shape.rated else 1
     place(row, "extra", regulated * width * size)
     if shape.rated:
         row.extra_pitch = width * size

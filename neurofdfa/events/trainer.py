@@ -10,8 +10,8 @@ from torch import Tensor
 from neurofdfa.data.event_lists import Events
 from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.events.batch_shape import Shape
-from neurofdfa.events.bound_batch import give_target, has_values
+from neurofdfa.events.batch_shape import Shape, room_for
+from neurofdfa.events.bound_batch import give_lengths, give_target, has_values
 from neurofdfa.events.feedback_binding import FeedbackBinding, Probes
 from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
@@ -21,7 +21,7 @@ from neurofdfa.events.optimizer import OnePass, plain_adam
 from neurofdfa.events.parameters import Gradients
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
-from neurofdfa.events.support import LOSS_KINDS, why_not
+from neurofdfa.events.support import LOSS_KINDS, weighted, why_not
 from neurofdfa.events.weight_layout import learnt_by
 from neurofdfa.nn.loss import SpikeCountError, answer_step, first_step
 from neurofdfa.nn.network import Masks, Trajectory
@@ -31,7 +31,7 @@ from neurofdfa.train.finite import check_gradients, check_loss
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 
-UNEQUAL = "the event engine learns from samples of one length, and these have lengths of their own"
+UNEQUAL = "the event engine weighs estimates of samples of one length, and these have lengths of their own"
 
 
 class EventEngine:
@@ -66,7 +66,7 @@ class EventEngine:
         learnt = [p for p in self.network.parameters() if id(p) in self.gradient.of]
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self._reference = OnlineLoop(learning)
-        """What learns from samples of unequal lengths."""
+        """What learns from samples of unequal lengths where estimates are weighed."""
         self.step_weight = 1.0
         """Part of a sequence that one step is."""
         traces = [bind_path(self.rule.trace, self.network, k) for k in range(len(self.network.hidden))]
@@ -76,9 +76,9 @@ class EventEngine:
     @torch.no_grad()
     def train(self, x: Tensor | Events, target: Tensor, lengths: Tensor | None = None) -> BatchStats:
         """Learn from one batch of sequences. x: `[T, B, n_in]` or `Events`; target, lengths: as for
-        `Trainer`; samples of unequal lengths are left to the reference.
+        `Trainer`.
         """
-        if lengths is not None:
+        if lengths is not None and weighted(self.rule):
             fall_back(UNEQUAL)
             return self._reference.train(densely(self.network, x), target, lengths)
         share = Shard(x.shape[1], self.group)
@@ -87,7 +87,8 @@ class EventEngine:
             masks = masks.select(share.rows)
         wanted = share.rows(target, 1 if target.dim() == 3 else 0)
         part = x.rows(share.mine) if isinstance(x, Events) else share.rows(x, 1)
-        work, stats = self._pass(part, wanted, masks, share, updating=self._every(x.shape[0]) > 0)
+        updating = self._every(x.shape[0]) > 0
+        work, stats = self._pass(part, wanted, masks, share, lengths, updating=updating)
         steps = work.shape.steps
         every = self._every(steps)
         left = steps % every if every else steps
@@ -102,11 +103,11 @@ class EventEngine:
         self, x: Tensor | Events, target: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer, in the order of `network.parameters()`."""
-        if lengths is not None:
+        if lengths is not None and weighted(self.rule):
             fall_back(UNEQUAL)
             return self._reference.gradients(densely(self.network, x), target, lengths)
         kept = (self.learning.state, self.learning.generator.get_state())
-        self._pass(x, target, None, Shard(x.shape[1]))
+        self._pass(x, target, None, Shard(x.shape[1]), lengths)
         known = self.gradient.of
         result = tuple(
             self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
@@ -136,33 +137,44 @@ class EventEngine:
         self.execution.dense = habits.get("dense", False)
 
     def _pass(
-        self, x: Tensor | Events, target: Tensor, masks: Masks | None, share: Shard, *, updating: bool = False
+        self,
+        x: Tensor | Events,
+        target: Tensor,
+        masks: Masks | None,
+        share: Shard,
+        lengths: Tensor | None,
+        *,
+        updating: bool = False,
     ) -> tuple[PreparedBatch, BatchStats]:
         """Forward, errors and gradients of the samples here, as means over them.
 
-        updating: weights learn every `update_every` steps, and the gradients are what is left at the end.
+        lengths: theirs, `[B]`, where they differ. updating: weights learn every `update_every` steps, and the
+        gradients are what is left at the end.
         """
         execution = self.execution
-        steps, batch = x.shape[:2]
+        batch = x.shape[1]
+        steps = x.shape[0] if lengths is None else room_for(x.shape[0])
         self.learning.rule_state, observed = self.teaching.begin(self.learning.rule_state, share)
-        work = self.frames_for(steps, batch, 0 if observed is None else observed.count)
+        probed = 0 if observed is None else observed.count
+        work = self.frames_for(steps, batch, probed, own=lengths is not None)
+        windows = give_lengths(work, self.loss, lengths)
         alive = [execution.give_masks(work, masks), give_target(work, self.loss, self.network.n_out, target)]
-        alive.append(self.give_probes(work, steps, share, observed))
+        alive.append(self.give_probes(work, x.shape[0], share, observed, lengths))
         self.bind(work)
         self.step_weight = 1.0 / steps
         rates = self.learning.rates
         if updating and self._agreed(share, not execution.dense and has_values(x)):
             execution.dense = True  # what has been learnt cannot be undone: look before
-        alive.append(self._run(work, x, masks, share, updating))
+        alive.append(self._run(work, x, masks, share, lengths, updating))
         if not updating and self._agreed(share, execution.saw_values(work)):
             execution.dense, self.learning.rates = True, rates
             self.gradient.clear()
-            alive.append(self._run(work, x, masks, share, updating))
+            alive.append(self._run(work, x, masks, share, lengths, updating))
         self.collect(work)
         self.learning.rule_state = self.teaching.take_seen(work, self.learning.rule_state)
         answers = steps - answer_step(self.loss.when, steps)
-        stats = batch_stats(self.network, work, execution.measures(work), share, answers)
-        execution.settle(work)
+        stats = batch_stats(self.network, work, execution.measures(work), share, windows, answers)
+        execution.settle(work, steps * batch if lengths is None else int(lengths.sum()))
         return work, stats
 
     def collect(self, work: PreparedBatch) -> None:
@@ -172,15 +184,19 @@ class EventEngine:
             self.execution.spread(lambda share, shares: self.gradient.collect(workers, one, share, shares))
         self.gradient.settle()
 
-    def frames_for(self, steps: int, batch: int, probed: int, *, carried: bool = False) -> PreparedBatch:
-        """What the kernels need for batches of a shape. carried: traces per synapse, from chunk to chunk."""
+    def frames_for(
+        self, steps: int, batch: int, probed: int, *, carried: bool = False, own: bool = False
+    ) -> PreparedBatch:
+        """What the kernels need for batches of a shape. carried: traces per synapse go from chunk to chunk;
+        own: samples have lengths of their own.
+        """
         execution = self.execution
         size = 4 if execution.dtype == torch.float32 else 8
         shape = Shape(
             steps, batch, size, True, self.teaching.kind, probed, self.teaching.stages,
             self.rate_regulariser.strength > 0, self._every(steps), execution.workers(steps, batch),
             self.teaching.per_synapse, carried or (self.teaching.per_synapse and self._every(steps) > 0),
-            execution.general,
+            execution.general, own,
         )  # fmt: skip
         fresh = shape not in execution.works
         work = execution.work(shape, filtered=self.teaching.filtered)
@@ -196,12 +212,16 @@ class EventEngine:
         return work
 
     def give_probes(
-        self, work: PreparedBatch, steps: int, share: Shard, observed: Shard | None
+        self,
+        work: PreparedBatch,
+        steps: int,
+        share: Shard,
+        observed: Shard | None,
+        lengths: Tensor | None = None,
     ) -> list[Tensor]:
         """Probes of the next `steps` steps; returns what must stay alive."""
-        return self.teaching.give_probes(
-            work, self.learning.rule_state, steps, share, observed, self.learning.generator
-        )
+        state, generator = self.learning.rule_state, self.learning.generator
+        return self.teaching.give_probes(work, state, steps, share, observed, lengths, generator)
 
     def bind(self, work: PreparedBatch) -> None:
         """Bring all copies up to date, and tell the records of a shape once where everything lies."""
@@ -219,15 +239,41 @@ class EventEngine:
         return bool(seen)
 
     def _run(
-        self, work: PreparedBatch, x: Tensor | Events, masks: Masks | None, share: Shard, updating: bool
+        self,
+        work: PreparedBatch,
+        x: Tensor | Events,
+        masks: Masks | None,
+        share: Shard,
+        lengths: Tensor | None,
+        updating: bool,
     ) -> Any:
         execution = self.execution
         alive = execution.give_input(work, x, masks)
-        if self.rate_regulariser.strength > 0 or updating:
+        if lengths is not None:
+            self._run_unequal(work, lengths)
+        elif self.rate_regulariser.strength > 0 or updating:
             self._run_chunks(work, share, updating)
         else:
             execution.run(work)
         return alive
+
+    def _run_unequal(self, work: PreparedBatch, lengths: Tensor) -> None:
+        """Samples that have lengths of their own; the rate target pulls alike in all of their steps."""
+        execution, target, rates = self.execution, self.rate_regulariser, self.learning.rates
+        pulls = list(enumerate(rates if target.strength > 0 else (), 1))
+        for index, rate in pulls:
+            pull, places = target.signal(rate).numpy() / work.shape.batch, execution.places[index - 1]
+            for frame in work.frames:
+                table = frame.extra(index)
+                share = np.ones((len(table), 1))
+                if self.teaching.per_synapse:
+                    filter_back(share, frame.head.error_kappa, self._paths[index - 1])
+                table[:, places] = share * pull
+                frame.step_counts(index).fill(0)
+        execution.run(work)
+        if pulls:
+            fired = [self._fired(work, index).sum(0) for index, _ in pulls]
+            self.learning.rates = target.observe_all(rates, fired, lengths)
 
     def _run_chunks(self, work: PreparedBatch, share: Shard, updating: bool) -> None:
         """Chunk by chunk for the whole batch: the rate target's signal needs every sample's spikes first, and
@@ -270,7 +316,8 @@ class EventEngine:
             for index in range(1, len(rates) + 1):
                 frame.step_counts(index).fill(0)
         execution.call(work, sequence.FORWARD, start, length)
-        fired = [self._fired(work, index, length) for index in range(1, len(rates) + 1)]
+        indices = range(1, len(rates) + 1)
+        fired = [self._fired(work, index)[:length].double() / work.shape.batch for index in indices]
         for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
             places = execution.places[index - 1]
             for t in range(length):
@@ -290,10 +337,10 @@ class EventEngine:
                 for rate, old in zip(rates, self.learning.rates, strict=True)
             )
 
-    def _fired(self, work: PreparedBatch, index: int, length: int) -> Tensor:
-        """Shard of the samples here that fired, by step and neuron of a layer."""
-        counts = np.sum([frame.step_counts(index)[:length] for frame in work.frames], axis=0)
-        return torch.from_numpy(counts[:, self.execution.places[index - 1]] / work.shape.batch)  # pyright: ignore[reportUnknownMemberType]
+    def _fired(self, work: PreparedBatch, index: int) -> Tensor:
+        """How many of the samples here fired, by step and neuron of a layer."""
+        counts = np.sum([frame.step_counts(index) for frame in work.frames], axis=0)
+        return torch.from_numpy(counts[:, self.execution.places[index - 1]])  # pyright: ignore[reportUnknownMemberType]
 
     def _combine(self, touched: bool, stats: Sequence[Tensor], share: Shard) -> None:
         """From means over the samples here to means over the batch, in one message with the stats."""

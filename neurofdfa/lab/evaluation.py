@@ -49,7 +49,7 @@ def evaluate(
     found = evaluation.evaluate(
         network,
         run,
-        evaluation.equally_long(
+        evaluation.checked(
             network, loss, triples(split.batches(EVALUATION_BATCH)), lists=lists, batch_first=False
         ),
         loss,

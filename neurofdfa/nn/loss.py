@@ -111,6 +111,10 @@ def loss_named(name: str, when: When | None = None, **settings: float) -> Loss:
         raise UserError(f"loss '{name}': {error}") from error
 
 
+EVERY: Loss = CrossEntropy(when="every-step")
+"""A loss whose weights are the parts of a mean over all steps."""
+
+
 def step_weight(loss: Loss, t: int, steps: int) -> float:
     """w[t] for a sequence of `steps` steps."""
     first = first_step(loss.when, steps)
@@ -127,6 +131,35 @@ def first_step(when: When, steps: int) -> int:
 def answer_step(when: When, steps: int) -> int:
     """The first step at which outputs are part of an answer: where the loss begins, if it has a window."""
     return 0 if isinstance(when, str) else first_step(when, steps)
+
+
+def first_steps(when: When, lengths: Tensor) -> Tensor:
+    """`first_step` of sequences of each of these lengths, `[B]`."""
+    if when == "every-step":
+        return torch.zeros_like(lengths)
+    return lengths - 1 if when == "last" else torch.clamp(lengths - 1, max=when)
+
+
+def answer_steps(when: When, lengths: Tensor) -> Tensor:
+    """`answer_step` of sequences of each of these lengths, `[B]`."""
+    return torch.zeros_like(lengths) if isinstance(when, str) else first_steps(when, lengths)
+
+
+def step_weights(loss: Loss, steps: int, lengths: Tensor | None) -> Tensor:
+    """W of every step, `[T, 1]`, or of every step of every sample's own, `[T, B]`, 0 behind its end."""
+    own = torch.tensor([steps]) if lengths is None else lengths
+    return _window(first_steps(loss.when, own), own, steps)
+
+
+def answer_weights(when: When, steps: int, lengths: Tensor) -> Tensor:
+    """What every step is of the mean of the outputs that are a sample's answer, `[T, B]`."""
+    return _window(answer_steps(when, lengths), lengths, steps)
+
+
+def _window(firsts: Tensor, ends: Tensor, steps: int) -> Tensor:
+    """1/(end − first) from the first step up to the end, 0 elsewhere, `[T, B]`."""
+    t = torch.arange(steps).unsqueeze(1)
+    return ((t >= firsts) & (t < ends)).double() / (ends - firsts)
 
 
 def step_target(target: Tensor, t: int) -> Tensor:

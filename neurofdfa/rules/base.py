@@ -21,7 +21,7 @@ from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.cost import Case, Counts
 from neurofdfa.rules.engine_facts import EngineFacts
-from neurofdfa.rules.traces import LayerGradient, PerNeuron, PerSynapse, Trace
+from neurofdfa.rules.traces import LayerGradient, PerSynapse, Trace
 
 S = TypeVar("S")
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -30,12 +30,14 @@ OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 class Broadcast(NamedTuple):
     """What every layer is told in step t: the global bus of a local rule.
 
-    error: w[t] ∂loss/∂y[t], `[B, k]`; target: of this step; weight: w[t] of the loss; steps: T.
+    error: w[t] ∂loss/∂y[t], `[B, k]`; target: of this step; weight: w[t] of the loss; steps: T. Of all steps
+    side by side the rows are those of the first step, then of the second, …; weight is `[T·B, 1]` and t the
+    last step.
     """
 
     t: int
     steps: int
-    weight: float
+    weight: float | Tensor
     error: Tensor
     target: Tensor
 
@@ -92,10 +94,15 @@ class Rule(Generic[S]):
 
     learns_hidden: ClassVar[bool] = True
     """Whether hidden layers learn at all."""
+    steps_side_by_side: ClassVar[bool] = False
+    """Whether `signals`, as this very class defines it, may be asked about all steps of a sequence at once,
+    as if they were samples (see `Broadcast`), because none needs the one before; the feedback's gradients are
+    then means over the steps.
+    """
     without_trace: ClassVar[str] = ""
     """Why its hidden layers learn from no trace; nothing where they do."""
 
-    trace: Trace[Any] = field(default_factory=PerNeuron, kw_only=True)
+    trace: Trace[Any] = field(default_factory=PerSynapse, kw_only=True)
 
     @property
     def own_scores(self) -> bool:
@@ -121,7 +128,7 @@ class Rule(Generic[S]):
     @property
     def learns_time_constants(self) -> bool:
         """Whether it can learn them: it needs signals and a trace that has an eligibility for them."""
-        return isinstance(self.trace, PerSynapse)
+        return isinstance(self.trace, PerSynapse) and not self.without_trace
 
     @property
     def engine_facts(self) -> EngineFacts | str:
@@ -149,6 +156,10 @@ class Rule(Generic[S]):
     ) -> tuple[Signals, S]:
         """λ[t] for every hidden layer, bottom up."""
         raise NotImplementedError
+
+    def side_by_side(self, state: S, steps: int) -> S:
+        """The state for `signals` of all steps of a sequence at once, where `steps_side_by_side` says so."""
+        return state
 
     def message(self, broadcast: Broadcast) -> Tensor:
         """What a broadcast rule sends through its matrices, `[B, k]`: the error, unless it says otherwise."""

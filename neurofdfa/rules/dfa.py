@@ -36,6 +36,7 @@ class DFA(Rule[Feedback]):
     name: ClassVar[str] = "dfa"
     title: ClassVar[str] = "DFA"
     source: ClassVar[str] = "Nøkland 2016; Launay et al. 2019"
+    steps_side_by_side: ClassVar[bool] = True
     scale: float = 1.0
     feedback_per: FeedbackPer = "neuron"
     taught: int | None = None

@@ -35,6 +35,7 @@ class DRTP(Rule[Feedback]):
     name: ClassVar[str] = "drtp"
     title: ClassVar[str] = "DRTP"
     source: ClassVar[str] = "Frenkel, Lefebvre & Bol 2021"
+    steps_side_by_side: ClassVar[bool] = True
     scale: float = 1.0
     feedback_per: FeedbackPer = "neuron"
 

@@ -32,6 +32,7 @@ class FA(Rule[BackwardMatrices]):
     name: ClassVar[str] = "fa"
     title: ClassVar[str] = "FA"
     source: ClassVar[str] = "Lillicrap et al. 2016"
+    steps_side_by_side: ClassVar[bool] = True
     scale: float = 1.0
 
     @property

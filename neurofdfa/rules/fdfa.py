@@ -185,10 +185,12 @@ class FDFA(Rule[FDFAState]):
 
     def count(self, state: FDFAState, share: Shard) -> tuple[FDFAState, Shard | None]:
         """Count a batch; the samples that carry tangents, if it is probed."""
-        counted = state._replace(batches=state.batches + 1, tangent=None)
-        if state.batches % self.every:
+        counted = state._replace(batches=state.batches + share.opens, tangent=None)
+        if (counted.batches - 1) % self.every:
             return counted, None
         observed = self.probed(share)
+        if not share.opens:
+            return counted._replace(observed=observed), observed
         return self._judged(counted)._replace(updates=state.updates + 1, observed=observed), observed
 
     def signals(

@@ -24,19 +24,21 @@ from neurofdfa.nn.loss import one_hot
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast, Rule, Signals, readout_memory
 from neurofdfa.rules.cost import Case, Counts, activity_cost, product_cost
-from neurofdfa.rules.traces import FilterState, cascade, cascade_state
+from neurofdfa.rules.traces import FilterState, cascade, cascade_state, filter_over
 
 
 class OverlayState(NamedTuple):
     """generator: of wrong labels. wrong: what to add to a label to make it wrong, `[B]`.
 
-    activity: κ-filtered spikes per layer, `[3B, n]`; pulse: Σκ^τ so far.
+    activity: κ-filtered spikes per layer, `[3B, n]`; pulse: Σκ^τ so far. steps: how many of them stand side
+    by side, or None for one after the other.
     """
 
     generator: torch.Generator
     wrong: Tensor | None = None
     activity: tuple[FilterState, ...] = ()
     pulse: float = 0.0
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class ForwardForward(Rule[OverlayState]):
     name: ClassVar[str] = "forward-forward"
     source: ClassVar[str] = "Hinton 2022, sections 2-3"
     passes: ClassVar[int] = 3
+    steps_side_by_side: ClassVar[bool] = True
     threshold: float = 4.0
     rate: float = 0.06
     overlay: float = 1.0
@@ -86,25 +89,36 @@ class ForwardForward(Rule[OverlayState]):
         wrong = (target + state.wrong) % network.n_out
         return torch.cat([x_t, self._labelled(network, x_t, target), self._labelled(network, x_t, wrong)])
 
+    def side_by_side(self, state: OverlayState, steps: int) -> OverlayState:
+        """Activity is filtered for all steps at once."""
+        return state._replace(steps=steps)
+
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: OverlayState
     ) -> tuple[Signals, OverlayState]:
         """λ of each layer's own goodness; zero in the pass without a label."""
-        kappa = readout_memory(self.trace, network)
-        pulse = kappa * state.pulse + 1.0
-        batch = broadcast.target.shape[0]
-        side = step.y.new_tensor([0.0, 1.0, -1.0]).repeat_interleave(batch).unsqueeze(1)
+        kappa, steps = readout_memory(self.trace, network), state.steps or 1
+        batch = broadcast.target.shape[0] // steps
+        side = step.y.new_tensor([0.0, 1.0, -1.0]).repeat_interleave(batch).repeat(steps).unsqueeze(1)
+        pulse: float | Tensor = kappa * state.pulse + 1.0
+        if state.steps is not None:
+            ones = step.y.new_ones(steps, 1)
+            pulse = filter_over(ones, kappa, steps).repeat_interleave(self.passes * batch, 0)
         signals: list[Tensor] = []
         stages: list[FilterState] = []
         for seen, activity in zip(step.layers, state.activity, strict=True):
-            z, after = cascade((kappa,), seen.sent, activity)
+            if state.steps is None:
+                z, after = cascade((kappa,), seen.sent, activity)
+            else:
+                z, after = filter_over(seen.sent, kappa, state.steps), activity
             rate = z / (pulse * self.rate)
             goodness = rate.square().mean(1, keepdim=True)
             pressure = -side * torch.sigmoid(side * (self.threshold - goodness))
             signal = pressure * rate * (2.0 * broadcast.weight / (pulse * self.rate * rate.shape[1]))
             signals.append(signal if seen.mask is None else signal * seen.mask)
             stages.append(after)
-        return Signals(tuple(signals)), OverlayState(state.generator, state.wrong, tuple(stages), pulse)
+        after = state if state.steps else state._replace(activity=tuple(stages), pulse=pulse)
+        return Signals(tuple(signals)), after
 
     def predict(self, network: Network, x: Tensor, state: OverlayState) -> Tensor:
         """Goodness of every label, summed over the layers, `[B, k]`; or the readout's scores."""

@@ -24,6 +24,7 @@ class LocalLoss(Rule[LocalReadouts]):
 
     name: ClassVar[str] = "local-loss"
     source: ClassVar[str] = "Kaiser, Mostafa & Neftci 2020 (DECOLLE)"
+    steps_side_by_side: ClassVar[bool] = True
     scale: float = 1.0
     loss: Loss | None = None
 
@@ -34,6 +35,10 @@ class LocalLoss(Rule[LocalReadouts]):
     def begin(self, network: Network, state: LocalReadouts, share: Shard) -> LocalReadouts:
         """Clear the local readouts."""
         return clear(state, readout_memory(self.trace, network), share.count)
+
+    def side_by_side(self, state: LocalReadouts, steps: int) -> LocalReadouts:
+        """The readouts filter all steps at once."""
+        return state._replace(steps=steps)
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: LocalReadouts

@@ -13,14 +13,17 @@ from torch import Tensor
 from neurofdfa.nn.loss import CrossEntropy, Loss, MeanSquaredError
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.base import Broadcast
-from neurofdfa.rules.traces import FilterState, cascade, cascade_state
+from neurofdfa.rules.traces import FilterState, cascade, cascade_state, filter_over
 
 
 class LocalReadouts(NamedTuple):
-    """projections: G per layer, `[k, n]`; activity: κ-filtered spikes per layer, `[B, n]`."""
+    """projections: G per layer, `[k, n]`; activity: κ-filtered spikes per layer, `[B, n]`. steps: how many of
+    them stand side by side, or None for one after the other.
+    """
 
     projections: tuple[Tensor, ...]
     activity: tuple[FilterState, ...] = ()
+    steps: int | None = None
 
 
 class LocalErrors(NamedTuple):
@@ -67,7 +70,10 @@ def listen(
     errors: list[Tensor] = []
     signals: list[Tensor] = []
     for seen, g, before in zip(step.layers, readouts.projections, readouts.activity, strict=True):
-        z, after = cascade((kappa,), seen.sent, before)
+        if readouts.steps is None:
+            z, after = cascade((kappa,), seen.sent, before)
+        else:
+            z, after = filter_over(seen.sent, kappa, readouts.steps), before
         error = broadcast.weight * loss.error(z @ g.t(), broadcast.target)
         signal = error @ g
         activity.append(z)

@@ -24,6 +24,7 @@ class MonoForward(LocalLoss):
 
     name: ClassVar[str] = "mono-forward"
     source: ClassVar[str] = "Gong, Li & Abdulla 2025"
+    steps_side_by_side: ClassVar[bool] = True
 
     def signals(
         self, network: Network, step: NetworkStep, broadcast: Broadcast, state: LocalReadouts

@@ -25,6 +25,7 @@ class OTTT(Rule[None]):
     name: ClassVar[str] = "ottt"
     title: ClassVar[str] = "OTTT"
     source: ClassVar[str] = "Xiao et al. 2022"
+    steps_side_by_side: ClassVar[bool] = True
 
     trace: Trace[Any] = field(default_factory=lambda: PerNeuron(filtered=False), kw_only=True)
 

@@ -18,6 +18,7 @@ class ReadoutOnly(Rule[None]):
     name: ClassVar[str] = "readout-only"
     title: ClassVar[str] = "readout only"
     source: ClassVar[str] = "control"
+    steps_side_by_side: ClassVar[bool] = True
     learns_hidden: ClassVar[bool] = False
     without_trace: ClassVar[str] = "no hidden layer learns"
 

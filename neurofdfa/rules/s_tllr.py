@@ -103,6 +103,7 @@ class STLLR(Rule[Feedback]):
     name: ClassVar[str] = "s-tllr"
     title: ClassVar[str] = "S-TLLR"
     source: ClassVar[str] = "Apolinario & Roy 2024"
+    steps_side_by_side: ClassVar[bool] = True
 
     trace: Trace[Any] = field(default_factory=SpikeTiming, kw_only=True)
     feedback: Literal["spatial", "random"] = "spatial"

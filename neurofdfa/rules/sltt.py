@@ -57,6 +57,7 @@ class SLTT(Rule[None]):
     name: ClassVar[str] = "sltt"
     title: ClassVar[str] = "SLTT"
     source: ClassVar[str] = "Meng et al. 2023"
+    steps_side_by_side: ClassVar[bool] = True
 
     trace: Trace[Any] = field(default_factory=Instant, kw_only=True)
     every: int = 1

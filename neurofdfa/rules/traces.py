@@ -6,12 +6,13 @@ For the LIF neuron (own-state path only, which is what makes it local), Bellec e
 
 with d = ∂u/∂u⁻ through the neuron alone and κ the decay of the readout. Two forms:
 
-- `PerSynapse`: exactly the above, with a second component where thresholds adapt, and with the eligibility
-  of time constants that are learnt (`neurofdfa.nn.eligibility`). Memory `B · n · fan_in` per layer, as one
-  value   per synapse on a chip.
+- `PerSynapse`, the default: exactly the above, with a second component where thresholds adapt, and with the
+  eligibility of time constants that are learnt (`neurofdfa.nn.eligibility`). Memory `B · n · fan_in` per
+  layer, as one value per synapse on a chip.
 - `PerNeuron`: one value per pre-synaptic neuron, `B · n_in`. It takes d_j = β (exact for a soft, detached
   reset; it neglects resets otherwise) and lets κ filter ε instead of ψε (exact for κ = 0). It cannot follow
-  decays that differ between neurons, or thresholds that adapt, and refuses such layers.
+  decays that differ between neurons, or thresholds that adapt, and refuses such layers. It is what a chip
+  has the memory for.
 
 With `downstream` the decays of the layers above filter it once more, each with a gain of 1: what a spike of a
 low layer does to the output is spread over time by every membrane on its way, and an error that comes now is
@@ -86,6 +87,16 @@ def cascade(decays: Sequence[float], x: X, stages: tuple[X, ...]) -> tuple[X, tu
         x = d * stage + x
         new.append(x)
     return x, tuple(new)
+
+
+def filter_over(x: Tensor, decay: float, steps: int) -> Tensor:
+    """`cascade` of one stage over all steps of a sequence, which stand side by side in `[T·B, n]`."""
+    if not decay:
+        return x
+    y = x.view(steps, -1, x.shape[1]).clone()
+    for before, now in zip(y[:-1].unbind(), y[1:].unbind(), strict=True):
+        now.add_(before, alpha=decay)
+    return y.flatten(0, 1)
 
 
 class Trace(Protocol[S]):
@@ -185,7 +196,7 @@ class PerNeuron:
             cascade(decays, seen.before.s, state.own) if layer.recurrent is not None else (None, state.own)
         )
         if self.path:
-            gain = _gain(self.path)
+            gain = passing_gain(self.path)
             pre_out, bias_out = pre_out * gain, bias_out * gain
             own_out = None if own_out is None else own_out * gain
         return PerNeuronState(pre, bias, own, (pre_out, bias_out, own_out))
@@ -355,7 +366,7 @@ class PerSynapse:
         def total(group: Synapse, traces: SynapseTraces) -> Tensor:
             return torch.einsum("bcs,bcsi->ci", group.split_channels(signal) * gain, traces.felt)
 
-        synapse, recurrent, gain = layer.synapse, layer.recurrent, _gain(self.path)
+        synapse, recurrent, gain = layer.synapse, layer.recurrent, passing_gain(self.path)
         gradient = LayerGradient(
             total(synapse, state.pre).view_as(synapse.weight),
             None if state.bias is None else total(synapse, state.bias).squeeze(1),
@@ -375,7 +386,7 @@ class PerSynapse:
         )
 
 
-def _gain(path: Sequence[float]) -> float:
+def passing_gain(path: Sequence[float]) -> float:
     """Makes filters in series pass a constant as it is."""
     return math.prod(1.0 - d for d in path)
 

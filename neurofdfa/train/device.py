@@ -157,7 +157,7 @@ class Device:
     def _coarse_error(self, broadcast: Broadcast, generator: torch.Generator) -> Broadcast:
         if self.error_bits is None or broadcast.weight == 0:
             return broadcast
-        largest = broadcast.weight * self.error_range
+        largest = float(broadcast.weight) * self.error_range
         return broadcast._replace(
             error=bounded(broadcast.error, self.error_bits, largest, self.rounding, generator)
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard, parts_of
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import Loss, answer_step, step_target, step_weight
+from neurofdfa.nn.loss import Loss, When, answer_step, answer_weights, step_target, step_weights
 from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.train.batch import Inputs, densely, prepare, prepare_lengths
 
@@ -26,17 +26,35 @@ class Evaluation(NamedTuple):
     samples: int
 
 
+def scores_of(network: Network, y: Tensor, when: When, lengths: Tensor | None) -> Tensor:
+    """Scores `[B, k]` from outputs over time `[T, B, k]`; of each sample's own steps where there are lengths
+    `[B]`. when: of the loss.
+    """
+    if lengths is None:
+        return network.decode(y[answer_step(when, len(y)) :])
+    if network.readout.decode != "mean":
+        return y[lengths.to(y.device) - 1, torch.arange(y.shape[1], device=y.device)]
+    shares = answer_weights(when, len(y), lengths).to(y)
+    return (y * shares.unsqueeze(2)).sum(0)
+
+
+def _inside(lengths: Tensor, steps: int) -> Tensor:
+    """Whether a step is a sample's own, `[T, B]`."""
+    return torch.arange(steps).unsqueeze(1) < lengths
+
+
 @torch.no_grad()
 def evaluate(
     network: Network,
     run: Callable[[Any], Trajectory],
-    batches: Iterable[tuple[Any, Tensor]],
+    batches: Iterable[tuple[Any, Tensor] | tuple[Any, Tensor, Tensor | None]],
     loss: Loss,
     *,
     scores: Callable[[Any], Tensor] | None = None,
     group: ProcessGroup = SINGLE,
 ) -> Evaluation:
-    """Run `batches` of time-major inputs and targets; every process of a group runs its share.
+    """Run `batches` of time-major inputs and targets, and lengths `[B]` where samples have lengths of their
+    own; every process of a group runs its share.
 
     run: of a batch; scores: of a batch, where they are not decoded from the outputs. Raises `UserError` where
     there is no batch.
@@ -44,24 +62,33 @@ def evaluate(
     samples, steps, labelled = 0, 0, 0
     correct, total = 0.0, 0.0
     fired: list[Tensor] = [torch.zeros(layer.n) for layer in network.hidden]
-    for whole, targets in batches:
-        batch = whole.shape[1]
-        samples, steps = samples + batch, steps + batch * whole.shape[0]
+    for whole, targets, *given in batches:
+        batch, lengths = whole.shape[1], given[0] if given else None
+        samples += batch
+        steps += batch * whole.shape[0] if lengths is None else int(lengths.sum())
         labelled += batch if targets.dim() == 1 else 0
         share = Shard(batch, group)
         if not share.weight:
             continue
         x = share.rows(whole, 1) if isinstance(whole, Tensor) else whole.rows(share.mine)
         target = share.rows(targets, 1 if targets.dim() == 3 else 0)
+        own = None if lengths is None else share.rows(lengths)
         seen = run(x)
-        length = len(seen.y)
-        answers = seen.y[answer_step(loss.when, length) :]
-        correct += correct_in(network.decode(answers) if scores is None else scores(x), target)
+        answer = (
+            scores_of(network, seen.y, loss.when, own)
+            if scores is None
+            else asked(scores, densely(network, x), own)
+        )
+        correct += correct_in(answer, target)
+        weights = step_weights(loss, len(seen.y), own).to(seen.y.device)
         for t, y in enumerate(seen.y):
-            weight = step_weight(loss, t, length)
-            if weight:
-                total += weight * float(loss.value(y, step_target(target, t)).sum())
-        fired = [before + s.sum((0, 1)).cpu() for before, s in zip(fired, seen.spikes, strict=True)]
+            if weights[t].any():
+                total += float((weights[t] * loss.value(y, step_target(target, t))).sum())
+        spikes = seen.spikes
+        if own is not None:
+            inside = _inside(own, len(seen.y)).unsqueeze(2).to(seen.y)
+            spikes = [s * inside for s in spikes]
+        fired = [before + s.sum((0, 1)).cpu() for before, s in zip(fired, spikes, strict=True)]
     if not samples:
         raise UserError("there is nothing to evaluate: the split or loader has no batch")
     sums = torch.tensor([correct, total], dtype=torch.float64)
@@ -75,29 +102,27 @@ def evaluate(
     )
 
 
-def equally_long(
+def asked(scores: Callable[[Any], Tensor], x: Any, lengths: Tensor | None) -> Tensor:
+    """Scores `[B, k]` that a rule makes of time-major inputs itself, those of one length `[B]` at a time."""
+    if lengths is None:
+        return scores(x)
+    return torch.stack([part.whole(scores(part.rows(x[:n], 1))) for n, part in parts_of(lengths)]).sum(0)
+
+
+def checked(
     network: Network,
     loss: Loss,
     batches: Iterable[tuple[Any, Any, Any]],
     *,
     lists: bool,
     batch_first: bool | None = None,
-) -> Iterator[tuple[Inputs, Tensor]]:
-    """Inputs and targets, checked, in batches whose samples have one length. batches: of x, target and
-    lengths `[B]` or None. lists: leave lists of events as they are where all are as long as their batch.
+) -> Iterator[tuple[Inputs, Tensor, Tensor | None]]:
+    """Inputs, targets and lengths as `evaluate` takes them. batches: of x, target and lengths `[B]` or None.
+    lists: leave lists of events as they are.
     """
     for x, target, lengths in batches:
         given, wanted = prepare(network, loss, x, target, batch_first=batch_first)
-        own = prepare_lengths(given, lengths)
-        if own is None:
-            yield given if lists else densely(network, given), wanted
-            continue
-        dense = densely(network, given)
-        for steps, part in parts_of(own):
-            yield (
-                part.rows(dense[:steps], 1),
-                part.rows(wanted, 1)[:steps] if wanted.dim() == 3 else part.rows(wanted),
-            )
+        yield given if lists else densely(network, given), wanted, prepare_lengths(given, lengths)
 
 
 def correct_in(scores: Tensor, target: Tensor) -> float:

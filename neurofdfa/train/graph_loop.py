@@ -10,23 +10,35 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import Shard, parts_of
+from neurofdfa.distributed.group import Shard
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import answer_step, step_weight
+from neurofdfa.nn.loss import EVERY, step_weights
 from neurofdfa.nn.network import Masks, Trajectory
 from neurofdfa.train.batch import BatchStats
+from neurofdfa.train.evaluation import scores_of
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.unroll import Window, unroll
 
 
 class _Measured(NamedTuple):
-    """Loss of a window, with its graph; without: its value, y `[K, B, k]`, and sums over its steps."""
+    """Loss of a window, with its graph; without: its value, y `[K, B, k]`, and per hidden layer the part that
+    its steps have in the means of spikes and of ψ = 0.
+    """
 
     loss: Tensor
     value: Tensor
     y: Tensor
     fired: Tensor
     psi_zero: Tensor
+
+
+class _Batch(NamedTuple):
+    """The samples of a batch that are here, and their lengths `[B]` where they differ."""
+
+    x: Tensor
+    target: Tensor
+    share: Shard
+    lengths: Tensor | None
 
 
 class GraphLoop:
@@ -51,44 +63,34 @@ class GraphLoop:
         """
         learning, network = self.learning, self.learning.network
         learning.optimizer.zero_grad()
+        share = Shard(x.shape[1], learning.group)
         masks = network.draw_masks(x.shape[1], learning.generator)
-        whole = [(x.shape[0], Shard(x.shape[1], learning.group))]
-        found: list[BatchStats] = []
-        for steps, share in whole if lengths is None else parts_of(lengths):
-            found.append(self._backward(x[:steps], target, masks, share))
-        stats = BatchStats(*(torch.stack(values).sum(0) for values in zip(*found, strict=True)))
+        masks = None if masks is None else masks.select(share.rows)
+        wanted = share.rows(target, 1 if target.dim() == 3 else 0)
+        batch, seen = _Batch(share.rows(x, 1), wanted, share, lengths), list[_Measured]()
+        with torch.enable_grad():
+            for window in self._windows(batch, masks):
+                window.loss.backward()  # pyright: ignore[reportUnknownMemberType]
+                seen.append(window._replace(loss=window.value))
+        y = torch.cat([window.y for window in seen])
+        stats = BatchStats(
+            share.weight * torch.stack([window.value for window in seen]).sum(),
+            share.whole(scores_of(network, y, learning.loss.when, lengths)),
+            share.weight * torch.stack([window.fired for window in seen]).sum(0),
+            share.weight * torch.stack([window.psi_zero for window in seen]).sum(0),
+        )
         with torch.no_grad():
             learning.update(stats)
         return stats
-
-    def _backward(self, x: Tensor, target: Tensor, masks: Masks | None, share: Shard) -> BatchStats:
-        """Add the gradients of the samples here; what they add to the batch's measures."""
-        learning, seen, steps = self.learning, list[_Measured](), x.shape[0]
-        mine = None if masks is None else masks.select(share.rows)
-        here, wanted = share.rows(x, 1), share.rows(target, 1 if target.dim() == 3 else 0)
-        with torch.enable_grad():
-            for window in self._windows(here, wanted, mine, share):
-                window.loss.backward()  # pyright: ignore[reportUnknownMemberType]
-                seen.append(window._replace(loss=window.value))
-        answers = torch.cat([window.y for window in seen])[answer_step(learning.loss.when, steps) :]
-        return BatchStats(
-            share.weight * torch.stack([window.value for window in seen]).sum(),
-            share.whole(learning.network.decode(answers)),
-            share.weight * torch.stack([window.fired for window in seen]).sum(0) / steps,
-            share.weight * torch.stack([window.psi_zero for window in seen]).sum(0) / steps,
-        )
 
     def gradients(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         """The gradient of one batch, in the order of `network.parameters()`; updates nothing."""
         parameters = list(self.learning.network.parameters())
         total = tuple(torch.zeros_like(p) for p in parameters)
         with torch.enable_grad():
-            parts = [(x.shape[0], Shard(x.shape[1]))] if lengths is None else parts_of(lengths)
-            for steps, share in parts:
-                here, wanted = share.rows(x[:steps], 1), share.rows(target, 1 if target.dim() == 3 else 0)
-                for window in self._windows(here, wanted, None, share):
-                    more = torch.autograd.grad(window.loss, parameters, materialize_grads=True)
-                    total = tuple(a + b for a, b in zip(total, more, strict=True))
+            for window in self._windows(_Batch(x, target, Shard(x.shape[1]), lengths), None):
+                more = torch.autograd.grad(window.loss, parameters, materialize_grads=True)
+                total = tuple(a + b for a, b in zip(total, more, strict=True))
         return total
 
     def run(self, x: Tensor) -> Trajectory:
@@ -98,37 +100,41 @@ class GraphLoop:
     def abandon(self) -> None:
         """Nothing is kept between calls."""
 
-    @property
-    def habits(self) -> dict[str, bool]:
-        """None."""
-        return {}
-
-    def resume(self, habits: dict[str, bool]) -> None:
-        """Nothing depends on earlier batches."""
-
-    def _windows(self, x: Tensor, target: Tensor, masks: Masks | None, share: Shard) -> Iterator[_Measured]:
-        steps = x.shape[0]
+    def _windows(self, batch: _Batch, masks: Masks | None) -> Iterator[_Measured]:
+        network, steps = self.learning.network, len(batch.x)
         length = steps if self.window is None else min(self.window, steps)
-        state = self.learning.network.initial_state(x.shape[1])
+        state = network.initial_state(batch.x.shape[1])
+        weights = step_weights(self.learning.loss, steps, batch.lengths).to(batch.x)
+        own = torch.tensor([steps]) if batch.lengths is None else batch.lengths
+        parts = step_weights(EVERY, steps, own).to(batch.x)
         for start in range(0, steps, length):
-            seen = unroll(self.learning.network, x[start : start + length], state, masks)
+            seen = unroll(network, batch.x[start : start + length], state, masks)
             state = seen.state
-            yield self._measured(self._loss(seen.y, target, start, steps), seen, steps, share)
+            here = slice(start, start + length)
+            loss = self._loss(seen.y, batch.target, here, weights[here])
+            yield self._measured(loss, seen, batch, parts[here])
 
-    def _loss(self, y: Tensor, target: Tensor, start: int, steps: int) -> Tensor:
-        """Of the steps from `start` on; where none of them carries an error, 0 with a gradient of 0."""
-        loss = self.learning.loss
-        weights = y.new_tensor([step_weight(loss, start + t, steps) for t in range(len(y))])
-        wanted = target[start : start + len(y)] if target.dim() == 3 else target.expand(len(y), *target.shape)
-        values = loss.value(y.flatten(0, 1), wanted.flatten(0, 1)).view(y.shape[:2])
-        return (weights * values.mean(1)).sum()
+    def _loss(self, y: Tensor, target: Tensor, here: slice, weights: Tensor) -> Tensor:
+        """Of some of the steps; where none of them carries an error, 0 with a gradient of 0."""
+        wanted = target[here] if target.dim() == 3 else target.expand(len(y), *target.shape)
+        values = self.learning.loss.value(y.flatten(0, 1), wanted.flatten(0, 1)).view(y.shape[:2])
+        return (weights * values).sum() / y.shape[1]
 
-    def _measured(self, loss: Tensor, seen: Window, steps: int, share: Shard) -> _Measured:
-        regulariser = self.learning.rate_regulariser
+    def _measured(self, loss: Tensor, seen: Window, batch: _Batch, parts: Tensor) -> _Measured:
+        """parts: what every step is of the mean over a sample's own, `[K, 1]` or `[K, B]`."""
+        regulariser, share, lengths = self.learning.rate_regulariser, batch.share, batch.lengths
         value, loss = loss.detach(), share.weight * loss
         if regulariser.strength > 0:
-            for fired in share.mean([s.mean((0, 1)) for s in seen.spikes]):
-                penalty = len(seen.y) / steps * regulariser.loss(fired)
+            spikes, shape = seen.spikes, seen.y.shape[:2]
+            counted, whole = shape.numel(), len(batch.x) * shape[1]
+            if lengths is not None:
+                inside = (parts > 0).to(seen.y)
+                spikes = [s * inside.unsqueeze(2) for s in spikes]
+                counted, whole = float(inside.sum()), int(lengths.sum())
+            for fired in share.mean([s.sum((0, 1)) / max(1.0, counted) for s in spikes]):
+                penalty = counted / whole * regulariser.loss(fired)
                 value, loss = value + penalty.detach(), loss + penalty
-        fired = torch.stack([s.detach().mean((1, 2)).sum() for s in seen.spikes])
-        return _Measured(loss, value, seen.y.detach(), fired, seen.psi_zero)
+        weights = parts.expand(seen.y.shape[:2]) / seen.y.shape[1]
+        fired = torch.stack([(s.detach().mean(2) * weights).sum() for s in seen.spikes])
+        psi_zero = torch.stack([(zeros * weights).sum() for zeros in seen.psi_zero])
+        return _Measured(loss, value, seen.y.detach(), fired, psi_zero)

@@ -80,10 +80,18 @@ class OnlineLoop:
             self._advance_all(x, target, steps, part)
             seen.append(self._measured())
             untold |= self._now().untold
+        self._observe(lengths)
         stats = BatchStats(*(torch.stack(values).sum(0) for values in zip(*seen, strict=True)))
         learning.update(stats, feedback=untold)
         self.sequence = None
         return stats
+
+    def _observe(self, lengths: Tensor) -> None:
+        """Let the rate regulariser know what all of the batch's samples did."""
+        learning = self.learning
+        if learning.state.fired:
+            rates = learning.rate_regulariser.observe_all(learning.rates, learning.state.fired, lengths)
+            learning.state = learning.state._replace(rates=rates, fired=())
 
     def _advance_all(self, x: Tensor, target: Tensor, steps: int, part: Shard) -> None:
         here, wanted = part.rows(x[:steps], 1), part.rows(target, 1 if target.dim() == 3 else 0)
@@ -115,14 +123,6 @@ class OnlineLoop:
     def abandon(self) -> None:
         """Forget the sequence."""
         self.sequence = None
-
-    @property
-    def habits(self) -> dict[str, bool]:
-        """None."""
-        return {}
-
-    def resume(self, habits: dict[str, bool]) -> None:
-        """Nothing depends on earlier batches."""
 
     @torch.no_grad()
     def begin(self, batch: int, steps: int) -> None:

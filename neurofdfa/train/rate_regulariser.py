@@ -4,13 +4,18 @@ Each neuron keeps a slow running average r of its own spikes and adds strength �
 learning signal: the derivative of ½ strength (r − target)² with respect to its spikes. A trace that the
 readout's κ filters hands the pull back to earlier spikes too, as if it were an error at the output: over T
 steps an integrator makes it about (T + 1)/2 times as strong as the penalty `loss` is for BPTT.
+
+Samples that have lengths of their own share no clock. During such a batch r stands still, and a sample's pull
+is spread over its own steps; at the end r moves towards the rate of all of their steps together, as far as in
+so many steps as they have on average.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from neurofdfa.distributed.group import Shard
+from neurofdfa.distributed.group import Part, Shard
 from neurofdfa.errors import UserError
 from neurofdfa.nn.layer import LayerStep
 from neurofdfa.nn.network import Network, NetworkStep
@@ -46,20 +51,32 @@ class RateRegulariser:
         if not self.strength:
             return source
 
+        def unequal(
+            step: NetworkStep, broadcast: Broadcast, state: SignalState
+        ) -> tuple[Signals, SignalState]:
+            signals, after = source(step, broadcast, state)
+            fired = [seen.after.s.sum(0) for seen in step.layers]
+            if state.fired:
+                fired = [a + b for a, b in zip(state.fired, fired, strict=True)]
+            return pulled(signals, step, state.rates), after._replace(fired=tuple(fired))
+
+        def pulled(signals: Signals, step: NetworkStep, rates: tuple[Tensor, ...]) -> Signals:
+            direct = signals.direct or (None,) * len(rates)
+            hidden = tuple(
+                signal if signal is None and own is None else self._pulled(signal, rate, steps, seen)
+                for signal, own, rate, seen in zip(signals.hidden, direct, rates, step.layers, strict=True)
+            )
+            return signals._replace(hidden=hidden)
+
         def regulated(
             step: NetworkStep, broadcast: Broadcast, state: SignalState
         ) -> tuple[Signals, SignalState]:
             signals, after = source(step, broadcast, state)
             fired = share.mean([seen.after.s.mean(0) for seen in step.layers])
             rates = tuple(map(self.observe, after.rates, fired))
-            direct = signals.direct or (None,) * len(rates)
-            hidden = tuple(
-                signal if signal is None and own is None else self._pulled(signal, rate, steps, seen)
-                for signal, own, rate, seen in zip(signals.hidden, direct, rates, step.layers, strict=True)
-            )
-            return signals._replace(hidden=hidden), after._replace(rates=rates)
+            return pulled(signals, step, rates), after._replace(rates=rates)
 
-        return regulated
+        return unequal if isinstance(share, Part) else regulated
 
     def _pulled(self, signal: Tensor | None, rate: Tensor, steps: int, seen: LayerStep) -> Tensor:
         pull = self.signal(rate) / steps
@@ -68,6 +85,16 @@ class RateRegulariser:
     def observe(self, average: Tensor, fired: Tensor) -> Tensor:
         """The averages after one step. fired: share of a neuron's copies (the batch) that fired, `[n]`."""
         return average + (fired - average) / self.memory
+
+    def observe_all(
+        self, averages: tuple[Tensor, ...], fired: Sequence[Tensor], lengths: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The averages after a batch of samples of unequal lengths. fired: their spikes, `[n]` per layer."""
+        total = int(lengths.sum())
+        share = 1.0 - (1.0 - 1.0 / self.memory) ** (total / len(lengths))
+        return tuple(
+            old + share * (spikes.to(old) / total - old) for old, spikes in zip(averages, fired, strict=True)
+        )
 
     def signal(self, average: Tensor) -> Tensor:
         """What is added to λ, `[n]`."""

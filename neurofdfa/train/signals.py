@@ -22,12 +22,14 @@ ErrorQueue: TypeAlias = tuple[Broadcast, ...]
 
 class SignalState(NamedTuple):
     """What the sources remember. rule: the rule's own state; rates: averages of the rate regulariser, `[n]`
-    per hidden layer; line: of a device's slow bus, empty at the start of every sequence.
+    per hidden layer; line: of a device's slow bus, empty at the start of every sequence. fired: spikes of the
+    samples of unequal lengths so far, `[n]` per hidden layer, of a regularised batch of them.
     """
 
     rule: Any
     rates: tuple[Tensor, ...]
     line: ErrorQueue = ()
+    fired: tuple[Tensor, ...] = ()
 
 
 SignalSource: TypeAlias = Callable[[NetworkStep, Broadcast, SignalState], tuple[Signals, SignalState]]

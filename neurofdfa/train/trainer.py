@@ -3,25 +3,27 @@ none of their own.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from neurofdfa.distributed.group import SINGLE, ProcessGroup, parts_of
+from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
-from neurofdfa.nn.loss import Loss, answer_step
+from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
-from neurofdfa.train.evaluation import Evaluation, equally_long, evaluate
+from neurofdfa.train.evaluation import Evaluation, asked, checked, evaluate, scores_of
 from neurofdfa.train.finite import check_loss
 from neurofdfa.train.fit import Callback, EpochStats, Schedule, Scheduler, Source, batches_of, fit
 from neurofdfa.train.graph_loop import GraphLoop
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
 from neurofdfa.train.rate_regulariser import RateRegulariser
+from neurofdfa.train.sequence_loop import SequenceLoop, why_not_whole
 from neurofdfa.train.state import Tensors, move, pack, unpack
 from neurofdfa.train.stream import OnlineStream, Stream
 
@@ -54,9 +56,14 @@ class Executor(Protocol):
         """Forget a sequence that was interrupted, and all that was summed up in it."""
         ...
 
+
+@runtime_checkable
+class Habitual(Protocol):
+    """An executor whose earlier batches decide how it adds numbers up, and with it their last bits."""
+
     @property
     def habits(self) -> dict[str, bool]:
-        """What earlier batches have decided about how numbers are added up, and with it their last bits."""
+        """What they have decided."""
         ...
 
     def resume(self, habits: dict[str, bool]) -> None:
@@ -133,9 +140,12 @@ class Trainer(Learning):
                     "autograd's graph: leave engine at 'auto'"
                 )
             return GraphLoop(self, through_time.window)
-        on_cpu = self.network.readout.synapse.weight.device.type == "cpu"
-        if self.engine == "reference" or (self.engine == "auto" and not on_cpu):
+        if self.engine == "reference":
             return OnlineLoop(self)
+        whole = why_not_whole(self) is None
+        on_cpu = self.network.readout.synapse.weight.device.type == "cpu"
+        if self.engine == "auto" and not on_cpu:
+            return SequenceLoop(self) if whole else OnlineLoop(self)
         from neurofdfa.events.notice import fall_back  # numba takes a second to import
         from neurofdfa.events.support import why_not
         from neurofdfa.events.trainer import EventEngine
@@ -145,8 +155,8 @@ class Trainer(Learning):
             return EventEngine(self, self.threads, self.chunk, self.probes)
         if self.engine == "events":
             raise UserError(f"{reason}: change that, or leave engine at 'auto'")
-        fall_back(reason)
-        return OnlineLoop(self)
+        fall_back(reason, whole=whole)
+        return SequenceLoop(self) if whole else OnlineLoop(self)
 
     def step(self, x: Given, target: Tensor, lengths: Any = None) -> BatchStats:
         """Learn from one batch of sequences.
@@ -154,12 +164,11 @@ class Trainer(Learning):
         x: `[T, B, n_in]` (or `[B, T, n_in]` with `batch_first`) of any number type, or `Events`; target:
         labels `[B]`, or values `[B, k]` or `[T, B, k]`, as the loss takes them. lengths: steps that are each
         sample's own, `[B]`, where shorter ones are filled up: what is behind its end counts nowhere, in no
-        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. Those of
-        one length are computed together; the event engine leaves this to the reference, with a notice.
-        Raises `UserError`, before
-        anything is learnt, for what does not fit or is not finite, and `Diverged` where loss, gradients or
-        weights are no longer finite: gradients are looked at before they are applied. After an error, Ctrl-C
-        among them, nothing of the batch is left over for the next one.
+        loss, trace, rate or score, and the mean over the batch is that of the samples on their own. The
+        reference computes those of one length together, and so takes longer.
+        Raises `UserError`, before anything is learnt, for what does not fit or is not finite, and `Diverged`
+        where loss, gradients or weights are no longer finite: gradients are looked at before they are
+        applied. After an error, Ctrl-C among them, nothing of the batch is left over for the next one.
         """
         if self._stream is not None and not self._stream.ended:
             raise UserError("a stream of this trainer is still open: end() it before learning from a batch")
@@ -199,18 +208,11 @@ class Trainer(Learning):
         given = prepare_inputs(self.network, x, batch_first=self.batch_first)
         self.check_weights()
         own = prepare_lengths(given, lengths)
-        if own is not None:
-            dense = densely(self.network, given)
-            parts = [
-                part.whole(self.predict(_turned(part.rows(dense[:n], 1), self.batch_first)))
-                for n, part in parts_of(own)
-            ]
-            return torch.stack(parts).sum(0)
         if self.rule.own_scores:
-            return self.rule.predict(self.network, densely(self.network, given), self.rule_state)
+            return asked(self.predict_dense, densely(self.network, given), own)
         executor = self._up_to_date()
         y = executor.run(given if executor.takes_events else densely(self.network, given)).y
-        return self.network.decode(y[answer_step(self.loss.when, len(y)) :])
+        return scores_of(self.network, y, self.loss.when, own)
 
     def evaluate(self, data: Source, *, batch: int = EVALUATION_BATCH) -> Evaluation:
         """Loss, accuracy and firing rates on a split of a data set or a loader of `(x, target)`, without
@@ -222,7 +224,7 @@ class Trainer(Learning):
         return evaluate(
             self.network,
             executor.run,
-            equally_long(
+            checked(
                 self.network, self.loss, found, lists=executor.takes_events, batch_first=self.batch_first
             ),
             self.loss,
@@ -299,7 +301,8 @@ class Trainer(Learning):
 
         generators: further ones to keep with it, by name, such as the one that draws the batches.
         """
-        own = {f"habit.{name}": torch.tensor(value) for name, value in self.executor.habits.items()}
+        habits = self.executor.habits if isinstance(self.executor, Habitual) else {}
+        own = {f"habit.{name}": torch.tensor(value) for name, value in habits.items()}
         return pack(self, generators or {}) | own | {"counter.epochs": torch.tensor(self.epochs)}
 
     def load_state_dict(self, state: Tensors, generators: dict[str, torch.Generator] | None = None) -> None:
@@ -307,9 +310,9 @@ class Trainer(Learning):
         unpack(state, self, generators or {})
         self.epochs = int(state.get("counter.epochs", torch.tensor(0)))
         self.executor = self._executor()
-        self.executor.resume(
-            {name.removeprefix("habit."): bool(x) for name, x in state.items() if name.startswith("habit.")}
-        )
+        if isinstance(self.executor, Habitual):
+            habits = {name: bool(x) for name, x in state.items() if name.startswith("habit.")}
+            self.executor.resume({name.removeprefix("habit."): x for name, x in habits.items()})
 
     def to(self, device: torch.device | str) -> "Trainer":
         """Move network, feedback and optimizers to a device of torch; the engine is chosen anew."""
@@ -324,6 +327,20 @@ class Trainer(Learning):
             f"{type(self.loss).__name__}, on {type(self.executor).__name__})"
         )
 
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        sizes = (self.network.n_in, *(layer.n for layer in self.network.hidden), self.network.n_out)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        rows: list[tuple[str, object]] = [
+            ("network", "-".join(map(str, sizes))),
+            ("rule", repr(self.rule)),
+            ("optimizer", f"{type(self.optimizer).__name__}, learning rate {rate:.3g}"),
+            ("loss", repr(self.loss)),
+            ("runs on", type(self.executor).__name__),
+            ("epochs so far", self.epochs),
+        ]
+        return card("trainer", rows)
+
     def _up_to_date(self) -> Executor:
         """The executor, made anew where a setting of the neurons has changed since: engines copy them."""
         if self._constants != self.network.constants:
@@ -337,12 +354,7 @@ class Trainer(Learning):
         if own is None:
             return None
         for there, what in (
-            (self.engine == "events", "engine='events' learns from samples of one length: take 'auto'"),
             (self.update_every is not None, "update_every goes with samples of one length: leave it out"),
-            (
-                self.rate_regulariser.strength > 0,
-                "a rate regulariser averages the samples of a step and goes with one length: leave it out",
-            ),
             (self.group.size > 1, "several processes learn from samples of one length: take one process"),
         ):
             if there:
@@ -352,8 +364,3 @@ class Trainer(Learning):
     def _prepared(self, x: Given, target: Tensor) -> tuple[Any, Tensor]:
         given, wanted = prepare(self.network, self.loss, x, target, batch_first=self.batch_first)
         return (given if self.executor.takes_events else densely(self.network, given)), wanted
-
-
-def _turned(x: Tensor, batch_first: bool | None) -> Tensor:
-    """Time-major inputs as a user would hand them over."""
-    return x.transpose(0, 1) if batch_first else x

@@ -21,12 +21,12 @@ from neurofdfa.nn.synapse import Synapse
 
 class Window(NamedTuple):
     """K steps. y: `[K, B, k]` and spikes: `[K, B, n]` per hidden layer, with their graph; psi_zero: share of
-    ψ that is exactly 0, summed over the steps, per hidden layer; state: after the last step, without a graph.
+    ψ that is exactly 0, `[K, B]` per hidden layer; state: after the last step, without a graph.
     """
 
     y: Tensor
     spikes: tuple[Tensor, ...]
-    psi_zero: Tensor
+    psi_zero: tuple[Tensor, ...]
     state: NetworkState
 
 
@@ -46,8 +46,8 @@ def _by_step(network: Network, x: Tensor, state: NetworkState, masks: Masks | No
         seen.append(network.step(pre, state, masks, differentiable=True))
         state = seen[-1].state
     layers = range(len(network.hidden))
-    zeros = torch.stack(
-        [_zeros(layer.slopes([step.layers[k] for step in seen])) for k, layer in enumerate(network.hidden)]
+    zeros = tuple(
+        _zeros(layer.slopes([step.layers[k] for step in seen])) for k, layer in enumerate(network.hidden)
     )
     return Window(
         torch.stack([step.y for step in seen]),
@@ -70,37 +70,37 @@ def _by_layer(network: Network, x: Tensor, state: NetworkState, masks: Masks | N
         mask = None if masks is None else masks.layers[index]
         return s if mask is None else s * mask
 
-    shown = x if masks is None or masks.input is None else _masked(x, masks.input)
+    shown = x if masks is None or masks.input is None else masked(x, masks.input)
     sent, _ = network.walk(shown, (), run)
     readout, neuron = network.readout, state.readout.neuron
     if readout.population is not None and neuron is not None:
         x_out, _, neuron = _run(readout.population, sent, neuron)
     else:
-        x_out = _over_time(readout.synapse, sent)
+        x_out = over_time(readout.synapse, sent)
     y, ys = state.readout.y, list[Tensor]()
     for drive in x_out:
         y = readout.kappa * y + drive
         ys.append(y)
     end = NetworkState(tuple(after), ReadoutState(y.detach(), neuron), state.lines)
-    return Window(torch.stack(ys), tuple(spikes), torch.stack(zeros), end)
+    return Window(torch.stack(ys), tuple(spikes), tuple(zeros), end)
 
 
 def _run(layer: SpikingLayer, pre: Tensor, before: LIFState) -> tuple[Tensor, Tensor, LIFState]:
     """Spikes with their graph, ψ and the last state without."""
-    drive = _over_time(layer.synapse, pre)
+    drive = over_time(layer.synapse, pre)
     ran = cast(tuple[Tensor, ...], _LIFSequence.apply(drive, before, layer.neuron))  # pyright: ignore[reportUnknownMemberType]
     s, psis, i, u = ran
     return s, psis, LIFState(i, u, s[-1].detach(), before.a)
 
 
-def _over_time(synapse: Synapse, pre: Tensor) -> Tensor:
+def over_time(synapse: Synapse, pre: Tensor) -> Tensor:
     """`[K, B, n_in]` → `[K, B, n_out]` as one product; of one step where all steps are the same."""
     if _constant(pre):
         return synapse(pre[0]).expand(len(pre), -1, -1)
     return synapse(pre.flatten(0, 1)).view(*pre.shape[:2], synapse.n_out)
 
 
-def _masked(pre: Tensor, mask: Tensor) -> Tensor:
+def masked(pre: Tensor, mask: Tensor) -> Tensor:
     """The mask `[B, n_in]` is the same at every step, and so may be what it masks."""
     return (pre[0] * mask).expand_as(pre) if _constant(pre) else pre * mask
 
@@ -111,9 +111,8 @@ def _constant(pre: Tensor) -> bool:
 
 
 def _zeros(psis: Tensor) -> Tensor:
-    """`[K, B, n]` → the share of zeros in a step, summed over steps."""
-    found = psis.numel() - torch.count_nonzero(psis.detach())
-    return found.to(psis.dtype) / psis[0].numel()
+    """`[K, B, n]` → the share of zeros, `[K, B]`."""
+    return 1.0 - torch.count_nonzero(psis.detach(), dim=2).to(psis.dtype) / psis.shape[2]
 
 
 class _LIFSequence(torch.autograd.Function):

@@ -15,6 +15,7 @@ from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.device import Device
 from neurofdfa.train.graph_loop import GraphLoop
 from neurofdfa.train.online import OnlineLoop
+from neurofdfa.train.sequence_loop import SequenceLoop
 from neurofdfa.train.trainer import Trainer
 
 
@@ -45,11 +46,11 @@ def test_no_notice_where_the_engine_never_applies() -> None:
 def test_one_notice_when_it_falls_back() -> None:
     network = feed_forward(8, [16], 3, neuron=LIF(reset="soft", decay_bits=None))
     per_neuron = DFA(trace=PerNeuron(downstream=True))
-    with pytest.warns(UserWarning, match="not those per neuron: using the reference"):
-        assert isinstance(Trainer(network, per_neuron).executor, OnlineLoop)
+    with pytest.warns(UserWarning, match="not those per neuron: using PyTorch for whole sequences"):
+        assert isinstance(Trainer(network, per_neuron).executor, SequenceLoop)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert isinstance(Trainer(network, per_neuron).executor, OnlineLoop)
+        assert isinstance(Trainer(network, per_neuron).executor, SequenceLoop)
         for gradient in ("detached", "attached"):
             lif = LIF(reset="hard", reset_gradient=gradient, decay_bits=None)
             hard = feed_forward(8, [16], 3, neuron=lif)
@@ -58,12 +59,12 @@ def test_one_notice_when_it_falls_back() -> None:
     with pytest.warns(UserWarning, match="a trace per neuron does not fit neurons with"):
         assert isinstance(Trainer(adaptive, DFA(trace=PerNeuron())).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="the rule 's-tllr'"):
-        assert isinstance(Trainer(network, STLLR(feedback="random")).executor, OnlineLoop)
+        assert isinstance(Trainer(network, STLLR(feedback="random")).executor, SequenceLoop)
     dropped = feed_forward(8, [16, 16], 3, dropout=0.1, neuron=LIF(reset="soft", decay_bits=None))
     with pytest.warns(UserWarning, match="no symmetric feedback through layers with dropout"):
-        assert isinstance(Trainer(dropped, EProp(feedback="symmetric")).executor, OnlineLoop)
+        assert isinstance(Trainer(dropped, EProp(feedback="symmetric")).executor, SequenceLoop)
     with pytest.warns(UserWarning, match="no regularisers for sbd"):
-        assert isinstance(Trainer(network, SBD(power=0.1)).executor, OnlineLoop)
+        assert isinstance(Trainer(network, SBD(power=0.1)).executor, SequenceLoop)
     with pytest.warns(UserWarning, match="no updates inside a sequence with"):
         assert isinstance(Trainer(network, FDFA(weighting="error"), update_every=2).executor, OnlineLoop)
     with pytest.warns(UserWarning, match="drop is set: using the reference"):

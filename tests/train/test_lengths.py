@@ -110,14 +110,67 @@ def test_probed_feedback_learns_too():
     assert not any(torch.equal(a, b) for a, b in zip(before, trainer.rule_state.matrices, strict=True))
 
 
-def test_the_event_engine_leaves_it_to_the_reference_and_says_so(monkeypatch):
+def test_estimates_weighed_by_the_error_are_left_to_the_reference(monkeypatch):
     monkeypatch.setattr(notice, "_told", set())  # it is said once per process
-    trainer, reference = trainer_of(DFA(), engine="auto"), trainer_of(DFA())
+    rule = FDFA(weighting="error")
+    trainer, reference = trainer_of(rule, engine="auto"), trainer_of(rule)
     with pytest.warns(UserWarning, match="lengths of their own: using the reference engine"):
         trainer.step(X, LABELS, LENGTHS)
     reference.step(X, LABELS, LENGTHS)
     for a, b in zip(trainer.network.parameters(), reference.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("rule", [FDFA(), FDFA(every=2)], ids=["every batch", "every second"])
+def test_a_batch_of_several_lengths_is_counted_once(rule):
+    trainer = trainer_of(rule)
+    for _ in range(3):
+        trainer.step(X, LABELS, LENGTHS)
+    assert trainer.rule_state.batches == 3
+    assert trainer.rule_state.updates == (3 if rule.every == 1 else 2)
+
+
+@pytest.mark.parametrize("rule", [DFA(), BPTT()], ids=["dfa", "bptt"])
+def test_the_pull_on_firing_rates_is_spread_over_every_samples_own_steps(rule):
+    strong, none = RateRegulariser(rate=0.3, strength=0.7, memory=50.0), RateRegulariser(strength=0.0)
+    pulled, free = (trainer_of(rule, rate_regulariser=x) for x in (strong, none))
+    found = pulled.gradients(X, LABELS, LENGTHS)
+    pull = [a - b for a, b in zip(found, free.gradients(X, LABELS, LENGTHS), strict=True)]
+    wanted = [torch.zeros_like(p) for p in pull]
+    for place in range(4):
+        trainer = trainer_of(rule, rate_regulariser=RateRegulariser(rate=0.3, strength=0.7, memory=1e9))
+        trainer.rates = tuple(r - 0.2 for r in trainer.rates)
+        for total, a, b in zip(
+            wanted, trainer.gradients(*alone(place)), free.gradients(*alone(place)), strict=True
+        ):
+            total += (a - b) / 4
+    if isinstance(rule, DFA):  # averages of 0.1 in place of those that start at the target
+        pulled.rates = tuple(r - 0.2 for r in pulled.rates)
+        pull = [
+            a - b
+            for a, b in zip(
+                pulled.gradients(X, LABELS, LENGTHS), free.gradients(X, LABELS, LENGTHS), strict=True
+            )
+        ]
+        for a, b in zip(pull, wanted, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-9)
+        before, stats = pulled.rates, pulled.step(X, LABELS, LENGTHS)
+        assert bool(stats.rates.sum() > 0)
+        spikes = [0.0, 0.0]
+        for place in range(4):
+            seen = free.network.run(alone(place)[0]).spikes
+            spikes = [a + b.sum((0, 1)) for a, b in zip(spikes, seen, strict=True)]
+        share = 1 - (1 - 1 / 50) ** (sum(LENGTHS) / 4)
+        for old, new, total in zip(before, pulled.rates, spikes, strict=True):
+            torch.testing.assert_close(new, old + share * (total / sum(LENGTHS) - old))
+    else:
+        rates = [0.0, 0.0]
+        for place in range(4):
+            seen = free.network.run(alone(place)[0]).spikes
+            rates = [a + b.sum((0, 1)) / sum(LENGTHS) for a, b in zip(rates, seen, strict=True)]
+        penalty = sum(float(strong.loss(r)) for r in rates)
+        more = pulled.step(X, LABELS, LENGTHS).loss - free.step(X, LABELS, LENGTHS).loss
+        torch.testing.assert_close(float(more), penalty)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +180,7 @@ def test_the_event_engine_leaves_it_to_the_reference_and_says_so(monkeypatch):
         ([12, 5, 9, 0], {}, "4 whole numbers from 1 to 12"),
         ([12, 5, 9, 13], {}, "4 whole numbers from 1 to 12"),
         ([12.0, 5.0, 9.0, 5.0], {}, "4 whole numbers from 1 to 12"),
-        (LENGTHS, {"engine": "events"}, "take 'auto'"),
         (LENGTHS, {"update_every": 2}, "update_every"),
-        (LENGTHS, {"rate_regulariser": RateRegulariser()}, "rate regulariser"),
     ],
 )
 def test_what_does_not_go_together(lengths, settings, message):

@@ -9,7 +9,15 @@ behind its pool. A line of a window is then one stretch of a row's spikes, and o
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
 from neurofdfa.events.kernels.forward import finish_panel, step_panel
-from neurofdfa.events.kernels.layout import FOUR, deep_product, events_of, group_samples, size_of, starts_of
+from neurofdfa.events.kernels.layout import (
+    FOUR,
+    deep_product,
+    events_of,
+    group_samples,
+    group_steps,
+    size_of,
+    starts_of,
+)
 from neurofdfa.events.kernels.learning import decay_carry, panel_errors
 from neurofdfa.events.kernels.spikes import list_layer
 from neurofdfa.events.records import CAPACITY, Head, Layer
@@ -149,9 +157,12 @@ def forward_image(
     one: float, head: Head, below: Layer, layer: Layer, begin: int, groups: int, start: int, steps: int
 ) -> None:
     """A convolutional layer for a block of groups."""
-    size, drive = size_of(one), head.panel
+    size, drive, whole = size_of(one), head.panel, steps
     for slot in range(groups):
         group, samples = begin + slot, group_samples(head, begin + slot)
+        steps = group_steps(head, group, start, whole)
+        if steps == 0:
+            continue
         if layer.index > 1 or head.input_kind != 3:
             view_spikes(head, below, layer, slot, samples * steps)
         for panel in range(layer.panels):
@@ -232,8 +243,11 @@ def learn_image(
     one: float, head: Head, below: Layer, layer: Layer, begin: int, groups: int, start: int, steps: int
 ) -> None:
     """Gradients of a convolutional layer for a block of groups."""
+    whole = steps
     for slot in range(groups):
-        samples = group_samples(head, begin + slot)
+        steps, samples = group_steps(head, begin + slot, start, whole), group_samples(head, begin + slot)
+        if steps == 0:
+            continue
         if start > 0 and head.exact == 0 and (layer.index > 1 or head.input_kind != 3):
             traces = slot * head.samples * 3 * below.width * size_of(one)
             view_values(one, below, layer, layer.traces + traces, 3 * samples)

@@ -14,7 +14,9 @@ from neurofdfa.events.kernels.layout import (
     deep_product,
     events_of,
     group_samples,
+    group_steps,
     membranes_of,
+    own_steps,
     panel_start,
     size_of,
     starts_of,
@@ -142,11 +144,25 @@ def finish_panel(
     samples = group_samples(head, group)
     words = layer.spikes + (slot * layer.panels + panel) * CAPACITY * 8
     if head.learn != 0 and layer.feedback != 0:
-        psi = layer.psi + (slot * layer.width + first) * CAPACITY * size
+        alike = head.lengths == 0
         zeros = head.counters + 8 * (33 + layer.index)
-        shape_panel(lanes, one, layer, psi, drive, samples * steps, zeros)
+        sums, count = head.own_counts, 8 * (head.hidden + 2)
+        for s in range(1 if alike else samples):
+            psi = layer.psi + (slot * layer.width + first) * CAPACITY * size + s * steps * pitch
+            own = samples * steps
+            if not alike:
+                own, zeros = own_steps(head, group * head.samples + s, start, steps), sums + 2 * count
+                simd.store_i64(zeros, 0)
+            shape_panel(lanes, one, layer, psi, drive + s * steps * pitch, own, zeros)
+            if not alike:
+                simd.fill(lanes, one, (one * 0, psi + own * pitch, pitch, steps - own))
+                place = sums + count + 8 * layer.index
+                all_steps = simd.load_i64(head.lengths + 24 * (group * head.samples + s))
+                simd.store_f64(place, simd.load_f64(place) + simd.load_i64(zeros) / all_steps)
     for s in range(samples):
         these = words + 8 * s * steps
+        for t in range(own_steps(head, group * head.samples + s, start, steps), steps):
+            simd.store_i64(these + 8 * t, 0)  # nobody hears what a sample does behind its end
         if layer.step_counts != 0:
             count_steps(layer, these, first, start if head.backwards != 0 else 0, steps)
         if layer.record != 0 or layer.membrane != 0:
@@ -198,7 +214,7 @@ def forward_recurrent(
         else:
             drive_panel(ONE, one, head, below, layer, slot, group, start, steps, first, to)
     for s in range(group_samples(head, group)):
-        for t in range(steps):
+        for t in range(own_steps(head, group * head.samples + s, start, steps)):
             row = s * steps + t
             for source in range(panels):
                 own = layer.spikes + ((slot * panels + source) * CAPACITY + row - 1) * 8
@@ -244,18 +260,23 @@ def forward_layer(
     """A hidden layer for a block of groups; panels outermost, so that weights are read from the cache."""
     if layer.recurrent != 0:
         for slot in range(groups):
-            forward_recurrent(one, head, below, layer, slot, begin + slot, start, steps)
+            here = group_steps(head, begin + slot, start, steps)
+            if here > 0:
+                forward_recurrent(one, head, below, layer, slot, begin + slot, start, here)
     else:
         for panel in range(layer.panels):
             first = panel_start(layer, panel)
             for slot in range(groups):
+                here = group_steps(head, begin + slot, start, steps)
+                if here == 0:
+                    continue
                 if panel < layer.wide:
                     forward_panel(
-                        FOUR, one, head, below, layer, slot, begin + slot, start, steps, panel, first
+                        FOUR, one, head, below, layer, slot, begin + slot, start, here, panel, first
                     )
                 else:
-                    forward_panel(
-                        ONE, one, head, below, layer, slot, begin + slot, start, steps, panel, first
-                    )
+                    forward_panel(ONE, one, head, below, layer, slot, begin + slot, start, here, panel, first)
     for slot in range(groups):
-        list_layer(head, layer, slot, begin + slot, steps)
+        here = group_steps(head, begin + slot, start, steps)
+        if here > 0:
+            list_layer(head, layer, slot, begin + slot, here)

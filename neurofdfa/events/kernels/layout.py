@@ -37,6 +37,26 @@ def group_samples(head: Head, group: int) -> int:
 
 
 @part
+def own_steps(head: Head, sample: int, start: int, steps: int) -> int:
+    """How many of a chunk's steps are a sample's own."""
+    if head.lengths == 0:
+        return steps
+    left = simd.load_i64(head.lengths + 24 * sample) - start
+    return max(0, min(left, steps))
+
+
+@part
+def group_steps(head: Head, group: int, start: int, steps: int) -> int:
+    """How many of a chunk's steps the longest sample of a group has: nobody computes the rest."""
+    if head.lengths == 0:
+        return steps
+    longest = 0
+    for s in range(group_samples(head, group)):
+        longest = max(longest, own_steps(head, group * head.samples + s, start, steps))
+    return longest
+
+
+@part
 def events_of(layer: Layer, slot: int) -> int:
     """Where a layer's events lie."""
     return layer.events + slot * (layer.width * CAPACITY + 64) * 4

@@ -7,7 +7,9 @@ from neurofdfa.events.kernels.layout import (
     FOUR,
     ONE,
     group_samples,
+    group_steps,
     membranes_of,
+    own_steps,
     panel_of,
     panel_start,
     size_of,
@@ -52,6 +54,23 @@ def filter_errors(
 
 
 @part
+def share_pull(
+    lanes: Lanes, one: float, head: Head, layer: Layer, sample: int, start: int, steps: int, first: int
+) -> None:
+    """The rate target's pull on a sample that has a length of its own, into the scratch PULL: the end of what
+    stands there for a whole sequence, for fewer steps.
+    """
+    size, all_steps = size_of(one), simd.load_i64(head.lengths + 24 * sample)
+    source = layer.extra + first * size + (head.steps - all_steps + start) * layer.extra_pitch
+    share, vectors = one / all_steps, len(lanes) * 16
+    for t in range(own_steps(head, sample, start, steps)):
+        for c in range(vectors):
+            value = simd.load_float(one, source + c * size)
+            simd.store_float(one, head.pull + (t * vectors + c) * size, value * share)
+        source += layer.extra_pitch
+
+
+@part
 def panel_errors(
     lanes: Lanes,
     one: float,
@@ -82,14 +101,18 @@ def panel_errors(
     extra = layer.extra + first * size
     if head.backwards != 0:
         extra += start * layer.extra_pitch
+    extra_pitch = layer.extra_pitch
     for s in range(samples):
+        if head.pull != 0:
+            extra, extra_pitch = head.pull, pitch
+            share_pull(lanes, one, head, layer, group * head.samples + s, start, steps, first)
         here, place = errors + s * steps * pitch, slot * head.samples + s
         psi = layer.psi + (slot * width + first) * CAPACITY * size + s * steps * pitch
         gain = layer.gain + (group * head.samples + s) * layer.gain_pitch + first * size
         if head.exact == 0:
             simd.reverse_filter(
                 lanes, one,
-                (layer.trace_kappa, layer.beta, layer.alpha, here, pitch, psi, gain, extra, layer.extra_pitch,
+                (layer.trace_kappa, layer.beta, layer.alpha, here, pitch, psi, gain, extra, extra_pitch,
                  steps, carry + s * 4 * pitch, 0),
             )  # fmt: skip
         else:
@@ -105,7 +128,7 @@ def panel_errors(
                 lanes, one,
                 (layer.hard, layer.reset, layer.through, layer.adaptation, layer.rho,
                  layer.alphas + first * size, layer.betas + first * size, here, pitch, psi, gain, extra,
-                 layer.extra_pitch, words, seen, steps, state),
+                 extra_pitch, words, seen, steps, state),
             )  # fmt: skip
     if layer.bias != 0:
         simd.column_sum(lanes, one, (layer.bias_gradient + first * size, errors, pitch, rows))
@@ -250,10 +273,13 @@ def learn_layer(
     for panel in range(layer.panels):
         first = panel_start(layer, panel)
         for slot in range(groups):
+            here = group_steps(head, begin + slot, start, steps)
+            if here == 0:
+                continue
             if panel < layer.wide:
-                learn_panel(FOUR, one, head, below, layer, slot, begin + slot, start, steps, first)
+                learn_panel(FOUR, one, head, below, layer, slot, begin + slot, start, here, first)
             else:
-                learn_panel(ONE, one, head, below, layer, slot, begin + slot, start, steps, first)
+                learn_panel(ONE, one, head, below, layer, slot, begin + slot, start, here, first)
 
 
 @part

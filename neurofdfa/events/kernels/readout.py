@@ -5,7 +5,7 @@ import math
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
 from neurofdfa.events.kernels.forward import sum_rows
-from neurofdfa.events.kernels.layout import ONE, group_samples, size_of
+from neurofdfa.events.kernels.layout import ONE, group_samples, own_steps, size_of
 from neurofdfa.events.records import CAPACITY, Head, Layer
 
 
@@ -65,6 +65,16 @@ def difference(one: float, head: Head, to: int, y: int, sample: int, t: int, wei
 
 
 @part
+def loss_window(head: Head, sample: int) -> tuple[int, float, int]:
+    """The first step that a sample's loss counts at, the weight of a step, and where its scores begin."""
+    if head.lengths == 0:
+        return head.loss_from, head.share, head.scores_from
+    place = head.lengths + 24 * sample
+    loss_from = simd.load_i64(place + 8)
+    return loss_from, 1.0 / (simd.load_i64(place) - loss_from), simd.load_i64(place + 16)
+
+
+@part
 def read_out(one: float, head: Head, slot: int, group: int, start: int, steps: int) -> None:
     """Scores, losses and errors from y."""
     size, k, kpad = size_of(one), head.outputs, head.kpad
@@ -73,12 +83,16 @@ def read_out(one: float, head: Head, slot: int, group: int, start: int, steps: i
     for s in range(samples):
         sample = group * head.samples + s
         score = head.scores + sample * kpad * size
+        own = own_steps(head, sample, start, steps)
+        loss_from, share, scores_from = loss_window(head, sample)
         for t in range(steps):
             y = head.output + (s * steps + t) * kpad * size
             now = start + t
-            if head.mean_score != 0 and now > head.scores_from:
+            if t >= own:
+                pass
+            elif head.mean_score != 0 and now > scores_from:
                 simd.add_row(ONE, one, (score, y, kpad // 16))
-            elif now == head.scores_from or (head.mean_score == 0 and t == steps - 1):
+            elif now == scores_from or (head.mean_score == 0 and t == own - 1):
                 for c in range(k):
                     simd.store_float(one, score + c * size, simd.load_float(one, y + c * size))
             if head.record_y != 0:
@@ -87,7 +101,7 @@ def read_out(one: float, head: Head, slot: int, group: int, start: int, steps: i
                     simd.store_float(one, line + c * size, simd.load_float(one, y + c * size))
             if learn == 0:
                 continue
-            part = head.share if now >= head.loss_from else 0.0
+            part = share if now >= loss_from and t < own else 0.0
             weight = one * (part / head.batch)
             to = head.errors + (slot * CAPACITY + s * steps + t) * kpad * size
             if part == 0.0:
@@ -125,8 +139,10 @@ def tell_targets(one: float, head: Head, slot: int, group: int, start: int, step
     for s in range(group_samples(head, group)):
         sample = group * head.samples + s
         label = simd.load_i64(head.target + 8 * sample) if kind == 0 else 0
+        own = own_steps(head, sample, start, steps)
+        loss_from, share, _ = loss_window(head, sample)
         for t in range(steps):
-            part = head.share if start + t >= head.loss_from else 0.0
+            part = share if start + t >= loss_from and t < own else 0.0
             line = sample if kind == 1 else (start + t) * head.batch + sample
             to = head.heard + (slot * CAPACITY + s * steps + t) * kpad * size
             for c in range(k):

@@ -6,7 +6,7 @@ from neurofdfa.events import simd
 from neurofdfa.events.compiled import jit, part
 from neurofdfa.events.kernels.convolution import forward_image, learn_image
 from neurofdfa.events.kernels.forward import forward_layer
-from neurofdfa.events.kernels.layout import group_samples
+from neurofdfa.events.kernels.layout import group_samples, group_steps
 from neurofdfa.events.kernels.learning import filter_errors, learn_layer, learn_readout
 from neurofdfa.events.kernels.readout import forward_readout, read_out, tell_deltas, tell_targets
 from neurofdfa.events.kernels.spikes import read_input
@@ -25,7 +25,9 @@ def forward_block(
     top = head.top
     if head.input_kind != 3:
         for slot in range(groups):
-            read_input(one, head, layers[0], begin + slot, slot, start, steps)
+            here = group_steps(head, begin + slot, start, steps)
+            if here > 0:
+                read_input(one, head, layers[0], begin + slot, slot, start, here)
     probing = head.probed > begin * head.samples
     if probing:  # the tangents need the spikes that the chunk began with
         for k in range(1, top + 1):
@@ -46,15 +48,18 @@ def forward_block(
             forward_layer(one, head, below, layer, begin, groups, start, steps)
     last, readout = layers[head.hidden], layers[head.hidden + 1]
     for slot in range(groups):
-        forward_readout(one, head, last, readout, slot, begin + slot, start, steps)
-        read_out(one, head, slot, begin + slot, start, steps)
+        here = group_steps(head, begin + slot, start, steps)
+        if here == 0:
+            continue
+        forward_readout(one, head, last, readout, slot, begin + slot, start, here)
+        read_out(one, head, slot, begin + slot, start, here)
         if head.tells == 1:
-            tell_targets(one, head, slot, begin + slot, start, steps)
+            tell_targets(one, head, slot, begin + slot, start, here)
         elif head.tells == 2:
-            tell_deltas(one, head, readout, slot, group_samples(head, begin + slot) * steps)
+            tell_deltas(one, head, readout, slot, group_samples(head, begin + slot) * here)
         if probing:
             words = head.fired + slot * top * head.samples * head.fired_pitch
-            tangents(one, head, layers, slot, begin + slot, start, steps, words)
+            tangents(one, head, layers, slot, begin + slot, start, here, words)
 
 
 @part
@@ -67,15 +72,19 @@ def learn_block(
         if head.exact != 0:
             above = layers[min(k + 1, head.top)]
             for slot in range(groups):
-                filter_errors(one, head, layer, above, slot, begin + slot, steps)
+                here = group_steps(head, begin + slot, start, steps)
+                filter_errors(one, head, layer, above, slot, begin + slot, here)
         if layer.feedback != 0 and layer.image != 0:
             learn_image(one, head, below, layer, begin, groups, start, steps)
         elif layer.feedback != 0:
             learn_layer(one, head, below, layer, begin, groups, start, steps)
     for slot in range(groups):
-        learn_readout(one, head, layers, slot, begin + slot, start, steps)
+        here = group_steps(head, begin + slot, start, steps)
+        if here == 0:
+            continue
+        learn_readout(one, head, layers, slot, begin + slot, start, here)
         if start + steps < head.steps and head.backwards == 0:
-            keep_traces(one, head, layers, slot, begin + slot, start, steps)
+            keep_traces(one, head, layers, slot, begin + slot, start, here)
 
 
 @part
@@ -120,6 +129,8 @@ def clear_sums(head: Head) -> None:
     for k in range(66):
         simd.store_i64(head.counters + 8 * k, 0)
     simd.store_f64(head.loss_sum, 0.0)
+    for k in range(3 * (head.hidden + 2)):
+        simd.store_f64(head.own_counts + 8 * k, 0.0)
     if head.by_error != 0:
         for c in range(head.kpad):
             simd.store_f64(head.seen + 8 * c, 0.0)

@@ -6,7 +6,14 @@ import numba
 
 from neurofdfa.events import simd
 from neurofdfa.events.compiled import part
-from neurofdfa.events.kernels.layout import events_of, group_samples, panel_start, size_of, starts_of
+from neurofdfa.events.kernels.layout import (
+    events_of,
+    group_samples,
+    own_steps,
+    panel_start,
+    size_of,
+    starts_of,
+)
 from neurofdfa.events.kernels.lists import sort_by_neuron
 from neurofdfa.events.records import CAPACITY, INPUT_EVENTS, Head, Layer
 from neurofdfa.events.simd.emit import Lanes
@@ -46,8 +53,11 @@ def read_input(one: float, head: Head, layer: Layer, group: int, slot: int, star
         keep = layer.keep
         if keep != 0:
             keep += sample * layer.keep_pitch
+        own = own_steps(head, sample, start, steps)
         for t in range(steps):
-            if kind == 0:
+            if t >= own:
+                pass
+            elif kind == 0:
                 seen = read_row(numba.uint8(1), head, here, events, seen, channels, keep)
             elif kind == 1:
                 seen = read_row(numba.float32(1), head, here, events, seen, channels, keep)
@@ -85,7 +95,7 @@ def read_row(sample: Any, head: Head, here: int, events: int, count: int, channe
 @part
 def copy_events(head: Head, events: int, count: int, sample: int, t: int, keep: int) -> int:
     """Append one row of an input that comes as lists; returns the new count."""
-    place = head.input_starts + (sample * (head.steps + 1) + t) * 8
+    place = head.input_starts + sample * head.input_sample + t * 8
     for e in range(simd.load_i64(place), simd.load_i64(place + 8)):
         c = simd.load_i32(head.input + 4 * e)
         simd.store_i32(events + 4 * count, c)
@@ -106,6 +116,22 @@ def list_layer(head: Head, layer: Layer, slot: int, group: int, steps: int) -> N
         sort_by_neuron(layer, slot, layer.lists, layer.tally, rows)
     total = head.counters + 8 * (1 + layer.index)
     simd.store_i64(total, simd.load_i64(total) + fired)
+    if head.lengths != 0:
+        count_own(head, layer, slot, group, steps)
+
+
+@part
+def count_own(head: Head, layer: Layer, slot: int, group: int, steps: int) -> None:
+    """Add to the spikes per step of every sample's own."""
+    words = layer.spikes + slot * layer.panels * CAPACITY * 8
+    place = head.own_counts + 8 * layer.index
+    for s in range(group_samples(head, group)):
+        fired = 0
+        for panel in range(layer.panels):
+            for row in range(s * steps, (s + 1) * steps):
+                fired += simd.ones(simd.load_i64(words + (panel * CAPACITY + row) * 8))
+        all_steps = simd.load_i64(head.lengths + 24 * (group * head.samples + s))
+        simd.store_f64(place, simd.load_f64(place) + fired / all_steps)
 
 
 @part

@@ -9,6 +9,7 @@ from neurofdfa.events.kernels.layout import (
     deep_product,
     group_samples,
     membranes_of,
+    own_steps,
     panel_start,
     size_of,
 )
@@ -193,7 +194,9 @@ def correlate_panel(
 
 
 @part
-def correlate(one: float, head: Head, layer: Layer, slot: int, probed: int, start: int, steps: int) -> None:
+def correlate(
+    one: float, head: Head, layer: Layer, slot: int, group: int, probed: int, start: int, steps: int
+) -> None:
     """Σ Ĵ of one layer: observed tangents of the outputs times the noise trace."""
     size, width, kpad = size_of(one), layer.width, head.kpad
     source = layer.probe
@@ -209,14 +212,21 @@ def correlate(one: float, head: Head, layer: Layer, slot: int, probed: int, star
                 )
         source = head.noise
     for s in range(probed):
+        sample, share = group * head.samples + s, one
+        own = own_steps(head, sample, start, steps)
+        if (
+            head.lengths != 0
+        ):  # a mean over its own steps: what sums up to a mean over all of them counts less
+            share = one * (head.steps / simd.load_i64(head.lengths + 24 * sample))
         for t in range(steps):
             weight = one * simd.load_f64(
                 head.probe_weights + ((layer.index - 1) * head.steps + start + t) * 8
             )
+            weight *= share
             line = (s * steps + t) * kpad * size
             for c in range(kpad):
                 value = weight * simd.load_float(one, head.observed + line + c * size)
-                simd.store_float(one, head.weighted + line + c * size, value)
+                simd.store_float(one, head.weighted + line + c * size, value if t < own else one * 0)
     for panel in range(layer.panels):
         first = panel_start(layer, panel)
         if panel < layer.wide:
@@ -285,4 +295,4 @@ def tangents(
     if head.by_error != 0:
         weigh(one, head, slot, probed * steps)
     for k in range(1, last + 1):
-        correlate(one, head, layers[k], slot, probed, start, steps)
+        correlate(one, head, layers[k], slot, group, probed, start, steps)

@@ -1,0 +1,118 @@
+"""Every rule x trace x reset x recurrent synapses at 1000 steps: which engine, and its time beside BPTT.
+
+    python benchmarks/cliffs.py
+    python benchmarks/cliffs.py --rules ottt,s-tllr --batch 8
+
+700-128-20, 5 % of the inputs active, Adam included, CPU time at one thread. What the reference executes
+step by step is timed on 100 steps, of which 1000 cost ten times as much; everything else on all 1000. A line
+is marked where a training step takes more than three times as long as snnTorch's BPTT, or as ours.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurofdfa.bench.nets import RATE
+from neurofdfa.bench.peers import STILL, peer
+from neurofdfa.errors import UserError
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
+from neurofdfa.rules import RULES, rule_named
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.trainer import Trainer
+
+STEPS, PART = 1000, 100
+WORST = 3.0
+PROBED: dict[str, dict[str, Any]] = {"fdfa": {"fraction": 1 / 8}}
+TRACES = ("per-synapse", "per-neuron")
+
+
+def prepare(reset: Any, recurrent: bool, batch: int) -> tuple[Network, Tensor, Tensor]:
+    """Network, spikes and labels."""
+    g = torch.Generator().manual_seed(0)
+    neuron = LIF(tau_mem=5e-3, reset=reset, decay_bits=None)
+    network = feed_forward(700, (128,), 20, neuron=neuron, recurrent=recurrent, generator=g)
+    x = (torch.rand(STEPS, batch, 700, generator=g) < 0.05).float()
+    scale_to_rate(network, x[:100, :8], RATE, rounds=10)
+    return network, x, torch.randint(0, 20, (batch,), generator=g)
+
+
+def seconds(step: Callable[[Tensor, Tensor], Any], x: Tensor, target: Tensor, repeats: int) -> float:
+    """CPU time of the fastest of so many steps, after one on a few of the steps to warm up."""
+    step(x[:10], target)
+    if repeats > 1:
+        step(x, target)
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.process_time()
+        step(x, target)
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def lines(names: list[str], batch: int, repeats: int) -> None:
+    """Measure and print one line per case."""
+    print(f"{'rule':24} {'trace':12} {'reset':5} {'rec.':4} {'engine':10} {'ms/sample':>9}"
+          f" {'snnTorch/ours':>14} {'BPTT/ours':>10}")  # fmt: skip
+    for recurrent in (False, True):
+        for reset in ("hard", "soft"):
+            network, x, target = prepare(reset, recurrent, batch)
+            theirs = seconds(peer("snntorch", network).learner(), x, target, 1)
+            adam = torch.optim.Adam(network.parameters(), lr=STILL)
+            bptt = seconds(Trainer(network, rule_named("bptt"), adam).step, x, target, 1)
+            where = f"{reset:5} {'yes' if recurrent else 'no':4}"
+            print(f"{'bptt':24} {'-':12} {where} {'graph':10} {1e3 * bptt / batch:9.2f} {theirs / bptt:14.2f}"
+                  f" {1:10.2f}", flush=True)  # fmt: skip
+            for name in names:
+                _rule(name, where, network, x, target, theirs, bptt, repeats)
+
+
+def _rule(
+    name: str,
+    where: str,
+    network: Network,
+    x: Tensor,
+    target: Tensor,
+    theirs: float,
+    bptt: float,
+    repeats: int,
+) -> None:
+    plain = rule_named(name, **PROBED.get(name, {}))
+    own = plain.without_trace or not isinstance(plain.trace, (PerNeuron, PerSynapse))
+    for trace in ("-",) if own else TRACES:
+        options = PROBED.get(name, {}) | ({} if trace == "-" else {"trace": trace})
+        try:
+            made = rule_named(name, **options)
+            optimizer = torch.optim.Adam(network.parameters(), lr=STILL)
+            trainer = Trainer(network, made, optimizer, threads=1)
+        except UserError as error:
+            print(f"{name:24} {trace:12} {where} refused: {error}")
+            continue
+        engine = type(trainer.executor).__name__
+        whole = engine != "OnlineLoop"
+        found = seconds(trainer.step, x if whole else x[:PART], target, repeats if whole else 1)
+        found *= 1 if whole else STEPS / PART
+        slow = "  <" if min(theirs, bptt) * WORST < found else ""
+        print(f"{name:24} {trace:12} {where} {engine:10.10} {1e3 * found / x.shape[1]:9.2f}"
+              f" {theirs / found:14.2f} {bptt / found:10.2f}{slow}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rules", default=",".join(x for x in RULES if rule_named(x).through_time is None))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    lines(given.rules.split(","), given.batch, given.repeats)
+
+
+if __name__ == "__main__":
+    main()
