@@ -9,8 +9,8 @@ of this speaker's utterances, each once, one after the other: error neurons comp
 spikes, the feedback B carries the error to the hidden layer, and three-factor rules change the weights.
 Beside FDFA, whose B goes along and is refreshed by the host, stand DFA with a random B, a readout that learns
 alone, the frozen network, and FDFA in floats. Accuracy is counted on 390 other utterances of the sixth and,
-for what is forgotten, on 250 of the five. Settings were chosen on 50 utterances of theo that are counted in
-none of these (docs/studies/new-speaker.md).
+for what is forgotten, on 250 of the five. Settings were chosen on 50 utterances per speaker that are counted
+in none of these (docs/studies/new-speaker.md).
 """
 
 import argparse
@@ -29,7 +29,7 @@ import neurofdfa_hardware as chip
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 STEPS = 26  # of 20 ms
 RULE = chip.LearningRule(
-    period=32, epoch=8, tau=8, impulse=16, rate_hidden=-5, rate_output=-5, shift_hidden=5, shift_output=1,
+    period=32, epoch=8, tau=5, impulse=32, rate_hidden=-8, rate_output=-4, shift_hidden=5, shift_output=1,
     label_every=3, refresh_every=10,
 )  # fmt: skip
 REACH = 0.5  # a hidden membrane this close to its threshold, in thresholds, counts as sensitive
