@@ -12,12 +12,14 @@ export NEUROFDFA_LAVA_HOME ?= $(CURDIR)/.venv-lava
 LAVA_STAMP := $(NEUROFDFA_LAVA_HOME)/.ready
 LAVA_DL := $(CURDIR)/.venv-lava-dl
 
-.PHONY: demo test lint format lava setup setup-test clean clean-all help
+.PHONY: demo test check site notebooks lint format lava setup setup-test clean clean-all help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    train, compare, quantise, run on Lava, write the report (a minute or two after set-up)'
 	@echo 'make test    every test, the peers and Lava included'
+	@echo 'make site    the documentation, into build/site; a broken link is an error'
+	@echo 'make check   all that is checked before a change is taken: lint, types, site, every test'
 	@echo 'make lint    ruff (lint, format) and pyright in strict mode'
 	@echo 'make lava    only Lava'"'"'s own environment'
 	@echo 'make clean   remove caches and runs;  make clean-all  also the environments'
@@ -30,6 +32,17 @@ demo: $(VENV)/.package
 test: $(VENV)/.test $(LAVA_STAMP)
 	@$(MAKE) --no-print-directory $(LAVA_DL)/.installed || echo '==> lava-dl is not available; its tests are skipped'
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(TEST_ARGS)
+
+# The site's pages are assembled first: references made from the program, notebooks, files from outside docs.
+site: $(VENV)/.test
+	$(BIN)/python -m website.assemble build/docs
+	$(BIN)/zensical build --strict
+	@echo 'open build/site/index.html'
+
+notebooks: $(VENV)/.test
+	$(BIN)/python -m website.notebooks build/notebooks
+
+check: lint site test
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -67,7 +80,7 @@ $(VENV)/.package: pyproject.toml constraints.txt $(VENV)/.torch
 # norse and spikingjelly declare torchvision, neurobench torchaudio (and with them another torch); all run without.
 $(VENV)/.test: $(VENV)/.package
 	@echo '==> Installing the test tools and the simulators that results are compared with'
-	$(PIP) -e '.[test,dev,events,cluster,search,live]' snntorch loguru
+	$(PIP) -e '.[test,dev,docs,events,cluster,search,live]' snntorch loguru
 	$(PIP) --no-deps nirtorch norse spikingjelly neurobench
 	@touch $@
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from neurofdfa.interop.norse import to_norse as to_norse
     from neurofdfa.interop.snntorch import from_snntorch as from_snntorch
     from neurofdfa.interop.snntorch import to_snntorch as to_snntorch
+    from neurofdfa.interop.torch_graph import nir_from_torch as nir_from_torch
     from neurofdfa.measure.alignment import alignment as alignment
+    from neurofdfa.measure.energy.ledger import ledger as ledger
     from neurofdfa.measure.locality.audit import certify as certify
     from neurofdfa.measure.memory import peak_mib as peak_mib
     from neurofdfa.nn.alif import ALIF as ALIF
@@ -88,7 +90,9 @@ _HOMES = {
     "run": ("Run", "fit", "load"),
     "interop.norse": ("from_norse", "to_norse"),
     "interop.snntorch": ("from_snntorch", "to_snntorch"),
+    "interop.torch_graph": ("nir_from_torch",),
     "measure.alignment": ("alignment",),
+    "measure.energy.ledger": ("ledger",),
     "measure.locality.audit": ("certify",),
     "measure.memory": ("peak_mib",),
     "nn.alif": ("ALIF",),
@@ -148,7 +152,7 @@ _HOMES = {
     "train.trainer": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("data", "plot")
+_ROOMS = ("data", "plot", "sklearn")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,10 +7,11 @@ vision (Okabe & Ito 2008).
 
 # pyright: reportUnknownMemberType=false
 # (matplotlib passes its keyword arguments on untyped)
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from neurofdfa.errors import UserError
 from neurofdfa.measure.alignment import Alignment
+from neurofdfa.measure.energy.ledger import Ledger
+from neurofdfa.nn.inputs import as_numbers
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 DASHES = ("-", "--", ":", "-.")
@@ -47,13 +50,31 @@ class Compared(Protocol):
     def alignment(self) -> Sequence[float | None] | None: ...  # noqa: D102
 
 
+class Stage(Protocol):
+    """What `parity` reads of one stage beside the one before it."""
+
+    @property
+    def before(self) -> str: ...  # noqa: D102
+    @property
+    def after(self) -> str: ...  # noqa: D102
+    @property
+    def agreement(self) -> Mapping[str, float]: ...  # noqa: D102
+
+
+class Stages(Protocol):
+    """What `parity` reads: the stages of a network on its way to the chip, in order."""
+
+    @property
+    def comparisons(self) -> Sequence[Stage]: ...  # noqa: D102
+
+
 def raster(spikes: Tensor | Sequence[Tensor], ax: Axes | None = None, *, sample: int = 0) -> Axes:
     """A tick per spike: time to the right, neurons upward.
 
     spikes: `[T, n]` or `[T, B, n]`, of which `sample` is shown; or several layers of them, as
     `network.run(x).spikes` gives, which are stacked in their colours from bottom to top.
     """
-    layers = [spikes] if isinstance(spikes, Tensor) else list(spikes)
+    layers = list(spikes) if isinstance(spikes, list | tuple) else [spikes]
     found, drawn = _axes(ax), [_of(sample, layer) for layer in layers]
     base = 0
     for index, layer in enumerate(drawn):
@@ -134,6 +155,81 @@ def alignment(measured: Alignment | Sequence[Compared], ax: Axes | None = None) 
     return found
 
 
+def confusion(
+    target: Tensor | Sequence[int],
+    predicted: Tensor | Sequence[int],
+    ax: Axes | None = None,
+    *,
+    classes: Sequence[str] = (),
+) -> Axes:
+    """How often samples of each class, a row, were taken for each class, a column; the diagonal is right.
+
+    target: class numbers `[N]`. predicted: class numbers `[N]`, or scores `[N, k]` as `Trainer.predict` gives
+    them. classes: names in place of numbers, such as a data set's `classes`. Every field shows its count and
+    is the darker, the larger its share of the row. Raises `UserError` where the two do not fit together.
+    """
+    true, taken = (np.asarray(torch.as_tensor(values).detach().cpu()) for values in (target, predicted))
+    scores = taken.shape[1] if taken.ndim == 2 else 0
+    taken = taken.argmax(1) if scores else taken
+    if true.ndim != 1 or true.shape != taken.shape or not len(true):
+        raise UserError(f"one class and one prediction per sample, got {true.shape} and {taken.shape}")
+    count = max(int(true.max()) + 1, int(taken.max()) + 1, scores, len(classes))
+    if min(int(true.min()), int(taken.min())) < 0 or (classes and len(classes) < count):
+        raise UserError(f"classes are numbers from 0 with a name each, or no names; got {len(classes)} names")
+    table = np.zeros((count, count), np.int64)
+    np.add.at(table, (true.astype(np.int64), taken.astype(np.int64)), 1)
+    found, share = _axes(ax), table / np.maximum(table.sum(1, keepdims=True), 1)
+    found.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), number in np.ndenumerate(table):
+        if number:
+            colour = "white" if share[row, column] > 0.6 else "black"
+            found.text(column, row, str(number), ha="center", va="center", color=colour, fontsize=8)
+    names = list(classes) or [str(number) for number in range(count)]
+    found.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 3 else 0)
+    found.set_yticks(range(count), names)
+    found.set(xlabel="predicted", ylabel="class")
+    return found
+
+
+def energy(ledger: Ledger, ax: Axes | None = None) -> Axes:
+    """Energy per sample of inference and of learning, on a logarithmic axis, by published figures.
+
+    Two estimates stand side by side: 45 nm CMOS, with arithmetic and words from a small memory, and Loihi 1,
+    which is a simulated lower bound and is left out where the chip could not do it. ledger: of
+    `neurofdfa.measure.energy.ledger.ledger`.
+    """
+    found = _axes(ax)
+    entries = {"inference": ledger.inference} | {f"learn, {n}": e for n, e in ledger.learning.items()}
+    at = np.arange(len(entries))
+    cmos = [1e6 * (entry.cmos["arithmetic"] + entry.cmos["sram"]) for entry in entries.values()]
+    loihi = [np.nan if entry.loihi1 is None else 1e6 * entry.loihi1 for entry in entries.values()]
+    found.bar(at - 0.2, cmos, 0.38, color=COLOURS[0], label="45 nm CMOS, small memory")
+    found.bar(at + 0.2, loihi, 0.38, color=COLOURS[4], hatch="//", label="Loihi 1, lower bound")
+    found.set_xticks(at, list(entries))
+    found.set(ylabel="µJ per sample", yscale="log")
+    return _told(found)
+
+
+def parity(report: Stages, ax: Axes | None = None) -> Axes:
+    """The share of spikes that are equal from one stage to the next, per layer: float, integers, Lava.
+
+    report: of `neurofdfa_hardware.parity`. Raises `UserError` where no stages were compared.
+    """
+    if not report.comparisons:
+        raise UserError("the report compares no stages: hand it a network, its program and spikes")
+    found, layers = _axes(ax), list(report.comparisons[0].agreement)
+    width = 0.8 / len(layers)
+    for index, layer in enumerate(layers):
+        at = np.arange(len(report.comparisons)) + (index - (len(layers) - 1) / 2) * width
+        shares = [100 * comparison.agreement.get(layer, np.nan) for comparison in report.comparisons]
+        found.bar(at, shares, 0.9 * width, color=COLOURS[index % len(COLOURS)], label=layer)
+    names = [f"{c.before} →\n{c.after}" for c in report.comparisons]
+    found.set_xticks(range(len(names)), names)
+    lowest = min(min(c.agreement.values()) for c in report.comparisons)
+    found.set(ylabel="equal spikes, %", ylim=(min(99.0, 100 * lowest - 1), 100.2))
+    return _told(found)
+
+
 def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
@@ -142,7 +238,8 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots()[1]
 
 
-def _of(sample: int, values: Tensor) -> NDArray[Any]:
+def _of(sample: int, given: Any) -> NDArray[Any]:
+    values = as_numbers("what is drawn", given)
     if values.dim() not in (2, 3) or (values.dim() == 3 and not -values.shape[1] <= sample < values.shape[1]):
         raise UserError(f"sample {sample} of [T, n] or [T, B, n] is drawn, got {list(values.shape)}")
     return (values if values.dim() == 2 else values[:, sample]).detach().cpu().numpy()

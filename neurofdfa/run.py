@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from neurofdfa.data.dataset import Dataset, Split
@@ -20,20 +21,30 @@ from neurofdfa.io import load_weights, read_tensors
 from neurofdfa.lab.build import Given, build_data, build_rule
 from neurofdfa.lab.config import DeviceConfig, RunConfig, TrainingConfig, load_config
 from neurofdfa.lab.describe import describe_loss, describe_network, describe_optimizer, describe_rule
-from neurofdfa.lab.evaluation import Evaluation, evaluate
+from neurofdfa.lab.evaluation import EVALUATION_BATCH, Evaluation, evaluate
 from neurofdfa.lab.kept_data import check_same, describe_data, pristine
 from neurofdfa.lab.load_run import load_run
 from neurofdfa.lab.record import CONFIG, SUMMARY, Epoch, Summary, is_run, read_epochs, read_summary
 from neurofdfa.lab.run import train
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
+from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.device import Device
 from neurofdfa.train.fit import Callback
 from neurofdfa.train.rate_regulariser import RateRegulariser
-from neurofdfa.train.trainer import Engine
+from neurofdfa.train.trainer import Engine, Trainer
 
 _USUAL = TrainingConfig()
+
+
+class Prediction(NamedTuple):
+    """target: as the split has it, class numbers `[N]` or values; scores: of the network, `[N, k]`, whose
+    highest is the predicted class.
+    """
+
+    target: Tensor
+    scores: Tensor
 
 
 class Run:
@@ -77,6 +88,19 @@ class Run:
         """Loss, accuracy, firing rates and silent neurons on the validation split, or another one."""
         chosen = self.data.validation if split is None else split
         return evaluate(self.network, self.config, self.data, chosen, given=self._given)
+
+    def predict(self, split: Split | None = None) -> Prediction:
+        """Scores of every sample of the validation split, or another one, beside what was wanted."""
+        chosen = self.data.validation if split is None else split
+        drawn = torch.Generator().manual_seed(0)
+        trainer = Trainer(self.network, self.rule, engine=self.config.training.engine, generator=drawn)
+        targets: list[Tensor] = []
+        scores: list[Tensor] = []
+        for x, target, *lengths in chosen.batches(EVALUATION_BATCH):
+            targets.append(target)
+            scores.append(trainer.predict(x, *lengths))
+        wanted = torch.cat(targets, 1 if targets[0].dim() == 3 else 0)
+        return Prediction(wanted, torch.cat(scores))
 
     def report(self) -> Path:
         """Write the run's results as one self-contained HTML file and return its path."""
@@ -126,6 +150,23 @@ class Run:
             f"Run('{self.folder}': {'-'.join(map(str, sizes))} with {self.config.rule.name} on "
             f"{self.data.name}, {samples}, {len(done)} epochs, {outcome})"
         )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        summary, done = self.summary, self.epochs
+        rows: list[tuple[str, object]] = [
+            ("folder", self.folder),
+            ("rule", self.config.rule.name),
+            ("data", self.data.name),
+            ("epochs", len(done)),
+        ]
+        if summary is not None:
+            rows += [
+                ("validation accuracy", f"{summary.validation_accuracy:.4g} at epoch {summary.best_epoch}"),
+                ("test accuracy", f"{summary.test_accuracy:.4g}"),
+                ("seconds of training", f"{summary.seconds:.1f}"),
+            ]
+        return card("run" if summary is not None else "run, not finished", rows)
 
 
 def fit(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 import neurofdfa as nf
 from neurofdfa.measure.alignment import Alignment
+from neurofdfa.measure.energy.ledger import ledger
 
 
 @pytest.fixture
@@ -28,6 +29,8 @@ def test_a_raster_has_a_tick_per_spike(ax):
     (ticks,) = ax.collections
     assert sorted(map(tuple, ticks.get_offsets().data)) == [(3, 2), (9, 0)]
     assert ax.get_legend() is None
+    assert nf.plot.raster(spikes.bool().numpy(), ax, sample=1) is ax
+    assert (ax.collections[1].get_offsets().data == ticks.get_offsets().data).all()
 
 
 def test_layers_are_stacked_in_colours_of_their_own(ax):
@@ -94,3 +97,45 @@ def test_a_new_figure_where_no_axes_are_given(monkeypatch):
 def test_what_cannot_be_drawn_is_refused_in_one_line(draw, message):
     with pytest.raises(nf.UserError, match=message):
         draw()
+
+
+def test_a_confusion_matrix_counts_every_sample(ax):
+    target, scores = torch.tensor([0, 0, 1, 2]), torch.eye(3)[[0, 1, 1, 2]]
+    assert nf.plot.confusion(target, scores, ax, classes=("no", "yes", "maybe")) is ax
+    shown = {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}
+    assert shown == {(0, 0): "1", (1, 0): "1", (1, 1): "1", (2, 2): "1"}  # (predicted, class)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["no", "yes", "maybe"]
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def test_a_confusion_matrix_of_what_does_not_fit_is_refused(ax):
+    with pytest.raises(nf.UserError, match="one prediction per sample"):
+        nf.plot.confusion([0, 1], [0], ax)
+    with pytest.raises(nf.UserError, match="a name each"):
+        nf.plot.confusion([0, 2], [0, 1], ax, classes=("no", "yes"))
+
+
+def test_energy_is_that_of_the_ledger(ax):
+    net = nf.Network(nf.Linear(3, 5), nf.LIF(), nf.Linear(5, 2), nf.I())
+    x = (torch.rand(6, 4, 3, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    found = ledger(net, x, nf.CrossEntropy(), nf.FDFA())
+    nf.plot.energy(found, ax)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["inference", "learn, fdfa", "learn, bptt"]
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights[0] == pytest.approx(
+        1e6 * (found.inference.cmos["arithmetic"] + found.inference.cmos["sram"])
+    )
+    assert heights[4] == pytest.approx(1e6 * found.learning["fdfa"].loihi1)
+    assert np.isnan(heights[5])  # the chip cannot do BPTT
+
+
+def test_parity_is_a_bar_per_layer_and_stage(ax):
+    stages = [
+        SimpleNamespace(before="float", after="integers", agreement={"layer1": 0.98, "readout": 1.0}),
+        SimpleNamespace(before="integers", after="lava", agreement={"layer1": 1.0, "readout": 1.0}),
+    ]
+    nf.plot.parity(SimpleNamespace(comparisons=stages), ax)
+    assert [bar.get_height() for bar in ax.patches] == [98.0, 100.0, 100.0, 100.0]
+    assert legend(ax) == ["layer1", "readout"]
+    with pytest.raises(nf.UserError, match="no stages"):
+        nf.plot.parity(SimpleNamespace(comparisons=()), ax)

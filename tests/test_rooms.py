@@ -11,6 +11,7 @@ PACKAGE = ROOT / "neurofdfa"
 ORDER = (
     "errors",
     "io",
+    "notebook",
     "distributed",
     "data",
     "nn",
@@ -20,6 +21,7 @@ ORDER = (
     "measure",
     "plot",
     "interop",
+    "sklearn",
     "lab",
     "report",
     "run",

@@ -8,11 +8,12 @@ import numpy as np
 
 from neurofdfa_hardware.backends import DEFAULT, Progress, backend
 from neurofdfa_hardware.chip.fixed_point import predict
-from neurofdfa_hardware.chip.mapping import picture, place
+from neurofdfa_hardware.chip.mapping import Placement, picture, place
 from neurofdfa_hardware.chip.program import Record
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.files import Deployed, Inputs
 from neurofdfa_hardware.quantization.parity import ParityReport, parity
+from neurofdfa_hardware.quantization.report import QuantizeReport
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,26 @@ class Outcome:
 def map_file(deployed: Deployed, chip: str, bits: int) -> Outcome:
     """Place the program on the cores of a chip; raises `HardwareError` for the limit that it breaks."""
     placement = place(deployed.program, chip)
+    return Outcome(placement_document(placement, deployed.report, bits), picture(placement))
+
+
+def placement_document(placement: Placement, report: QuantizeReport | None, bits: int) -> dict[str, Any]:
+    """Cores, what they are filled with, the chip's limits, and every parameter's rounding."""
     document = placement.to_json()
-    rows = [] if deployed.report is None else [r for layer in deployed.report.layers for r in layer.roundings]
-    return Outcome(
-        {
-            "cores": len(placement.cores),
-            "utilisation": placement.utilisation,
-            "limits": document["chip"],
-            "layers": placement.cores_by_layer(),
-            "loads": document["cores"],
-            "bits": bits,
-            "parameters": [asdict(row) | {"error": row.error} for row in rows],
-        },
-        picture(placement),
-    )
+    return {
+        "cores": len(placement.cores),
+        "utilisation": placement.utilisation,
+        "limits": document["chip"],
+        "layers": placement.cores_by_layer(),
+        "loads": document["cores"],
+        "bits": bits,
+        "parameters": [] if report is None else roundings(report),
+    }
+
+
+def roundings(report: QuantizeReport) -> list[dict[str, Any]]:
+    """Every parameter: what it was, what the chip holds of it, and how far that is off."""
+    return [asdict(row) | {"error": row.error} for layer in report.layers for row in layer.roundings]
 
 
 def run_file(deployed: Deployed, inputs: Inputs, name: str, progress: Progress | None = None) -> Record:

@@ -39,6 +39,7 @@ def map_network(
     from neurofdfa.lab.chip import keep_placement, keep_refusal
     from neurofdfa.lab.deploy import deploy_run
     from neurofdfa_hardware.chip.mapping import CHIPS, picture, place
+    from neurofdfa_hardware.commands import placement_document
     from neurofdfa_hardware.errors import HardwareError
 
     if chip not in CHIPS:
@@ -53,19 +54,7 @@ def map_network(
     say(picture(placement), quiet)
     if parameters:
         _explain(deployment.network, deployment.quantized.report, quiet)
-    document = placement.to_json()
-    emit(
-        {
-            "cores": len(placement.cores),
-            "utilisation": placement.utilisation,
-            "limits": document["chip"],
-            "layers": placement.cores_by_layer(),
-            "loads": document["cores"],
-            "bits": bits,
-            "parameters": _parameters(deployment.quantized.report),
-        },
-        as_json,
-    )
+    emit(placement_document(placement, deployment.quantized.report, bits), as_json)
 
 
 def _explain(network: "Network", report: "QuantizeReport | None", quiet: bool) -> None:
@@ -77,10 +66,6 @@ def _explain(network: "Network", report: "QuantizeReport | None", quiet: bool) -
     if report is not None:
         say("", quiet)
         say(rounding_table(report), quiet)
-
-
-def _parameters(report: "QuantizeReport") -> list[dict[str, Any]]:
-    return [asdict(row) | {"error": row.error} for layer in report.layers for row in layer.roundings]
 
 
 def parity(
@@ -95,6 +80,7 @@ def parity(
     """Follow spikes of a run, or a file on --data, from float to integers and Lava, to the first."""
     from neurofdfa.lab import deploy as lab
     from neurofdfa.lab.chip import keep_parity
+    from neurofdfa_hardware.commands import parity_lines
     from neurofdfa_hardware.quantization.parity import parity as compare_stages
 
     deployment, data = lab.deploy_run(run, bits)
@@ -102,27 +88,7 @@ def parity(
     spikes = lab.binary_inputs(data, test)
     record = backend_record("lava", deployment, spikes, quiet, states=True) if lava else None
     report = compare_stages(deployment.network, deployment.program, spikes, record)
-    rows: list[list[str]] = []
-    lines: list[str] = []
-    for row in report.comparisons:
-        if (first := row.divergence) is None:
-            lines.append(f"{row.before} → {row.after}: no divergence")
-        else:
-            fired = row.before if first.spike_before else row.after
-            lines.append(
-                f"{row.before} → {row.after}: the first at sample {first.sample}, step {first.step}, "
-                f"{first.layer}[{first.neuron}], which fired in {fired} only"
-            )
-        rows.append(
-            [
-                f"{row.before} → {row.after}",
-                f"{row.spikes_equal / row.spikes:.4%}",
-                f"{row.samples_equal} of {row.samples}",
-                f"{row.same_prediction:.1%}",
-            ]
-        )
-    say(table(["stages", "equal spikes", "equal samples", "same class"], rows), quiet)
-    say("\n".join(lines), quiet)
+    say("\n".join(parity_lines(report)), quiet)
     labels = test.targets.numpy() if data.task == "classification" else None
     stages = keep_parity(run, report, labels, bits, this_command()).tree()["comparisons"]
     emit(
@@ -148,6 +114,7 @@ def import_file(
     quiet: Quiet = False,
 ) -> None:
     """Read a file as the chip would: explain every parameter of a NIR graph, check its golden vector."""
+    from neurofdfa_hardware.commands import roundings
     from neurofdfa_hardware.nir.golden import check_golden
     from neurofdfa_hardware.nir.graph import load
 
@@ -171,7 +138,7 @@ def import_file(
     }
     say(f"{file}: {words[golden]}", quiet)
     layers = [{"name": layer.name, "neurons": layer.size} for layer in network.layers]
-    parameters = {} if report is None else {"parameters": _parameters(report)}
+    parameters = {} if report is None else {"parameters": roundings(report)}
     emit({"file": str(file), "golden_ok": golden, "layers": layers} | parameters, as_json)
 
 

@@ -46,7 +46,10 @@ Hidden = Annotated[
 Steps = Annotated[
     int | None, typer.Option(help="Time steps T of static images.", show_default="the data's own")
 ]
-Encoder = Annotated[str | None, typer.Option(help="direct, poisson or latency.", show_default="direct")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(help="How images become input: poisson, latency or direct.", show_default="poisson"),
+]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split.", show_default="20")]
 Batch = Annotated[int | None, typer.Option(help="Samples per batch.", show_default="32")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.", show_default="0.003")]

@@ -135,7 +135,8 @@ def train(
         list[str] | None, typer.Option("--set", help="Any other setting, e.g. --set network.tau_mem=0.01.")
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="What computes the training: reference or events.")
+        str | None,
+        typer.Option(help="What computes the training: auto, events or reference.", show_default="auto"),
     ] = None,
     threads: Annotated[
         int | None,

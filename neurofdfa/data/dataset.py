@@ -15,6 +15,7 @@ from neurofdfa.data.encode import Encoder, intensities
 from neurofdfa.data.event_lists import Events
 from neurofdfa.data.recordings import Recordings, Sample
 from neurofdfa.errors import UserError
+from neurofdfa.notebook import card
 
 Kind = Literal["static", "spikes", "sequence"]
 Task = Literal["classification", "regression"]
@@ -308,6 +309,19 @@ class Dataset:
             test,
             kind,
         )
+
+    def _repr_html_(self) -> str:
+        """Show a table in a notebook."""
+        samples = (
+            f"{len(self.train)} train, {len(self.validation)} validation, {self.test_size} test (sealed)"
+        )
+        rows: list[tuple[str, object]] = [
+            ("samples", samples),
+            ("input", f"{self.n_in} channels {self.shape or (self.n_in,)}, {self.kind}"),
+            ("time steps", self.steps),
+            ("outputs", f"{self.n_out}: {', '.join(self.classes)}" if self.classes else self.n_out),
+        ]
+        return card(f"data set {self.name}", rows)
 
     @property
     def test_opened(self) -> bool:

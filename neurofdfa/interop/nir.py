@@ -178,6 +178,7 @@ def _metadata(network: Network, golden: Tensor | None) -> dict[str, Any]:
     }
     if golden is None:
         return metadata
+    golden = network.flat(golden)
     if not bool(((golden == 0) | (golden == 1)).all()):
         raise UserError("a golden input must be spikes (0 or 1); encode with 'poisson' or 'latency'")
     return metadata | {"steps": golden.shape[0], "golden": _record(network, golden)}
@@ -186,7 +187,7 @@ def _metadata(network: Network, golden: Tensor | None) -> dict[str, Any]:
 @torch.no_grad()
 def _record(network: Network, golden: Tensor) -> dict[str, Any]:
     """Spikes of every spiking node and the readout's membrane (before its reset) on the golden input."""
-    steps = list(network.steps(golden.to(network.readout.synapse.weight)))
+    steps = list(network.steps(golden))
     spikes = {
         f"layer{index + 1}.neuron": torch.stack([step.layers[index].after.s for step in steps])
         for index in range(len(network.hidden))

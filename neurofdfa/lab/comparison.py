@@ -14,9 +14,8 @@ from neurofdfa.lab.document import versions
 from neurofdfa.lab.record import Summary
 from neurofdfa.lab.results import COMPARISON, Comparison, FailedRun, FinishedRun, RuleSummary
 from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run, locked
-from neurofdfa.lab.statistics import Difference, holm, mean, paired
+from neurofdfa.lab.statistics import Difference, epochs_until, holm, mean, paired, reached_by_all
 from neurofdfa.lab.workers import Progress, outcomes
-from neurofdfa.measure.convergence import epochs_until, reached_by_all
 from neurofdfa.rules import RULES, rule_named
 
 ALIGNMENT_SAMPLES = 16

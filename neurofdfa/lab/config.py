@@ -44,7 +44,7 @@ class DataConfig(_Table):
     name: str = "digits"
     root: str | None = None
     steps: int | None = Field(default=None, ge=1)
-    encoder: Literal["direct", "poisson", "latency"] = "direct"
+    encoder: Literal["direct", "poisson", "latency"] = "poisson"
     max_rate: float = Field(default=0.5, gt=0, le=1)
     gain: float = Field(default=1.0, gt=0)
     density: float = Field(default=1.0, gt=0, le=1)

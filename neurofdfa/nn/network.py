@@ -11,6 +11,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.assembly import assemble
 from neurofdfa.nn.delay import DelayLines, new_line, send
 from neurofdfa.nn.dropout import Dropout
+from neurofdfa.nn.inputs import Given, dense
 from neurofdfa.nn.integrator import I
 from neurofdfa.nn.layer import LayerStep, SpikingLayer
 from neurofdfa.nn.layer_spec import modules_of
@@ -19,6 +20,7 @@ from neurofdfa.nn.lif import LIF, LIFState
 from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.neuron import Neuron
 from neurofdfa.nn.readout import Readout, ReadoutKind, ReadoutState, ReadoutStep
+from neurofdfa.notebook import card
 
 
 class NetworkState(NamedTuple):
@@ -252,11 +254,11 @@ class Network(nn.Module):
             state = step.state
             yield step
 
-    def flat(self, x: Tensor) -> Tensor:
-        """A sequence as `[T, B, n_in]`, which may come in the input's own shape, `[T, B, *input_shape]`.
-
-        Raises `UserError` for other shapes.
+    def flat(self, x: Given) -> Tensor:
+        """A sequence as `[T, B, n_in]` with the weights' type. It may come in the input's own shape,
+        `[T, B, *input_shape]`, of any number type, or as lists of events. Raises `UserError` else.
         """
+        x = dense(x, self.readout.synapse.weight)
         if x.dim() == 3 and x.shape[2] == self.n_in:
             return x
         if x.dim() > 3 and tuple(x.shape[2:]) == self.input_shape:
@@ -268,7 +270,7 @@ class Network(nn.Module):
             f"{list(x.shape)}"
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Given) -> Tensor:
         """Outputs over time, `[T, B, k]`, of a sequence `[T, B, n_in]` or `[T, B, *input_shape]`.
 
         Spikes have the surrogate's derivative under autograd. Dropout is the `Trainer`'s and plays no part.
@@ -278,7 +280,7 @@ class Network(nn.Module):
         return torch.stack([step.y for step in self.steps(x, differentiable=differentiable)])
 
     @torch.no_grad()
-    def run(self, x: Tensor) -> Trajectory:
+    def run(self, x: Given) -> Trajectory:
         """Inference over a sequence as for `forward`, without a graph; see `Trajectory`."""
         x = self.flat(x)
         ys: list[Tensor] = []
@@ -294,6 +296,19 @@ class Network(nn.Module):
             torch.stack(ys),
             tuple(torch.stack(kept) for kept in spikes),
             torch.stack(output) if output else None,
+        )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook: every module and its parameters."""
+        rows = [
+            (number, repr(module), sum(p.numel() for p in module.parameters()) or "")
+            for number, module in enumerate(self.layers)
+        ]
+        total = sum(p.numel() for p in self.parameters())
+        return card(
+            f"network of {self.n_in} inputs and {self.n_out} outputs, {total} parameters",
+            rows,
+            ("", "module", "parameters"),
         )
 
     def decode(self, y: Tensor) -> Tensor:

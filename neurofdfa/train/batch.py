@@ -6,38 +6,16 @@ labels are int64 and values have the weights' own type.
 
 import warnings
 from functools import cache
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
+from neurofdfa.nn.inputs import Given, Inputs, SpikeLists, as_numbers, dense
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.train.finite import check_data
-
-
-@runtime_checkable
-class SpikeLists(Protocol):
-    """Lists of events that stand for a tensor of 0 and 1, such as `neurofdfa.events.Events`."""
-
-    @property
-    def shape(self) -> torch.Size:
-        """Of the tensor, `[T, B, n]`."""
-        ...
-
-    def dense(self, dtype: torch.dtype = ...) -> Tensor:
-        """The tensor."""
-        ...
-
-    def rows(self, samples: slice) -> Any:
-        """Some of the samples."""
-        ...
-
-
-Inputs: TypeAlias = Tensor | SpikeLists
-Given: TypeAlias = Any
-"""What a user may hand over as inputs: a tensor or an array of any number type, or lists of events."""
 
 
 class BatchStats(NamedTuple):
@@ -76,16 +54,6 @@ def prepare_inputs(network: Network, x: Given, *, batch_first: bool | None = Non
     given = _time_major(x, batch_first)
     check_inputs(network, given)
     return given
-
-
-def as_numbers(what: str, given: Any) -> Tensor:
-    """A tensor of what a user hands over; raises `UserError` for what is none."""
-    try:
-        return torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"{what} are numbers, in a tensor, an array or lists of equal lengths, and these are not: {error}"
-        ) from error
 
 
 def prepare_target(network: Network, loss: Loss, target: Any, batch: int, steps: int | None) -> Tensor:
@@ -167,10 +135,7 @@ def check_order(x: Inputs, target: Tensor, batch_first: bool | None) -> None:
 
 def densely(network: Network, x: Inputs) -> Tensor:
     """The tensor that inputs stand for, with the weights' type and on their device."""
-    weight = network.readout.synapse.weight
-    if isinstance(x, Tensor):
-        return x.to(weight.device, weight.dtype)
-    return x.dense(weight.dtype).to(weight.device)
+    return dense(x, network.readout.synapse.weight)
 
 
 def _time_major(x: Given, batch_first: bool | None) -> Inputs:

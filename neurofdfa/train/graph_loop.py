@@ -100,14 +100,6 @@ class GraphLoop:
     def abandon(self) -> None:
         """Nothing is kept between calls."""
 
-    @property
-    def habits(self) -> dict[str, bool]:
-        """None."""
-        return {}
-
-    def resume(self, habits: dict[str, bool]) -> None:
-        """Nothing depends on earlier batches."""
-
     def _windows(self, batch: _Batch, masks: Masks | None) -> Iterator[_Measured]:
         network, steps = self.learning.network, len(batch.x)
         length = steps if self.window is None else min(self.window, steps)

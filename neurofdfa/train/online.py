@@ -124,14 +124,6 @@ class OnlineLoop:
         """Forget the sequence."""
         self.sequence = None
 
-    @property
-    def habits(self) -> dict[str, bool]:
-        """None."""
-        return {}
-
-    def resume(self, habits: dict[str, bool]) -> None:
-        """Nothing depends on earlier batches."""
-
     @torch.no_grad()
     def begin(self, batch: int, steps: int) -> None:
         """Start a sequence of `batch` samples; `steps` is its length, for the weighting of the loss."""

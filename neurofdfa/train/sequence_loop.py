@@ -85,14 +85,6 @@ class SequenceLoop:
     def abandon(self) -> None:
         """Nothing is kept between calls."""
 
-    @property
-    def habits(self) -> dict[str, bool]:
-        """None."""
-        return {}
-
-    def resume(self, habits: dict[str, bool]) -> None:
-        """Nothing depends on earlier batches."""
-
     def _learn(
         self, x: Tensor, target: Tensor, masks: Masks | None, lengths: Tensor | None
     ) -> tuple[BatchStats, bool]:

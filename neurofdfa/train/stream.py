@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.train.batch import BatchStats, as_numbers, prepare_target
+from neurofdfa.nn.inputs import as_numbers
+from neurofdfa.train.batch import BatchStats, prepare_target
 from neurofdfa.train.finite import check_data
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop

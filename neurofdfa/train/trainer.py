@@ -3,7 +3,7 @@ none of their own.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from neurofdfa.distributed.group import SINGLE, ProcessGroup
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.notebook import card
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
@@ -55,9 +56,14 @@ class Executor(Protocol):
         """Forget a sequence that was interrupted, and all that was summed up in it."""
         ...
 
+
+@runtime_checkable
+class Habitual(Protocol):
+    """An executor whose earlier batches decide how it adds numbers up, and with it their last bits."""
+
     @property
     def habits(self) -> dict[str, bool]:
-        """What earlier batches have decided about how numbers are added up, and with it their last bits."""
+        """What they have decided."""
         ...
 
     def resume(self, habits: dict[str, bool]) -> None:
@@ -295,7 +301,8 @@ class Trainer(Learning):
 
         generators: further ones to keep with it, by name, such as the one that draws the batches.
         """
-        own = {f"habit.{name}": torch.tensor(value) for name, value in self.executor.habits.items()}
+        habits = self.executor.habits if isinstance(self.executor, Habitual) else {}
+        own = {f"habit.{name}": torch.tensor(value) for name, value in habits.items()}
         return pack(self, generators or {}) | own | {"counter.epochs": torch.tensor(self.epochs)}
 
     def load_state_dict(self, state: Tensors, generators: dict[str, torch.Generator] | None = None) -> None:
@@ -303,9 +310,9 @@ class Trainer(Learning):
         unpack(state, self, generators or {})
         self.epochs = int(state.get("counter.epochs", torch.tensor(0)))
         self.executor = self._executor()
-        self.executor.resume(
-            {name.removeprefix("habit."): bool(x) for name, x in state.items() if name.startswith("habit.")}
-        )
+        if isinstance(self.executor, Habitual):
+            habits = {name: bool(x) for name, x in state.items() if name.startswith("habit.")}
+            self.executor.resume({name.removeprefix("habit."): x for name, x in habits.items()})
 
     def to(self, device: torch.device | str) -> "Trainer":
         """Move network, feedback and optimizers to a device of torch; the engine is chosen anew."""
@@ -319,6 +326,20 @@ class Trainer(Learning):
             f"Trainer({parts}, {self.network.n_out} with {self.rule!r}, {type(self.optimizer).__name__}, "
             f"{type(self.loss).__name__}, on {type(self.executor).__name__})"
         )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        sizes = (self.network.n_in, *(layer.n for layer in self.network.hidden), self.network.n_out)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        rows: list[tuple[str, object]] = [
+            ("network", "-".join(map(str, sizes))),
+            ("rule", repr(self.rule)),
+            ("optimizer", f"{type(self.optimizer).__name__}, learning rate {rate:.3g}"),
+            ("loss", repr(self.loss)),
+            ("runs on", type(self.executor).__name__),
+            ("epochs so far", self.epochs),
+        ]
+        return card("trainer", rows)
 
     def _up_to_date(self) -> Executor:
         """The executor, made anew where a setting of the neurons has changed since: engines copy them."""

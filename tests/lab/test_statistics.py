@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neurofdfa.lab.statistics import estimate, holm, paired
+from neurofdfa.lab.statistics import epochs_until, estimate, holm, paired, reached_by_all
 
 
 def test_the_interval_is_students() -> None:
@@ -83,3 +83,14 @@ def test_holm_steps_down() -> None:
     ]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([None]) == [None]
+
+
+def test_the_level_is_what_the_worst_curve_reached() -> None:
+    assert reached_by_all([[0.1, 0.8, 0.7], [0.3, 0.5, 0.6], []]) == 0.6
+    assert reached_by_all([]) is None
+
+
+def test_the_first_epoch_at_a_level_counts() -> None:
+    assert epochs_until(0.6, [0.1, 0.8, 0.5]) == 2
+    assert epochs_until(0.6, [0.6]) == 1
+    assert epochs_until(0.9, [0.6]) is None

@@ -5,6 +5,7 @@ import torch
 
 import neurofdfa as nf
 from neurofdfa.errors import UserError
+from neurofdfa.events import Events
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import feed_forward, scale_to_rate
 
@@ -176,3 +177,22 @@ def test_what_would_not_be_called_is_refused():
         nf.Network(Loud(4, 6), nf.LIF(), nf.Linear(6, 2), nf.I())
     with pytest.raises(UserError, match="derive a step of your own from Neuron"):
         nf.Network(nf.Linear(4, 6), Lazy(), nf.Linear(6, 2), nf.I())
+
+
+def test_a_network_takes_inputs_of_every_type():
+    net = nf.Network(nf.Linear(6, 8), nf.LIF(tau_mem=5e-3), nf.Linear(8, 3), nf.LI())
+    x = (torch.rand(12, 4, 6, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    expected, y = net(x).detach(), net.run(x).y
+    for given in (x.to(torch.uint8), x.bool(), x.long(), x.half(), x.double(), x.numpy(), Events.of(x)):
+        assert torch.equal(net(given).detach(), expected)
+        assert torch.equal(net.run(given).y, y)
+    for wrong, message in (
+        ("spikes", "are numbers"),
+        (x.to(torch.complex64), "complex"),
+        (x[..., :2], "takes"),
+    ):
+        with pytest.raises(nf.UserError, match=message):
+            net(wrong)
+    pushed = x.clone().requires_grad_()
+    net(pushed).sum().backward()
+    assert pushed.grad is not None

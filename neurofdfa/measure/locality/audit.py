@@ -23,6 +23,7 @@ from neurofdfa.measure.locality.graph import watched_autograd
 from neurofdfa.measure.locality.noise import Change, layer_names
 from neurofdfa.measure.locality.replay import Make, Outcome, Tape, train_once
 from neurofdfa.measure.memory import peak_mib
+from neurofdfa.nn.inputs import as_numbers
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.rules import rule_named
@@ -66,6 +67,7 @@ def certify(
 
     if x is None or target is None:
         x, target = _random_task(network, seed)
+    x, target = as_numbers("inputs", x), as_numbers("targets", target)
     return certify_learner(make, network, x, target)
 
 

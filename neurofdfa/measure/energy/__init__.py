@@ -1,0 +1,1 @@
+"""Operations, words and joules per sample, of inference and of learning."""

@@ -1,0 +1,1 @@
+"""The locality certificate: what a layer reads when it learns."""

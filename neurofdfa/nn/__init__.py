@@ -1,0 +1,1 @@
+"""Neurons, surrogates, synapses, losses, and the network that is composed of them."""
