@@ -14,6 +14,7 @@ from neurofdfa.sklearn import SpikingClassifier
 SMALL = SpikingClassifier(
     (24,),
     rule="dfa",
+    rule_options={"trace": "per-neuron"},
     encoder="direct",
     steps=5,
     epochs=30,

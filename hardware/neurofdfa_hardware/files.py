@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware import netx
+from neurofdfa_hardware.arrays import check_room, read_arrays
 from neurofdfa_hardware.chip.program import Program
 from neurofdfa_hardware.chip.ranges import PAYLOAD_MAX
 from neurofdfa_hardware.errors import HardwareError
@@ -166,11 +167,8 @@ def read_inputs(
 
 
 def _content(source: Path) -> Mapping[str, NDArray[Any]]:
-    if source.suffix == ".npy":
-        return {"spikes": np.load(source, allow_pickle=False)}
-    if source.suffix == ".npz":
-        with np.load(source, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+    if source.suffix in (".npy", ".npz"):
+        return read_arrays(source)
     if source.suffix in (".csv", ".txt"):
         with source.open(encoding="utf-8") as file:
             names = [name.strip() for name in file.readline().strip().split(",")]
@@ -221,7 +219,9 @@ def _from_events(
     kept = row < length
     if len(neuron) and (neuron.min() < 0 or neuron.max() >= size or row.min() < 0 or sample.min() < 0):
         raise HardwareError(f"{source} holds events of neurons beyond the network's {size} inputs")
-    spikes = np.zeros((length, int(sample.max(initial=0)) + 1, size), np.uint8)
+    samples = int(sample.max(initial=0)) + 1
+    check_room(float(length) * samples * size, source)
+    spikes = np.zeros((length, samples, size), np.uint8)
     spikes[row[kept], sample[kept], neuron[kept]] = 1
     return spikes
 
@@ -237,6 +237,8 @@ def _checked(
         raise HardwareError(f"{source} holds an array of shape {array.shape}: expected [T, B, {size}]")
     array = array[:, :limit]
     if labels is not None:
+        if labels.dtype.kind not in "biuf":
+            raise HardwareError(f"{source} holds labels of type {labels.dtype}: give class numbers")
         labels = np.asarray(labels, np.int64).reshape(-1)[:limit]
         if len(labels) != array.shape[1]:
             raise HardwareError(f"{source} holds {len(labels)} labels for {array.shape[1]} samples")

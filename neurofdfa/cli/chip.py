@@ -146,13 +146,15 @@ def _quantise(network: "Network", bits: int, calibrate: Path | None) -> "Quantiz
     """Calibrate on a file of spikes, or on the golden input."""
     import numpy as np
 
+    from neurofdfa_hardware.arrays import read_arrays
     from neurofdfa_hardware.quantization.quantize import quantize
 
     if calibrate is not None:
-        try:
-            spikes = np.load(calibrate)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{calibrate} is no .npy file of spikes: {error}") from None
+        if calibrate.suffix not in (".npy", ".npz"):
+            raise UserError(f"{calibrate} is no .npy file of spikes, and no .npz file with an array 'spikes'")
+        spikes = read_arrays(calibrate).get("spikes")
+        if spikes is None:
+            raise UserError(f"{calibrate} has no array 'spikes'")
     elif network.golden is not None:
         spikes = network.golden.input
     else:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from neurofdfa.data.cache import cached_store
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.data.event_lists import EventList
 from neurofdfa.data.folders import list_recordings, recorded_dataset, split_listing
+from neurofdfa.data.npz import UNREADABLE, read_npy, read_npz
 from neurofdfa.errors import UserError
 
 SUFFIXES = (".bin", ".aedat4", ".raw", ".dat", ".npy", ".npz", ".h5", ".hdf5")
@@ -96,7 +95,7 @@ def read_events(path: Path, order: str = "txyp") -> Mapping[str, NDArray[Any]] |
         raise UserError(f"{path} is no event file that can be read: give {', '.join(SUFFIXES)}")
     try:
         return readers[suffix](path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise UserError(f"{path} cannot be read as events ({error}); is it whole?") from error
 
 
@@ -192,7 +191,7 @@ def _prophesee(path: Path, encoding: str) -> NDArray[Any]:
 
 
 def _npy(path: Path, order: str) -> Mapping[str, NDArray[Any]] | NDArray[Any]:
-    values = cast(NDArray[Any], np.load(path, mmap_mode="r", allow_pickle=False))
+    values = read_npy(path)
     if values.dtype.names is not None:
         return values
     if values.ndim != 2 or values.shape[1] != len(order):
@@ -204,8 +203,6 @@ def _npy(path: Path, order: str) -> Mapping[str, NDArray[Any]] | NDArray[Any]:
 
 
 def _npz(path: Path) -> Mapping[str, NDArray[Any]]:
-    from neurofdfa.data.npz import read_npz
-
     return read_npz(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,11 @@ from neurofdfa.errors import UserError
 
 Arrays = Mapping[str, NDArray[np.generic]]
 ENCRYPTED = 0x1
+UNREADABLE = (
+    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, SyntaxError, TypeError, OverflowError,
+    MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise for damaged files."""
 
 
 def read_npz(path: Path) -> Arrays:
@@ -37,10 +43,16 @@ def read_npz(path: Path) -> Arrays:
             _check(path, archive)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: cast(NDArray[np.generic], arrays[name]) for name in arrays.files}
-    except (ValueError, EOFError, OSError, RuntimeError, NotImplementedError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
-    except (zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        raise UserError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from error
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Map the array of an .npy file; `UserError` as for `read_npz`."""
+    try:
+        return cast(NDArray[Any], np.load(path, mmap_mode="r", allow_pickle=False))
+    except UNREADABLE as error:
+        raise UserError(f"{path} is not a readable .npy file ({error}); write it with numpy.save") from error
 
 
 def memory_bytes() -> int:

@@ -3,7 +3,6 @@
 data.npz holds inputs and targets of the three splits as they are; how they become input stands in the config.
 """
 
-import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
 from neurofdfa.data.encode import DIRECT, LATENCY, POISSON, direct, encoder_named, latency, poisson
+from neurofdfa.data.npz import read_npz
 from neurofdfa.errors import UserError
 from neurofdfa.io import write_whole
 from neurofdfa.lab.config import DataConfig
@@ -59,7 +59,7 @@ def keep(folder: Path, data: Dataset) -> None:
 
     def write(file: Path) -> None:
         with open(file, "wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **arrays)
+            np.savez_compressed(handle, **arrays)
 
     write_whole(folder / NAME, write)
 
@@ -77,12 +77,12 @@ def read_kept(config: DataConfig, folder: Path | None) -> Dataset:
             "there with --out and --resume, or copy the file"
         )
     path = folder / NAME
+    file = read_npz(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            splits = [
-                Split(torch.as_tensor(file[f"{part}_inputs"]), torch.as_tensor(file[f"{part}_targets"]))
-                for part in _PARTS
-            ]
+        splits = [
+            Split(torch.as_tensor(file[f"{part}_inputs"]), torch.as_tensor(file[f"{part}_targets"]))
+            for part in _PARTS
+        ]
         about = config.options
         made = Dataset(
             name=config.name,
@@ -99,7 +99,7 @@ def read_kept(config: DataConfig, folder: Path | None) -> Dataset:
             answer_from=about["answer_from"],
             classes=tuple(about["classes"]),
         )
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged, or not the data of this run ({error})") from error
     check_same(config, made, str(path))
     return made

@@ -428,7 +428,7 @@ def _write_raster(path: Path, network: Network, data: Dataset, split: Split) -> 
 
     def save(file: Path) -> None:
         with open(file, "wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **stored)
+            np.savez_compressed(handle, **stored)
 
     write_whole(path, save)
 

@@ -1,6 +1,5 @@
 """raster.npz: what every neuron did on some test samples."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa.data.npz import read_npz
 from neurofdfa.errors import UserError
 
 Array = NDArray[Any]
@@ -48,11 +48,7 @@ def read_raster(folder: Path) -> Raster | None:
     path = folder / "raster.npz"
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Array] = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read ({error}); the file is damaged") from error
+    arrays: dict[str, Array] = dict(read_npz(path))
     if "input" not in arrays:
         raise UserError(f"{path}: has no array `input`; the file was not written by this version")
     arrays = {name: _batched(name, array, path) for name, array in arrays.items()}

@@ -21,7 +21,7 @@ from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.network import Network, NetworkStep
 from neurofdfa.rules.cost import Case, Counts
 from neurofdfa.rules.engine_facts import EngineFacts
-from neurofdfa.rules.traces import LayerGradient, PerNeuron, PerSynapse, Trace
+from neurofdfa.rules.traces import LayerGradient, PerSynapse, Trace
 
 S = TypeVar("S")
 OptimizerFactory = Callable[[Iterable[Tensor]], torch.optim.Optimizer]
@@ -102,7 +102,7 @@ class Rule(Generic[S]):
     without_trace: ClassVar[str] = ""
     """Why its hidden layers learn from no trace; nothing where they do."""
 
-    trace: Trace[Any] = field(default_factory=PerNeuron, kw_only=True)
+    trace: Trace[Any] = field(default_factory=PerSynapse, kw_only=True)
 
     @property
     def own_scores(self) -> bool:
@@ -128,7 +128,7 @@ class Rule(Generic[S]):
     @property
     def learns_time_constants(self) -> bool:
         """Whether it can learn them: it needs signals and a trace that has an eligibility for them."""
-        return isinstance(self.trace, PerSynapse)
+        return isinstance(self.trace, PerSynapse) and not self.without_trace
 
     @property
     def engine_facts(self) -> EngineFacts | str:

@@ -6,12 +6,13 @@ For the LIF neuron (own-state path only, which is what makes it local), Bellec e
 
 with d = ∂u/∂u⁻ through the neuron alone and κ the decay of the readout. Two forms:
 
-- `PerSynapse`: exactly the above, with a second component where thresholds adapt, and with the eligibility
-  of time constants that are learnt (`neurofdfa.nn.eligibility`). Memory `B · n · fan_in` per layer, as one
-  value   per synapse on a chip.
+- `PerSynapse`, the default: exactly the above, with a second component where thresholds adapt, and with the
+  eligibility of time constants that are learnt (`neurofdfa.nn.eligibility`). Memory `B · n · fan_in` per
+  layer, as one value per synapse on a chip.
 - `PerNeuron`: one value per pre-synaptic neuron, `B · n_in`. It takes d_j = β (exact for a soft, detached
   reset; it neglects resets otherwise) and lets κ filter ε instead of ψε (exact for κ = 0). It cannot follow
-  decays that differ between neurons, or thresholds that adapt, and refuses such layers.
+  decays that differ between neurons, or thresholds that adapt, and refuses such layers. It is what a chip
+  has the memory for.
 
 With `downstream` the decays of the layers above filter it once more, each with a gain of 1: what a spike of a
 low layer does to the output is spread over time by every membrane on its way, and an error that comes now is

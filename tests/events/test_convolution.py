@@ -12,7 +12,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.nn.synapse import Convolution
 from neurofdfa.rules import DFA, DKP, DRTP, FDFA, SBD, EProp, ReadoutOnly
-from neurofdfa.rules.traces import PerSynapse
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
 from tests.events.comparing import close, same_numbers, same_spikes_and_membranes, within_rounding
@@ -100,7 +100,11 @@ CASES: dict[str, dict[str, Any]] = {
         "analogue": True,
         "chunk": 6,
     },
-    "updates inside a sequence": {"rule": FDFA(feedback_per="channel"), "hidden": PLAIN, "every": 4},
+    "updates inside a sequence": {
+        "rule": FDFA(feedback_per="channel", trace=PerNeuron()),
+        "hidden": PLAIN,
+        "every": 4,
+    },
     "weights of 4 bits": {"rule": DFA(), "hidden": PLAIN, "net": {"weight_bits": 4}},
     "a pool, no convolution": {"rule": FDFA(), "hidden": [pool_layer(2), 20], "chunk": 6},
 }

@@ -34,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "values": {"rule": DFA(), "values": True},
     "drtp": {"rule": DRTP()},
     "fdfa through a convolution": {
-        "rule": FDFA(feedback_per="channel"),
+        "rule": FDFA(feedback_per="channel", trace=PerNeuron()),
         "net": {"hidden": [conv_layer(9, (3, 2)), pool_layer(2), conv_layer(12, (1, 2))], "shape": (1, 4, 5)},
         "every": 2,
     },

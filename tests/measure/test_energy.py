@@ -72,7 +72,10 @@ def test_inference_of_the_first_net() -> None:
 
 
 def test_learning_of_the_first_net() -> None:
-    every, last = (count(*first(), "dfa", when=w).learning["dfa"].counts for w in ("every-step", "last"))
+    every, last = (
+        count(*first(), "dfa", trace="per-neuron", when=w).learning["dfa"].counts
+        for w in ("every-step", "last")
+    )
     check(
         every,
         {"weights": 6, "neuron_state": 5, "traces": 2 * 2 + 2, "feedback": 2, "gradients": 6},
@@ -157,7 +160,7 @@ def third() -> tuple[Network, torch.Tensor]:
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_learning_of_the_third_net(share: float) -> None:
-    found = count(*third(), "fdfa", fraction=share).learning["fdfa"].counts
+    found = count(*third(), "fdfa", trace="per-neuron", fraction=share).learning["fdfa"].counts
     check(
         found,
         {
@@ -205,7 +208,7 @@ def test_inference_of_a_convolution() -> None:
 
 @pytest.mark.parametrize(("per", "rows"), [("neuron", 4), ("channel", 1)])
 def test_learning_of_a_convolution(per: str, rows: int) -> None:
-    found = count(*fourth(), "fdfa", feedback_per=per).learning
+    found = count(*fourth(), "fdfa", trace="per-neuron", feedback_per=per).learning
     connections = 4 * 1 + 4 * 2 + 1 * 4
     check(
         found["fdfa"].counts,

@@ -182,7 +182,7 @@ def test_training_moves_the_time_constants_and_keeps_the_decays_within_bounds(mo
 
 def test_what_cannot_learn_them_says_so():
     network = network_of("mixed")
-    for rule in (DFA(), WeightForwardGradient(trace=PerSynapse()), GuidedForwardGradient()):
+    for rule in (DFA(trace=PerNeuron()), WeightForwardGradient(), GuidedForwardGradient()):
         with pytest.raises(UserError, match=f"rule '{rule.name}' has no eligibility for time constants"):
             Trainer(network, rule, engine="reference")
 

@@ -158,7 +158,7 @@ def _write(job: LavaJob, index: int, folder: Path) -> dict[str, Any]:
     forms = choose_forms(job.program, job.synapses) if job.mode == "stock" else lane_forms(job.program)
     request = describe(job.program, layout, job.mode, index, job.spikes.shape, job.states, forms)
     save_array(folder / request["input"], job.spikes)
-    np.savez(folder / request["arrays"], allow_pickle=False, **numbers(job.program, forms))
+    np.savez(folder / request["arrays"], **numbers(job.program, forms))
     sizes = {p.name: p.size for p in job.program.populations}
     for tap in request["taps"]:
         kind = np.uint8 if tap["variable"] == "s_out" and not tap["graded"] else np.int32
@@ -169,7 +169,10 @@ def _write(job: LavaJob, index: int, folder: Path) -> dict[str, Any]:
 
 def _collect(job: LavaJob, request: dict[str, Any], folder: Path) -> Record:
     """Read what the host recorded; populations that cannot fire get zeros, as in the reference."""
-    found = {(tap["population"], tap["variable"]): np.load(folder / tap["file"]) for tap in request["taps"]}
+    found = {
+        (tap["population"], tap["variable"]): np.load(folder / tap["file"], allow_pickle=False)
+        for tap in request["taps"]
+    }
     shape = job.spikes.shape[:2]
     spikes = {
         p.name: found.get((p.name, "s_out"), np.zeros((*shape, p.size), np.uint8))

@@ -71,7 +71,7 @@ def learn_in_lava(
 
     with job_folder() as folder:
         with writing(folder):
-            np.savez(folder / "arrays.npz", allow_pickle=False, **_numbers(program, feedback))
+            np.savez(folder / "arrays.npz", **_numbers(program, feedback))
             save_array(folder / "input.npy", spikes)
             save_array(folder / "labels.npy", labels.astype(np.int64))
             for name in ("counts", "errors"):
@@ -81,11 +81,17 @@ def learn_in_lava(
 
 
 def _collect(program: Program, folder: Path, history: bool) -> Learned:
-    with np.load(folder / "result.npz") as result:
+    with np.load(folder / "result.npz", allow_pickle=False) as result:
         learnt = with_weights(program, result["input"], result["hidden"])
         feedback = result["feedback"]
         kept = (result["input history"], result["hidden history"]) if history else None
-    return Learned(learnt, np.load(folder / "counts.npy"), np.load(folder / "errors.npy"), feedback, kept)
+    return Learned(
+        learnt,
+        np.load(folder / "counts.npy", allow_pickle=False),
+        np.load(folder / "errors.npy", allow_pickle=False),
+        feedback,
+        kept,
+    )
 
 
 def _numbers(program: Program, feedback: IntArray) -> dict[str, NDArray[Any]]:

@@ -141,6 +141,11 @@ def _whole_weights(name: str, connections: list[Connection]) -> IntArray:
         raise HardwareError(
             f"layer {name!r}: its exponent drops bits of the sum: quantise with target='netx'"
         )
+    if np.any((total < -256) | (total > 255)):
+        raise HardwareError(
+            f"layer {name!r} has weights beyond −256 to 255, which a lava-dl file does not hold: quantise "
+            "with target='netx'"
+        )
     return total.astype(np.int64)
 
 

@@ -12,6 +12,7 @@ from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import EXACT, RULES, rule_named
+from neurofdfa.rules.traces import PerSynapse
 
 COLUMNS = (
     "per sample",
@@ -61,6 +62,9 @@ def rows(when: Literal["every-step", "last"] = "every-step") -> Iterator[str]:
         for name in RULES:
             rule = rule_named(name)
             yield line(f"[{name}](rules/{name}.md)", ledger(network, x, loss, rule).learning[name])
+            if isinstance(rule.trace, PerSynapse) and rule.local_in_space and not rule.without_trace:
+                found = ledger(network, x, loss, rule_named(name, trace="per-neuron"))
+                yield line(f"{name}, trace per neuron", found.learning[name])
             if rule.frugal:
                 said = ", ".join(f"{setting} {value}" for setting, value in rule.frugal.items())
                 found = ledger(network, x, loss, rule_named(name, **rule.frugal))

@@ -1,0 +1,79 @@
+"""No network at import, no pickle anywhere, nothing that executes what a file says."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [
+    file
+    for package in ("neurofdfa", "hardware/neurofdfa_hardware")
+    for file in sorted((ROOT / package).rglob("*.py"))
+    if "lava/worker" not in file.as_posix()  # runs in Lava's own environment, on files of our own
+]
+IMPORTS = """
+import importlib, pkgutil, socket, sys
+
+def blocked(*_, **__):
+    raise SystemExit("opened a socket")
+
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = blocked
+import neurofdfa, neurofdfa_hardware
+count = 0
+for package in (neurofdfa, neurofdfa_hardware):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if ".worker" in module.name or module.name.endswith("__main__"):
+            continue
+        importlib.import_module(module.name)
+        count += 1
+print(count)
+"""
+
+
+def test_no_module_opens_a_socket_when_it_is_imported() -> None:
+    found = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert int(found.stdout) > 200
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def dangerous(text: str) -> list[str]:
+    """Calls and imports by which a file could make the program execute what stands in it."""
+    tree = ast.parse(text)
+    found: list[str] = []
+    for name, call in calls(tree):
+        plain = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        if name in ("eval", "exec", "compile", "torch.load", "joblib.load", "yaml.load", "marshal.loads"):
+            found.append(name)
+        if name in ("np.load", "numpy.load") and plain.get("allow_pickle") != "False":
+            found.append(f"{name} that may unpickle")
+        if name.startswith("subprocess.") and plain.get("shell") == "True":
+            found.append(f"{name} through a shell")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            found += [name for name in names if name.split(".")[0] in ("pickle", "cPickle", "dill", "shelve")]
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_nothing_is_unpickled_or_executed(file: Path) -> None:
+    assert dangerous(file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import pickle", "from pickle import loads", "np.load(path)", "np.load(p, allow_pickle=True)", "eval(x)",
+     "torch.load(path)", "subprocess.run(line, shell=True)"],
+)  # fmt: skip
+def test_what_would_be_dangerous_is_noticed(text: str) -> None:
+    assert dangerous(text)
