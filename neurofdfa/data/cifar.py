@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neurofdfa.data.augment import Crop, Flip, chain
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
 from neurofdfa.data.encode import Encoder
-from neurofdfa.data.split import stratified_split
+from neurofdfa.data.split import reduced, stratified_split
 from neurofdfa.errors import UserError
 
 SHAPE = (3, 32, 32)
@@ -21,14 +21,24 @@ VALIDATION = 5000
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def cifar10(data_root: Path, steps: int, encode: Encoder, *, shift: int = 0, flip: bool = False) -> Dataset:
+def cifar10(
+    data_root: Path,
+    steps: int,
+    encode: Encoder,
+    *,
+    shift: int = 0,
+    flip: bool = False,
+    train: int = 0,
+    validation: int = 0,
+) -> Dataset:
     """Load CIFAR-10 (Krizhevsky 2009) from its binary files, each image a label byte and 3072 bytes R, G, B.
 
     data_batch_*.bin and test_batch*.bin lie in data_root/cifar10, data_root/cifar-10-batches-bin or
     data_root; whatever of them is there is used. 5000 training images (a tenth of fewer) become the
     validation split: fixed, stratified. Images stay uint8 in memory, [N, 3072] as (channel, row, column).
     shift, flip: training images move by up to so many pixels, and are mirrored half of the time, afresh at
-    every sight.
+    every sight. train, validation: keep so many samples of the split, stratified, always the same ones; 0 for
+    all.
     Raises UserError for missing and truncated files and for labels beyond 9.
     """
     places = (data_root / "cifar10", data_root / "cifar-10-batches-bin", data_root)
@@ -48,8 +58,8 @@ def cifar10(data_root: Path, steps: int, encode: Encoder, *, shift: int = 0, fli
         n_in=RECORD - 1,
         n_out=len(CLASSES),
         steps=steps,
-        train=_split(images[rest], labels[rest]),
-        validation=_split(images[part], labels[part]),
+        train=reduced("train", _split(images[rest], labels[rest]), train),
+        validation=reduced("validation", _split(images[part], labels[part]), validation),
         sealed_test=SealedSplit(_split(test_images, test_labels)),
         encode=encode,
         shape=SHAPE,

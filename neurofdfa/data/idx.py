@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from neurofdfa.data.dataset import Dataset, SealedSplit, Split
 from neurofdfa.data.encode import Encoder
 from neurofdfa.data.shift import check_shift, shifted
-from neurofdfa.data.split import stratified_split
+from neurofdfa.data.split import reduced, stratified_split
 from neurofdfa.errors import UserError
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x0000_0803, 0x0000_0801
@@ -82,8 +82,8 @@ def idx_images(
         n_in=height * width,
         n_out=CLASSES,
         steps=steps,
-        train=_some("train", _split(train_x[rest], train_y[rest]), train),
-        validation=_some("validation", _split(train_x[part], train_y[part]), validation),
+        train=reduced("train", _split(train_x[rest], train_y[rest]), train),
+        validation=reduced("validation", _split(train_x[part], train_y[part]), validation),
         sealed_test=SealedSplit(_split(test_x, test_y)),
         encode=encode,
         shape=shape,
@@ -179,15 +179,6 @@ def _pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     return Split(torch.tensor(flat), torch.tensor(labels.astype(np.int64)))
-
-
-def _some(name: str, split: Split, samples: int) -> Split:
-    if not 0 <= samples <= len(split):
-        raise UserError(f"{name} = {samples}, but there are {len(split)} samples: give fewer, or 0 for all")
-    if samples in (0, len(split)):
-        return split
-    _, kept = stratified_split(split.targets.numpy(), (samples,), np.random.default_rng(SPLIT_SEED))
-    return split.select(torch.as_tensor(kept))
 
 
 def _fetch(address: str, target: Path, magic: int) -> None:

@@ -120,7 +120,7 @@ def load(
         .csv file whose rows are series. Sound: see `neurofdfa.data.sound.SoundFolder`. Folders of event
         files: see `neurofdfa.data.event_files.EventFolder`. Named event sets: `window`, `pool`, `limit`,
         `whole`, `fold`, see `neurofdfa.data.events.event_recordings`. MNIST and Fashion-MNIST: `shift`,
-        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: `shift`, `flip`. Recordings of
+        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: these and `flip`. Recordings of
         events and sound are augmented for learning by those of `AUGMENTATIONS`.
     Raises UserError for an unknown name or setting and for every file that cannot be used.
     """
@@ -146,7 +146,7 @@ def _named(request: _Request) -> Dataset | None:
         root, download = request.files(), request.download
         return idx_images(name, root, steps or STATIC_STEPS, request.encode, download=download, **given)
     if name == CIFAR:
-        given = request.take({"shift": 0, "flip": False})
+        given = request.take({"shift": 0, "flip": False, "train": 0, "validation": 0})
         return cifar10(request.files(), steps or STATIC_STEPS, request.encode, **given)
     if name == FSDD:
         given = request.take_for_recordings(asdict(SoundFolder()))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from neurofdfa.data.dataset import Split
 from neurofdfa.errors import UserError
 
 Index = NDArray[np.int64]
+_SEED = 1998
 
 
 def stratified_split(
@@ -36,6 +39,19 @@ def stratified_split(
         taken += share
     rest = np.concatenate([pool[t:] for pool, t in zip(pools, taken, strict=True)])
     return [np.sort(rest).astype(np.int64), *parts]
+
+
+def reduced(name: str, split: Split, samples: int) -> Split:
+    """Keep so many samples, stratified, always the same ones; 0 for all.
+
+    Raises `UserError`, which calls the setting `name`, where there are fewer.
+    """
+    if not 0 <= samples <= len(split):
+        raise UserError(f"{name} = {samples}, but there are {len(split)} samples: give fewer, or 0 for all")
+    if samples in (0, len(split)):
+        return split
+    _, kept = stratified_split(split.targets.numpy(), (samples,), np.random.default_rng(_SEED))
+    return split.select(torch.as_tensor(kept))
 
 
 def _shares(counts: Index, size: int, available: Index) -> Index:

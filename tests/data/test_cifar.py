@@ -47,6 +47,18 @@ def test_training_images_are_moved_and_mirrored_and_others_are_not(tmp_path: Pat
     assert torch.equal(one, two)  # type: ignore[arg-type]
 
 
+def test_fewer_samples_for_a_quick_look(tmp_path: Path) -> None:
+    records = write(tmp_path / "cifar10")
+    one, two = (load("cifar10", data_root=tmp_path, steps=1, train=30, validation=10) for _ in range(2))
+    assert (len(one.train), len(one.validation), one.test_size) == (30, 10, 20)
+    assert one.train.targets.bincount().tolist() == [3] * 10
+    assert torch.equal(one.train.inputs, two.train.inputs)
+    images = {image.tobytes() for image in records[:100, 1:]}
+    assert all(row.numpy().tobytes() in images for row in one.train.inputs)
+    with pytest.raises(UserError, match="train = 91, but there are 90 samples"):
+        load("cifar10", data_root=tmp_path, train=91)
+
+
 def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name its folder with --data-root"):
         load("cifar10", data_root=tmp_path)
