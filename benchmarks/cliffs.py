@@ -20,14 +20,31 @@ from torch import Tensor
 from neurofdfa.bench.nets import RATE
 from neurofdfa.bench.peers import STILL, peer
 from neurofdfa.errors import UserError
+from neurofdfa.nn.delay import Delay
+from neurofdfa.nn.integrator import I
 from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.linear import Linear
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
 from neurofdfa.rules import RULES, rule_named
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
 
 STEPS, PART = 1000, 100
 WORST = 3.0
+OPTIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "fdfa, attached reset": ("fdfa", {"trace": "per-synapse"}, {"neuron": {"reset_gradient": "attached"}}),
+    "fdfa, adaptive": ("fdfa", {"trace": "per-synapse"}, {"neuron": {"adaptation": 0.2}}),
+    "fdfa, update_every=50": ("fdfa", {"trace": "per-synapse"}, {"update_every": 50}),
+    "fdfa, weighting": ("fdfa", {"trace": "per-synapse", "weighting": "error"}, {}),
+    "fdfa, unfiltered trace": ("fdfa", {"trace": {"kind": "per-synapse", "filtered": False}}, {}),
+    "fdfa, delays": ("fdfa", {"trace": "per-synapse"}, {"delays": True}),
+    "dfa, delays": ("dfa", {"trace": "per-synapse"}, {"delays": True}),
+    "sbd, regularisers": ("sbd", {"trace": "per-synapse", "power": 0.1, "decorrelation": 0.1}, {}),
+    "readout-only, rate target": ("readout-only", {}, {"rate": True}),
+    "fdfa, learnt tau": ("fdfa", {"trace": "per-synapse"}, {"learn_tau": True}),
+}
+"""Rule, its options, and what is set besides: feed-forward, hard reset."""
 PROBED: dict[str, dict[str, Any]] = {"fdfa": {"fraction": 1 / 8}}
 TRACES = ("per-synapse", "per-neuron")
 
@@ -57,7 +74,7 @@ def seconds(step: Callable[[Tensor, Tensor], Any], x: Tensor, target: Tensor, re
 
 def lines(names: list[str], batch: int, repeats: int) -> None:
     """Measure and print one line per case."""
-    print(f"{'rule':24} {'trace':12} {'reset':5} {'rec.':4} {'engine':10} {'ms/sample':>9}"
+    print(f"{'rule':26} {'trace':12} {'reset':5} {'rec.':4} {'engine':10} {'ms/sample':>9}"
           f" {'snnTorch/ours':>14} {'BPTT/ours':>10}")  # fmt: skip
     for recurrent in (False, True):
         for reset in ("hard", "soft"):
@@ -66,7 +83,7 @@ def lines(names: list[str], batch: int, repeats: int) -> None:
             adam = torch.optim.Adam(network.parameters(), lr=STILL)
             bptt = seconds(Trainer(network, rule_named("bptt"), adam).step, x, target, 1)
             where = f"{reset:5} {'yes' if recurrent else 'no':4}"
-            print(f"{'bptt':24} {'-':12} {where} {'graph':10} {1e3 * bptt / batch:9.2f} {theirs / bptt:14.2f}"
+            print(f"{'bptt':26} {'-':12} {where} {'graph':10} {1e3 * bptt / batch:9.2f} {theirs / bptt:14.2f}"
                   f" {1:10.2f}", flush=True)  # fmt: skip
             for name in names:
                 _rule(name, where, network, x, target, theirs, bptt, repeats)
@@ -91,15 +108,52 @@ def _rule(
             optimizer = torch.optim.Adam(network.parameters(), lr=STILL)
             trainer = Trainer(network, made, optimizer, threads=1)
         except UserError as error:
-            print(f"{name:24} {trace:12} {where} refused: {error}")
+            print(f"{name:26} {trace:12} {where} refused: {error}")
             continue
-        engine = type(trainer.executor).__name__
-        whole = engine != "OnlineLoop"
-        found = seconds(trainer.step, x if whole else x[:PART], target, repeats if whole else 1)
-        found *= 1 if whole else STEPS / PART
-        slow = "  <" if min(theirs, bptt) * WORST < found else ""
-        print(f"{name:24} {trace:12} {where} {engine:10.10} {1e3 * found / x.shape[1]:9.2f}"
-              f" {theirs / found:14.2f} {bptt / found:10.2f}{slow}", flush=True)  # fmt: skip
+        _measured(name, trace, where, trainer, x, target, theirs, bptt, repeats)
+
+
+def _measured(
+    name: str,
+    trace: str,
+    where: str,
+    trainer: Trainer,
+    x: Tensor,
+    target: Tensor,
+    theirs: float,
+    bptt: float,
+    repeats: int,
+) -> None:
+    engine = type(trainer.executor).__name__
+    whole = engine != "OnlineLoop"
+    found = seconds(trainer.step, x if whole else x[:PART], target, repeats if whole else 1)
+    found *= 1 if whole else STEPS / PART
+    slow = "  <" if min(theirs, bptt) * WORST < found else ""
+    print(f"{name:26} {trace:12} {where} {engine:10.10} {1e3 * found / x.shape[1]:9.2f}"
+          f" {theirs / found:14.2f} {bptt / found:10.2f}{slow}", flush=True)  # fmt: skip
+
+
+def options(batch: int) -> None:
+    """Measure and print one line per option that is easily slow."""
+    plain, x, target = prepare("hard", False, batch)
+    theirs = seconds(peer("snntorch", plain).learner(), x, target, 1)
+    for name, (rule, settings, more) in OPTIONS.items():
+        g = torch.Generator().manual_seed(0)
+        neuron = {"tau_mem": 5e-3, "decay_bits": None, "learn_tau": more.get("learn_tau", False)}
+        lif = LIF(**neuron | more.get("neuron", {}))
+        late = [Delay(torch.arange(n) % 10) for n in (700, 128)] if more.get("delays") else []
+        modules = [*late[:1], Linear(700, 128), lif, *late[1:], Linear(128, 20), I()]
+        network = Network(*modules, generator=g)
+        scale_to_rate(network, x[:100, :8], RATE, rounds=10)
+        adam = torch.optim.Adam(network.parameters(), lr=STILL)
+        bptt = seconds(Trainer(network, rule_named("bptt"), adam).step, x, target, 1)
+        made = rule_named(rule, **PROBED.get(rule, {}), **settings)
+        trainer = Trainer(
+            network, made, torch.optim.Adam(network.parameters(), lr=STILL), threads=1,
+            update_every=more.get("update_every"),
+            rate_regulariser=RateRegulariser() if more.get("rate") else None,
+        )  # fmt: skip
+        _measured(name, "", "hard  no  ", trainer, x, target, theirs, bptt, 1)
 
 
 def main() -> None:
@@ -111,7 +165,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    lines(given.rules.split(","), given.batch, given.repeats)
+    lines([name for name in given.rules.split(",") if name], given.batch, given.repeats)
+    options(given.batch)
 
 
 if __name__ == "__main__":

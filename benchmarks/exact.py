@@ -5,7 +5,8 @@
     python benchmarks/exact.py --memory
 
 Net A of `neurofdfa bench` with hard resets; `long`: 1000 steps of it; `recurrent`: 700-256-20 with recurrent
-synapses and dropout of 0.2. Adam and the feedback's update included, CPU time at one thread.
+synapses and dropout of 0.2; `lengths`: net A with samples of 30 to 100 steps, which the others fill up. Adam
+and the feedback's update included, CPU time at one thread.
 """
 
 import argparse
@@ -30,13 +31,16 @@ from neurofdfa.train.trainer import Trainer
 
 
 class Case(NamedTuple):
-    """Hidden layers, steps, samples, recurrent synapses or not, dropout."""
+    """Hidden layers, steps, samples, recurrent synapses or not, dropout, and the steps of the shortest
+    sample, where samples have lengths of their own.
+    """
 
     hidden: tuple[int, ...]
     steps: int
     batch: int
     recurrent: bool = False
     dropout: float = 0.0
+    shortest: int | None = None
 
 
 CASES = {
@@ -44,6 +48,7 @@ CASES = {
     "batch-8": Case((256, 256), 100, 8),
     "long": Case((256, 256), 1000, 64),
     "recurrent": Case((256,), 100, 128, True, 0.2),
+    "lengths": Case((256, 256), 100, 128, shortest=30),
 }
 
 
@@ -57,6 +62,15 @@ def prepare(case: Case) -> tuple[Network, Tensor, Tensor]:
     x = (torch.rand(case.steps, case.batch, net.n_in, generator=generator) < net.density).float()
     scale_to_rate(network, x[:100, :8], RATE, rounds=10)
     return network, x, torch.randint(0, net.n_out, (case.batch,), generator=generator)
+
+
+def lengths_of(case: Case) -> Tensor | None:
+    """Of every sample, drawn evenly; others learn from all steps."""
+    if case.shortest is None:
+        return None
+    return torch.randint(
+        case.shortest, case.steps + 1, (case.batch,), generator=torch.Generator().manual_seed(5)
+    )
 
 
 def ours(network: Network, trace: Any) -> Trainer:
@@ -93,7 +107,8 @@ def main() -> None:
         network, x, target = prepare(CASES[name])
         learners = {"exact": ours(network, PerSynapse()), "per neuron": ours(network, PerNeuron())}
         tasks: dict[str, Callable[[], Any]] = {
-            key: partial(learner.step, x, target) for key, learner in learners.items()
+            key: partial(learner.step, x, target, lengths_of(CASES[name]))
+            for key, learner in learners.items()
         }
         probe = x[:100, :16]
         rates = [float(s.mean()) for s in run(network, probe).spikes]

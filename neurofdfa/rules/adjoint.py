@@ -8,7 +8,8 @@ without a value per synapse and step: δ is one number per neuron. For a LIF neu
 
     g = λ̃ + A⁺ − l E⁺,   E = ψ g + k E⁺,   A = ρ A⁺ − b ψ g,   δ = α δ⁺ + E
 
-k = ∂u/∂u⁻ and l = −∂u/∂s⁻ are those of the reset, ρ and b those of an adaptive threshold.
+k = ∂u/∂u⁻ and l = −∂u/∂s⁻ are those of the reset, ρ and b those of an adaptive threshold. E is what anything
+adds that enters the membrane: a neuron's own β learns from Σ E ∂u/∂β, its α from Σ δ i⁻.
 """
 
 from collections.abc import Callable
@@ -32,17 +33,30 @@ class Recorded(NamedTuple):
     u: Tensor
 
 
-Adjoint = Callable[[Any, SpikingLayer, float, Tensor, Recorded], Tensor]
+class Behind(NamedTuple):
+    """δ, `[T, B, n]`, and E where time constants learn."""
+
+    delta: Tensor
+    error: Tensor | None = None
+
+
+Adjoint = Callable[[Any, SpikingLayer, float, Tensor, Recorded], Behind]
 
 
 def adjoint_of(trace: Any, layer: SpikingLayer) -> Adjoint | None:
-    """How to compute δ `[T, B, n]` from a trace, its layer, the readout's κ, the signals λ `[T, B, n]` and
-    what was recorded; None where nobody knows. A trace that is filtered downstream is bound (`bind_path`).
+    """How to compute `Behind` from a trace, its layer, the readout's κ, the signals λ `[T, B, n]` and what
+    was recorded; None where nobody knows. A trace that is filtered downstream is bound (`bind_path`).
     """
-    learnt = layer.time_constants is not None and layer.time_constants.learn
-    if not isinstance(layer.cell, LIF) or learnt or (type(trace) is PerNeuron and not layer.plain):
+    if not isinstance(layer.cell, LIF) or (type(trace) is PerNeuron and not layer.plain):
+        return None
+    if learns(layer) and (type(trace) is not PerSynapse or trace.downstream):
         return None
     return next((adjoint for kind, adjoint in _ADJOINTS.items() if type(trace) is kind), None)
+
+
+def learns(layer: SpikingLayer) -> bool:
+    """Whether a layer's time constants are learnt."""
+    return layer.time_constants is not None and layer.time_constants.learn
 
 
 def filter_back(x: Tensor, decay: float | Tensor) -> Tensor:
@@ -54,33 +68,33 @@ def filter_back(x: Tensor, decay: float | Tensor) -> Tensor:
     return x
 
 
-def _instant(trace: Instant, layer: SpikingLayer, kappa: float, signal: Tensor, seen: Recorded) -> Tensor:
-    return signal * seen.psi
+def _instant(trace: Instant, layer: SpikingLayer, kappa: float, signal: Tensor, seen: Recorded) -> Behind:
+    return Behind(signal * seen.psi)
 
 
 def _per_neuron(
     trace: PerNeuron, layer: SpikingLayer, kappa: float, signal: Tensor, seen: Recorded
-) -> Tensor:
+) -> Behind:
     delta = signal * seen.psi
     for decay in trace.decays(layer, kappa):
         filter_back(delta, decay)
-    return delta.mul_(passing_gain(trace.path)) if trace.path else delta
+    return Behind(delta.mul_(passing_gain(trace.path)) if trace.path else delta)
 
 
 def _spike_timing(
     trace: SpikeTiming, layer: SpikingLayer, kappa: float, signal: Tensor, seen: Recorded
-) -> Tensor:
+) -> Behind:
     causal = filter_back(trace.gain_pre * signal * seen.psi, trace.decay_pre)
     after = seen.psi.clone()
     for before, now in zip(after[:-1].unbind(), after[1:].unbind(), strict=True):
         now.add_(before, alpha=trace.decay_post)
     causal[1:].addcmul_(signal[1:], after[:-1], value=trace.gain_post)
-    return causal
+    return Behind(causal)
 
 
 def _per_synapse(
     trace: PerSynapse, layer: SpikingLayer, kappa: float, signal: Tensor, seen: Recorded
-) -> Tensor:
+) -> Behind:
     lif, delta = layer.dynamics, signal.clone()
     for decay in ((kappa,) if trace.filtered else ()) + trace.path:
         filter_back(delta, decay)
@@ -99,7 +113,8 @@ def _per_synapse(
             lag = lif.rho * lag - lif.adaptation * here
         kept = lif.beta * error
         error = here.add_(kept * (1.0 - s) if hard else kept)
-    return filter_back(delta, lif.alpha)
+    entered = delta.clone() if learns(layer) else None
+    return Behind(filter_back(delta, lif.alpha), entered)
 
 
 _ADJOINTS: dict[type[Any], Adjoint] = {

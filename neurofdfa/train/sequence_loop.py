@@ -18,6 +18,7 @@ from neurofdfa.distributed.group import Part, Shard, parts_of
 from neurofdfa.nn.layer import SpikingLayer
 from neurofdfa.nn.loss import EVERY, step_target, step_weights
 from neurofdfa.nn.network import Masks, Trajectory
+from neurofdfa.nn.time_constants import membrane_source, slope
 from neurofdfa.rules.adjoint import Adjoint, Recorded, adjoint_of, filter_back
 from neurofdfa.rules.base import Broadcast, Rule, Signals
 from neurofdfa.rules.traces import LayerGradient, bind_path, outer
@@ -220,11 +221,18 @@ class SequenceLoop:
     def _gradient(self, index: int, layer: SpikingLayer, seen: LayerRecord, signal: Tensor) -> LayerGradient:
         """Σ over samples and steps of signal × trace, as one product."""
         kappa = self.learning.network.readout.kappa
-        delta = self.adjoints[index](
+        found = self.adjoints[index](
             self.traces[index], layer, kappa, signal, Recorded(seen.psi, seen.s, seen.after.u)
         )
-        own = None if layer.recurrent is None else seen.before.s.flatten(0, 1)
-        return outer(layer, delta.flatten(0, 1), seen.pre.flatten(0, 1), 1.0, own)
+        delta, own = found.delta, None if layer.recurrent is None else seen.before.s.flatten(0, 1)
+        gradient = outer(layer, delta.flatten(0, 1), seen.pre.flatten(0, 1), 1.0, own)
+        learnt = layer.time_constants
+        if learnt is None or found.error is None:
+            return gradient
+        entered = found.error * membrane_source(seen.before, layer.dynamics)
+        pairs = ((learnt.membrane, entered), (learnt.synapse, delta * seen.before.i))
+        parts = [None if logit is None else x.sum((0, 1)) * slope(logit) for logit, x in pairs]
+        return gradient._replace(membrane=parts[0], synapse=parts[1])
 
     def _learn_readout(self, seen: Record, error: Tensor, share: Shard) -> None:
         readout = self.learning.network.readout

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from neurofdfa.bench import NETS, Net
 from neurofdfa.bench.nets import least_work, prepare
@@ -11,6 +12,8 @@ from neurofdfa.bench.peers import peer, sort_out
 from neurofdfa.bench.rounds import ratio, time_rounds
 from neurofdfa.cli import run
 from neurofdfa.errors import UserError
+from neurofdfa.nn.lif import LIF
+from neurofdfa.nn.network import feed_forward, scale_to_rate
 
 
 def test_least_work_counted_by_hand() -> None:
@@ -37,6 +40,38 @@ def test_peers_fire_as_often_as_ours(name: str) -> None:
     other = peer(name, network)
     other.match(ours, x)
     assert other.rates(x) == pytest.approx(ours, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["snntorch", "norse", "spikingjelly"])
+def test_peers_reset_as_ours_do(name: str) -> None:
+    """A hard reset loses what lies above the threshold: from the same weights they fire less often."""
+    pytest.importorskip(name)
+    made, x, _ = prepare(NETS["A"]._replace(steps=20), 4)
+    hard = feed_forward(700, (256, 256), 20, neuron=LIF(tau_mem=5e-3, reset="hard", decay_bits=None))
+    hard.load_state_dict(made.state_dict())
+    soft_rate, hard_rate = peer(name, made).rates(3 * x)[0], peer(name, hard).rates(3 * x)[0]
+    assert hard_rate == soft_rate if name == "norse" else hard_rate < 0.97 * soft_rate
+
+
+def test_recurrence_and_dropout_in_snntorch_alone() -> None:
+    pytest.importorskip("snntorch")
+    network = feed_forward(30, (40,), 5, neuron=LIF(), recurrent=True, dropout=0.5)
+    x = (torch.rand(12, 6, 30, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    scale_to_rate(network, x, 0.1, rounds=8)
+    other = peer("snntorch", network)
+    wanted = [float(s.mean()) for s in network.run(x).spikes]
+    other.match(wanted, x)
+    assert other.rates(x) == pytest.approx(wanted, rel=0.05)
+    assert [tuple(p.shape) for p in other.parameters] == [(40, 30), (5, 40), (40, 40)]
+    with torch.no_grad():
+        assert not torch.equal(other.forward(x), other.forward(x))  # neurons are dropped anew
+    before = other.parameters[-1].detach().clone()
+    other.learner(1e-2)(x, torch.zeros(6, dtype=torch.int64))
+    assert not torch.equal(before, other.parameters[-1])
+    for name in ("norse", "spikingjelly"):
+        pytest.importorskip(name)
+        with pytest.raises(UserError, match="without recurrent synapses and dropout"):
+            peer(name, network)
 
 
 def test_unknown_and_missing_peers() -> None:

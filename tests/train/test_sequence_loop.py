@@ -97,6 +97,14 @@ def test_the_exact_trace_of_every_neuron(reset: Any, gradient: Any, spread: floa
     same_numbers(lambda: network_of(case, lif), rule_named("fa", trace=PerSynapse()))
 
 
+@pytest.mark.parametrize(("reset", "gradient"), RESETS)
+def test_time_constants_that_are_learnt(reset: Any, gradient: Any) -> None:
+    case = {"recurrent": True, "readout": "leaky", "tau_mem_spread": 0.3, "learn_tau": True}
+    lif = LIF(tau_syn=3e-3, reset=reset, reset_gradient=gradient)
+    for name in ("fa", "dkp"):
+        same_numbers(lambda: network_of(case, lif), rule_named(name, trace=PerSynapse()))
+
+
 @pytest.mark.parametrize("name", ["ottt", "local-loss", "forward-forward", "fdfa", "dkp", "s-tllr"])
 @pytest.mark.parametrize("strength", [0.0, 0.5])
 def test_a_rate_target(name: str, strength: float) -> None:
