@@ -158,7 +158,8 @@ def _write(job: LavaJob, index: int, folder: Path) -> dict[str, Any]:
     forms = choose_forms(job.program, job.synapses) if job.mode == "stock" else lane_forms(job.program)
     request = describe(job.program, layout, job.mode, index, job.spikes.shape, job.states, forms)
     save_array(folder / request["input"], job.spikes)
-    np.savez(folder / request["arrays"], **numbers(job.program, forms))
+    arrays: Any = numbers(job.program, forms)
+    np.savez(folder / request["arrays"], **arrays)
     sizes = {p.name: p.size for p in job.program.populations}
     for tap in request["taps"]:
         kind = np.uint8 if tap["variable"] == "s_out" and not tap["graded"] else np.int32

@@ -71,7 +71,8 @@ def learn_in_lava(
 
     with job_folder() as folder:
         with writing(folder):
-            np.savez(folder / "arrays.npz", **_numbers(program, feedback))
+            arrays: Any = _numbers(program, feedback)
+            np.savez(folder / "arrays.npz", **arrays)
             save_array(folder / "input.npy", spikes)
             save_array(folder / "labels.npy", labels.astype(np.int64))
             for name in ("counts", "errors"):
