@@ -14,7 +14,7 @@ from neurofdfa.distributed.group import SINGLE
 from neurofdfa.distributed.torchrun import Processes, joined
 from neurofdfa.nn.dropout import Dropout
 from neurofdfa.rules import RULES, rule_named
-from neurofdfa.rules.traces import PerNeuron, PerSynapse
+from neurofdfa.rules.traces import PerNeuron
 from neurofdfa.train.device import Device
 from neurofdfa.train.rate_regulariser import RateRegulariser
 from neurofdfa.train.trainer import Trainer
@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
 PLAIN = [
     *(Case(name) for name in RULES),
-    Case("dfa", {"trace": PerSynapse()}),
+    Case("dfa", {"trace": PerNeuron()}),
     Case("e-prop", {"feedback": "learnt"}),
     Case("e-prop", {"feedback": "symmetric"}),
     Case("fdfa", {"fraction": 0.2, "every": 2, "probe": "gaussian"}),
@@ -59,6 +59,7 @@ CASES = [
     *(Case(name, kind="events", strength=0.5) for name in ("fdfa", "dfa", "dkp")),
     Case("fdfa", kind="events on values", strength=0.5),
     Case("fdfa", kind="events", update_every=4),
+    Case("fdfa", {"trace": PerNeuron()}, kind="events", update_every=4),
 ]
 
 
@@ -76,7 +77,6 @@ def learner_of(case: Case, group: Any) -> Trainer:
     if case.kind == "dropped broadcasts":
         given["device"] = Device(drop=0.3, feedback_bits=4)
     if case.kind.startswith("events"):
-        assert isinstance(rule.trace, PerNeuron)
         given |= {"engine": "events", "chunk": 4}
     else:
         given["engine"] = "reference"
