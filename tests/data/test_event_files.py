@@ -185,7 +185,7 @@ def with_field(name: str, value: float) -> Any:
         (lambda events: events, {"unit": "s", "window": 0.1}, "state the unit"),
         (lambda events: events, {"unit": "hours"}, "unknown unit"),
         (lambda events: events, {"order": "txyy"}, "order of columns"),
-        (lambda events: np.array([{}, {}], dtype=object), {}, "cannot be read as events"),
+        (lambda events: np.array([{}, {}], dtype=object), {}, "is not a readable .npy file"),
         (lambda events: events, {"width": 2**16, "height": 2**16}, "pool more pixels"),
         (lambda events: events, {"whole": True, "window": 1e-6, "steps": 100}, "check the unit of time"),
     ],
