@@ -1,6 +1,6 @@
 """A network that knows five speakers meets a sixth, and learns this voice on the chip, in integers.
 
-    python examples/new_speaker.py FOLDER [--speakers theo ...] [--seeds 0 ...] [--picture speakers.png]
+    python benchmarks/studies/new_speaker.py FOLDER [--speakers theo ...] [--seeds 0 ...] [--picture FILE]
 
 FOLDER holds the recordings of the Free Spoken Digit Dataset: ten digits by six speakers, from
 https://github.com/Jakobovski/free-spoken-digit-dataset. A network 80-128-10 is trained with FDFA on five of

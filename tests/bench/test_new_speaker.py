@@ -1,4 +1,4 @@
-"""The example of the sixth speaker, on generated tones: all ways to learn run, and they differ."""
+"""The program of the sixth speaker, on generated tones: all ways to learn run, and they differ."""
 
 import runpy
 import wave
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "new_speaker.py"
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "studies" / "new_speaker.py"
 WAYS = ["frozen", "readout only", "dfa", "fdfa", "fdfa in floats"]
 
 
@@ -28,19 +28,19 @@ def recordings(tmp_path: Path) -> Path:
 
 
 def test_it_runs_on_generated_speakers(recordings: Path) -> None:
-    example = runpy.run_path(str(EXAMPLE))
-    found = example["main"](recordings, "carl", epochs=12)
+    program = runpy.run_path(str(PROGRAM))
+    found = program["main"](recordings, "carl", epochs=12)
     assert list(found) == WAYS
     assert all(0 <= value <= 1 for pair in found.values() for value in pair)
     assert found["frozen"][1] > 0.5
     assert len({found[way] for way in WAYS}) > 2
-    example["draw"]({"carl": [found], "anna": [found, found]}, recordings / "speakers.png")
+    program["draw"]({"carl": [found], "anna": [found, found]}, recordings / "speakers.png")
     assert (recordings / "speakers.png").stat().st_size > 5000
 
 
 def test_what_is_counted_was_not_learnt() -> None:
     labels = np.repeat(np.arange(10), 50)
-    parts = runpy.run_path(str(EXAMPLE))["parts"](labels, 3)
+    parts = runpy.run_path(str(PROGRAM))["parts"](labels, 3)
     assert [len(part) for part in parts] == [60, 50, 390]
     assert len(set(np.concatenate(parts))) == 500
     assert set(np.bincount(labels[parts[0]])) == {6}
