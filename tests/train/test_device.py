@@ -36,11 +36,17 @@ def batch(seed: int = 1, samples: int = B) -> tuple[Tensor, Tensor]:
     return x, torch.randint(0, K, (samples,), generator=generator)
 
 
-def learner(rule: str = "dfa", network: Network | None = None, lr: float = 1e-2, **settings: Any) -> Trainer:
+def learner(
+    rule: str = "dfa",
+    network: Network | None = None,
+    lr: float = 1e-2,
+    trace: str | None = None,
+    **settings: Any,
+) -> Trainer:
     network = net() if network is None else network
     return Trainer(
         network,
-        rule_named(rule),
+        rule_named(rule, **({} if trace is None else {"trace": trace})),
         torch.optim.Adam(network.parameters(), lr=lr),
         rate_regulariser=RateRegulariser(strength=0.0),
         device=Device(**settings),
@@ -89,7 +95,7 @@ def wanted(y: Tensor, target: Tensor) -> Tensor:
 @pytest.mark.parametrize("delay", [0, 1, 4, T - 1])
 @pytest.mark.parametrize(("rule", "message"), [("dfa", softmax_error), ("drtp", wanted)])
 def test_a_late_broadcast_is_the_slow_loop(rule: str, message: Any, delay: int) -> None:
-    late = learner(rule, delay=delay)
+    late = learner(rule, delay=delay, trace="per-neuron")
     found = [g for g in late.gradients(*batch()) if g.dim() == 2]
     expected = slow(late.network, late.rule_state.matrices, message, delay)
     for a, b in zip(found, expected, strict=False):
@@ -167,7 +173,7 @@ def test_what_learns_the_feedback_is_not_coarse() -> None:
 
 
 def test_traces_are_stored_coarsely_in_the_readout_too() -> None:
-    coarse = learner(trace_bits=3)
+    coarse = learner(trace_bits=3, trace="per-neuron")
     x, target = batch()
     stream = coarse.stream(B, horizon=T)
     for x_t in x:
