@@ -14,7 +14,7 @@ from nbclient.exceptions import CellExecutionError
 import neurofdfa
 import neurofdfa_hardware
 from neurofdfa_hardware.lava import LavaError, locate
-from website import assemble, commands, notebooks, settings
+from website import assemble, commands, notebooks, rooms, settings
 
 ROOT = Path(__file__).parents[1]
 NEED_LAVA = ("first-hour", "learning-on-chip")
@@ -73,6 +73,15 @@ def test_references_name_every_command_and_setting():
     text = (ROOT / "docs" / "reference" / "config.md").read_text()
     assert "| `training.lr` | number, above 0 | `0.003` |" in text
     assert text == settings.page(), "write it anew: python -m website.settings > docs/reference/config.md"
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_code():
+    wanted = rooms.picture()
+    assert "<title>train ← rules" in wanted
+    drawn = (ROOT / "docs" / "rooms.svg").read_text()
+    said = "draw it anew: python -m website.rooms > docs/rooms.svg"
+    found, told = (set(re.findall(r"<title>(.*?): ", text)) for text in (wanted, drawn))
+    assert found == told, said
 
 
 def test_links_lead_to_pages_of_the_site():

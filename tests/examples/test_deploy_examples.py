@@ -3,6 +3,7 @@
 `learn_on_chip.py` is held by tests/hardware/lava/test_learn_on_chip.py.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,12 @@ def _lava() -> None:
         pytest.skip(f"Lava is not installed: {REMEDY}")
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples write their pictures into the folder in which they run."""
+    monkeypatch.chdir(tmp_path)
+
+
 def output(name: str, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / name), *arguments],
@@ -34,6 +41,7 @@ def output(name: str, *arguments: str) -> str:
         text=True,
         timeout=280,
         check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hardware")])},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -53,6 +61,7 @@ def test_a_network_of_ours_on_lava() -> None:
     differ, compared = map(int, re.findall(r"float → quantised +(\d+) of (\d+)", text)[0])
     assert 0 < differ < 0.03 * compared
     assert "on Loihi 1: 3 cores" in text
+    assert Path("runs/parity.png").stat().st_size > 10_000
 
 
 @pytest.mark.serial

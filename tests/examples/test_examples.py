@@ -1,5 +1,6 @@
 """Every example runs as a reader would run it, and learns."""
 
+import os
 import re
 import struct
 import subprocess
@@ -8,19 +9,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples write their pictures into the folder in which they run."""
+    monkeypatch.chdir(tmp_path)
 
 
 def finished(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hardware")])}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=280, check=False, env=environment
+    )  # fmt: skip
 
 
 def output(name: str, *arguments: str) -> str:
     done = finished(name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def is_picture(name: str) -> bool:
+    """Whether the example has written a picture of some size that is not of one colour."""
+    with Image.open(Path("runs") / name) as picture:
+        return min(picture.size) > 400 and len(picture.convert("L").getcolors() or []) > 10
 
 
 def accuracies(text: str) -> list[float]:
@@ -36,6 +54,7 @@ def test_fdfa_on_digits() -> None:
     text = output("digits_fdfa.py", "5")
     assert accuracies(text)[0] > 88
     assert float(re.findall(r"transpose: (\S+)", text)[0]) > 0.9
+    assert is_picture("digits_fdfa.png")
 
 
 def test_fdfa_through_convolutions() -> None:
@@ -44,6 +63,7 @@ def test_fdfa_through_convolutions() -> None:
     cosines = [float(found) for found in re.findall(r"layer \d: (\S+)", text)]
     assert len(cosines) == 2
     assert min(cosines) > 0.1
+    assert is_picture("digits_conv.png")
 
 
 def write_idx(folder: Path, part: str, samples: int) -> None:
@@ -79,6 +99,7 @@ def test_the_same_network_in_a_peer(peer: str) -> None:
     theirs, ours = accuracies(text)
     assert theirs > 80
     assert ours > 80
+    assert is_picture(f"digits_{peer}.png")
 
 
 def test_a_recurrent_timing_task_in_both_peers() -> None:

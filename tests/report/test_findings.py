@@ -71,7 +71,7 @@ def test_every_finding_has_its_section(page: Path) -> None:
     read = Page(page.read_text())
     read.check()
     titles = [text for tag, text in read.texts if tag == "h2"]
-    assert titles[4:7] == ["Energy and operations", "From float to chip", "On the cores of a chip"]
+    assert titles[5:8] == ["Energy and operations", "From float to chip", "On the cores of a chip"]
     said = read.text("p").replace("\u00a0", " ")
     assert "float → quantised: 12 of 2 000 neuron-steps differ, the first at sample 3, step 7" in said
     assert "layer2.neuron, neuron 19, where only float fired" in said
