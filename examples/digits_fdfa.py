@@ -49,7 +49,7 @@ def main(epochs: int = 10) -> None:
     x, target = next(data.validation.batches(len(data.validation)))
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     nf.plot.curves(history, axes[0])
-    nf.plot.raster([x, *network.run(x).spikes], axes[1])
+    nf.plot.raster([x, *network.run(x).spikes], axes[1], names=("input", "layer 1", "layer 2"))
     nf.plot.confusion(target, trainer.predict(x), axes[2])
     Path("runs").mkdir(exist_ok=True)
     figure.savefig("runs/digits_fdfa.png", dpi=150)
