@@ -3,10 +3,7 @@
 `learn_on_chip.py` is held by tests/hardware/lava/test_learn_on_chip.py.
 """
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from neurofdfa.cli import run
 from neurofdfa_hardware.lava import LavaError, locate
 from neurofdfa_hardware.lava.environment import REMEDY
+from tests.programs import finished
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,14 +33,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def output(name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hardware")])},
-    )
+    done = finished(ROOT / "examples" / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

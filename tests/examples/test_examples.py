@@ -1,18 +1,16 @@
 """Every example runs as a reader would run it, and learns."""
 
-import os
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
+from tests.programs import finished
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(autouse=True)
@@ -21,16 +19,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def finished(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLES / name), *arguments]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "hardware")])}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=280, check=False, env=environment
-    )  # fmt: skip
-
-
 def output(name: str, *arguments: str) -> str:
-    done = finished(name, *arguments)
+    done = finished(EXAMPLES / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -85,7 +75,7 @@ def test_fdfa_on_images_in_idx_files(tmp_path: Path) -> None:
 
 
 def test_mnist_files_that_are_missing(tmp_path: Path) -> None:
-    done = finished("mnist_fdfa.py", str(tmp_path / "nowhere"))
+    done = finished(EXAMPLES / "mnist_fdfa.py", str(tmp_path / "nowhere"))
     assert done.returncode == 1
     assert "no mnist files in" in done.stderr
     assert "--download" in done.stderr
