@@ -105,7 +105,7 @@ class Binning:
         return EventList.of_events(step[inside], channel[inside], steps, self.n)
 
     def _check_unit(self, seconds: NDArray[np.float64]) -> None:
-        """A recording of many events that fits a step, or starts or ends long after the window, has another unit."""
+        """Many events within a step, or a start or an end long after the window, mean another unit."""
         if len(seconds) < 16:
             return
         first, last = float(seconds.min()), float(seconds.max())
