@@ -428,7 +428,8 @@ def _finish(parts: _Parts, done: list[Epoch], command: str, warm_up: float | Non
         _write_nir(folder / "network.nir", network, data)
     keep_if_countable(folder, config, network, data, parts.given)
     if found.confusion is not None:
-        confusion = Confusion(counts=found.confusion.tolist(), classes=list(data.classes))
+        counts = [[int(number) for number in row] for row in found.confusion]
+        confusion = Confusion(counts=counts, classes=list(data.classes))
         confusion.write(folder / CONFUSION)
     summary = Summary(
         rule=config.rule.name,

@@ -11,6 +11,7 @@ from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard, parts_of
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss, When, answer_step, answer_weights, step_target, step_weights
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.notebook import card
 from neurofdfa.train.batch import Inputs, densely, prepare, prepare_lengths
 
 
@@ -32,6 +33,18 @@ class Evaluation(NamedTuple):
         right = "" if math.isnan(self.accuracy) else f"accuracy {self.accuracy:.1%}, "
         rates = ", ".join(f"{rate:.1%}" for rate in self.rates)
         return f"{right}loss {self.loss:.4g}, firing rates {rates or 'none'}, {self.samples} samples"
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        rows: list[tuple[object, ...]] = (
+            [] if math.isnan(self.accuracy) else [("accuracy", f"{self.accuracy:.1%}")]
+        )
+        rows += [("loss", f"{self.loss:.4g}"), ("samples", self.samples)]
+        rows += [
+            (f"layer {number}", f"{rate:.1%} fire in a step, {silent} neurons never do")
+            for number, (rate, silent) in enumerate(zip(self.rates, self.silent, strict=True), 1)
+        ]
+        return card("evaluation", rows)
 
 
 def scores_of(network: Network, y: Tensor, when: When, lengths: Tensor | None) -> Tensor:
