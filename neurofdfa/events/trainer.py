@@ -106,17 +106,16 @@ class EventEngine:
         if lengths is not None and weighted(self.rule):
             fall_back(UNEQUAL)
             return self._reference.gradients(densely(self.network, x), target, lengths)
-        kept = (self.learning.state, self.learning.generator.get_state())
-        self._pass(x, target, None, Shard(x.shape[1]), lengths)
         known = self.gradient.of
-        result = tuple(
-            self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
-            for p in self.network.parameters()
-        )
-        self.gradient.clear()
-        self.learning.state = kept[0]
-        self.learning.generator.set_state(kept[1])
-        return result
+        try:
+            with self.learning.trial():
+                self._pass(x, target, None, Shard(x.shape[1]), lengths)
+                return tuple(
+                    self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
+                    for p in self.network.parameters()
+                )
+        finally:
+            self.gradient.clear()
 
     def run(self, x: Tensor | Events) -> Trajectory:
         """Inference."""
@@ -360,8 +359,9 @@ class EventEngine:
         finite.
         """
         learnt = (*self.network.parameters(), *(self.teaching.matrices if touched else ()))
-        known = self.gradient.of
-        check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
+        if not self.gradient.finite():  # or their sum overflows: then a closer look finds nothing
+            known = self.gradient.of
+            check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
         self.learning.updates += 1
         plain, average = plain_adam(self.learning.optimizer), None
         if not plain:

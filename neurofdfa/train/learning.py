@@ -5,7 +5,8 @@ gradients; what is done with them is the same for all, and stands here.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -100,6 +101,18 @@ class Learning:
     @rates.setter
     def rates(self, value: tuple[Tensor, ...]) -> None:
         self.state = self.state._replace(rates=value)
+
+    @contextmanager
+    def trial(self) -> Generator[None]:
+        """Gradients are empty before and after; the rule, the rates and the generator move on only inside."""
+        state, drawn = self.state, self.generator.get_state()
+        self.clear_gradients()
+        try:
+            yield
+        finally:
+            self.clear_gradients()
+            self.state = state
+            self.generator.set_state(drawn)
 
     def update(self, stats: Sequence[Tensor] = (), *, feedback: bool = False) -> None:
         """Apply the gradients of all processes, which come in one message with the stats.
