@@ -63,7 +63,7 @@ class EventEngine:
         self.teaching = FeedbackBinding(self.network, self.rule, learning.rule_state, probes)
         matrices, averaged = self.teaching.matrices, self.teaching.averaged
         self.gradient = Gradients(learnt_by(self.teaching.kind, self.network, matrices), threads)
-        learnt = [p for p in self.network.parameters() if id(p) in self.gradient.of]
+        learnt = [p for p in learning.parameters if id(p) in self.gradient.of]
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self._reference = OnlineLoop(learning)
         """What learns from samples of unequal lengths where estimates are weighed."""
@@ -358,7 +358,7 @@ class EventEngine:
         loss's weights over them. Raises `Diverged`, before anything is updated, for gradients that are not
         finite.
         """
-        learnt = (*self.network.parameters(), *(self.teaching.matrices if touched else ()))
+        learnt = (*self.learning.parameters, *(self.teaching.matrices if touched else ()))
         if not self.gradient.finite():  # or their sum overflows: then a closer look finds nothing
             known = self.gradient.of
             check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])

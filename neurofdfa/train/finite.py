@@ -58,9 +58,8 @@ def check_loss(loss: Tensor) -> None:
         )
 
 
-def check_weights(network: Network, feedback: Iterable[Tensor] = ()) -> None:
+def check_weights(network: Network, tensors: Sequence[Tensor]) -> None:
     """Raise `Diverged`, with the layer's name, unless all weights (and learnt feedback) are finite."""
-    tensors = (*network.parameters(), *feedback)
     if all_finite(tensors):
         return
     broken = next(tensor for tensor in tensors if not all_finite([tensor]))
