@@ -7,6 +7,7 @@ gradients; what is done with them is the same for all, and stands here.
 import inspect
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import CrossEntropy, Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.rules.base import Rule
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.device import Device
 from neurofdfa.train.finite import check_gradients, check_loss, check_weights
 from neurofdfa.train.rate_regulariser import RateRegulariser
@@ -24,6 +26,17 @@ from neurofdfa.train.signals import SignalState
 
 LEARNING_RATE = 2e-3
 """Of Adam, where no optimizer is given."""
+
+
+def rule_for(network: Network, rule: Rule[Any]) -> Rule[Any]:
+    """The rule, with another trace where its own fits not all hidden layers and none of them learns from it.
+
+    A spiking readout learns from the trace, and keeps it.
+    """
+    used = rule.learns_hidden or network.readout.population is not None
+    if used or not isinstance(rule.trace, PerNeuron) or all(layer.plain for layer in network.hidden):
+        return rule
+    return replace(rule, trace=PerSynapse())
 
 
 class Learning:
@@ -60,7 +73,7 @@ class Learning:
             optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
         check_optimizer(optimizer, network)
         self.network = network
-        self.rule = rule
+        self.rule = rule_for(network, rule)
         self.optimizer: torch.optim.Optimizer = optimizer
         self.loss: Loss = loss if loss is not None else CrossEntropy()
         self.update_every = update_every
