@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from neurofdfa.rules.traces import PerNeuron as PerNeuron
     from neurofdfa.rules.traces import PerSynapse as PerSynapse
     from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient as WeightForwardGradient
+    from neurofdfa.rules.weight_mirror import WeightMirror as WeightMirror
     from neurofdfa.run import Run as Run
     from neurofdfa.run import fit as fit
     from neurofdfa.run import load as load
@@ -143,6 +144,7 @@ _HOMES = {
         "PerSynapse",
     ),
     "rules.weight_forward_gradient": ("WeightForwardGradient",),
+    "rules.weight_mirror": ("WeightMirror",),
     "train.device": ("Device",),
     "train.fit": (
         "CSVLog",

@@ -12,8 +12,8 @@ exact spatial        errors come down within their own step, through the weights
 mean over time       the path of "exact spatial", of every sample, averaged over its steps
 mean over samples    the same at every step, averaged over samples
 mean over both       one matrix, the mean path, which FDFA's feedback estimates
-best matrix          the matrix that explains BPTT's signals best (least squares, other samples); and one such
-                     matrix per label, per class with the highest output ("guess"), per quarter of the time
+mean weighted        the same with the squared error as weights; "mean per label", "per guess" (the class with
+                     the highest output), "per quarter" (of the time): one mean path for each
 learnt               the rule's own matrix: what the noise and the lag of learning it cost is lost, too
 
     python benchmarks/studies/credit_depth.py fsdd --data-root FOLDER --depth 3
@@ -22,7 +22,6 @@ learnt               the rule's own matrix: what the noise and the lag of learni
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +68,7 @@ SHARED: dict[str, Any] = {
     "training.batch": 64,
     "training.rate_strength": 0.0,
 }
-BATCH, BATCHES, QUARTERS = 64, 2, 4
+BATCH, BATCHES, QUARTERS = 64, 3, 4
 HOT = 0.3
 
 
@@ -135,48 +134,29 @@ def remembered(x: Tensor, decay: float) -> Tensor:
 
 
 def groups(lives: Lived) -> dict[str, Tensor]:
-    """Which matrix of how many speaks in a sample's step, `[T, B]`, of those that depend on it."""
+    """Which of several matrices speaks in a sample's step, `[T, B]`."""
     labels = lives.target.expand(len(lives.error), -1)
     steps = torch.arange(len(lives.error)) * QUARTERS // len(lives.error)
     return {
-        "best matrix": torch.zeros_like(labels),
-        "best per label": labels,
-        "best per guess": lives.seen.y.argmax(2),
-        "best per quarter": steps.unsqueeze(1).expand_as(labels),
+        "mean per label": labels,
+        "mean per guess": lives.seen.y.argmax(2),
+        "mean per quarter": steps.unsqueeze(1).expand_as(labels),
     }
 
 
-def regressors(layer: SpikingLayer, index: int, lives: Lived, kappa: float) -> Iterator[tuple[int, Tensor]]:
-    """For every output its error's δ at each neuron, if λ were that error: `[T, B, n]`."""
-    shape = lives.exact[index].shape
-    for c in range(lives.error.shape[2]):
-        signal = lives.error[:, :, c : c + 1].expand(shape).clone()
-        yield c, told(PerSynapse(), layer, kappa, signal, lives.seen.hidden[index])
-
-
-def fitted(network: Network, index: int, fits: list[Lived]) -> dict[str, Tensor]:
-    """Matrices `[groups, n, k]` whose signals' δ come nearest to BPTT's. One that depends on the step is
-    fitted as if its δ stayed within the step's group.
-    """
-    layer, kappa, k = network.hidden[index], network.readout.kappa, fits[0].error.shape[2]
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
-    for lives in fits:
-        d = torch.stack([x for _, x in regressors(layer, index, lives, kappa)])
-        for name, which in groups(lives).items():
-            count = 1 if name == "best matrix" else QUARTERS if name == "best per quarter" else k
-            a, b = sums.setdefault(name, (torch.zeros(count, layer.n, k, k), torch.zeros(count, layer.n, k)))
-            for g in range(count):
-                own = (which == g).unsqueeze(2).to(d)
-                part = d * own
-                a[g] += torch.einsum("ctbn,dtbn->ncd", part, d)
-                b[g] += torch.einsum("ctbn,tbn->nc", part, lives.exact[index])
-    found: dict[str, Tensor] = {}
-    for name, (a, b) in sums.items():
-        ridge = 1e-3 * a.diagonal(dim1=2, dim2=3).mean(2)[..., None, None] * torch.eye(k) + 1e-20 * torch.eye(
-            k
-        )
-        found[name] = torch.linalg.solve(a + ridge, b.unsqueeze(3)).squeeze(3)
-    return found
+def grouped(name: str, index: int, batches: list[Lived], ways: list["Paths"]) -> Tensor:
+    """The mean path of every group, `[groups, n, k]`."""
+    k = batches[0].error.shape[2]
+    count = QUARTERS if name == "mean per quarter" else k
+    total = torch.zeros(count, batches[0].exact[index].shape[2], k)
+    seen = torch.zeros(count, 1, 1)
+    for lives, way in zip(batches, ways, strict=True):
+        which = groups(lives)[name]
+        for g in range(count):
+            own = (which == g).to(total)
+            total[g] += torch.einsum("ctbn,tb->nc", way.now[index], own)
+            seen[g] += own.sum()
+    return total / seen.clamp(min=1.0)
 
 
 def agreement(delta: Tensor, index: int, lives: Lived) -> tuple[float, float]:
@@ -185,7 +165,7 @@ def agreement(delta: Tensor, index: int, lives: Lived) -> tuple[float, float]:
     local = (delta.flatten(0, 1).t() @ pre).flatten()
     true = (lives.exact[index].flatten(0, 1).t() @ pre).flatten()
     cosine = torch.nn.functional.cosine_similarity(local, true, 0)
-    return float(cosine), float(local.norm() / true.norm())
+    return float(cosine), float((local @ local).sqrt() / (true @ true).sqrt())
 
 
 class Paths(NamedTuple):
@@ -217,7 +197,7 @@ class Layer:
         return told(self.unfiltered, self.layer, 0.0, signal, lives.seen.hidden[self.index])
 
     def rows(
-        self, lives: Lived, way: Paths, mean: Tensor, step_mean: Tensor, best: dict[str, Tensor]
+        self, lives: Lived, way: Paths, means: dict[str, Tensor], sets: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """All rows but the rule's own."""
         now, averaged = way.now[self.index], way.averaged[self.index]
@@ -228,29 +208,36 @@ class Layer:
             "exact spatial, downstream": self.of(lives, now, self.passing),
             "exact spatial": self.of(lives, now),
             "mean over time": self.of(lives, now.mean(1, keepdim=True)),
-            "mean over samples": self.of(lives, step_mean),
-            "mean over both": self.of(lives, mean),
+            **{name: self.of(lives, path) for name, path in means.items()},
         }
         which = groups(lives)
-        for name, matrices in best.items():  # [groups, n, k]
+        for name, matrices in sets.items():  # [groups, n, k]
             found[name] = self.of(lives, matrices[which[name]].permute(3, 0, 1, 2))
         return found
 
 
 @torch.no_grad()
-def picture(learner: Any, fits: list[Lived], held: list[Lived]) -> dict[str, list[tuple[float, float]]]:
+def picture(learner: Any, held: list[Lived]) -> dict[str, list[tuple[float, float]]]:
     """Per row of the table and hidden layer, bottom up: cosine and ratio of norms."""
     network: Network = learner.network
     table: dict[str, list[tuple[float, float]]] = {}
     matrices: Any = getattr(learner.rule_state, "matrices", None)
     ways = [Paths(paths(network, x.seen), paths(network, x.seen, averaged=True)) for x in held]
     for index in range(len(network.hidden)):
-        layer, best = Layer(network, index), fitted(network, index, fits)
-        mean = torch.stack([way.now[index].mean((1, 2), keepdim=True) for way in ways]).mean(0)
-        step_mean = torch.stack([way.now[index].mean(2, keepdim=True) for way in ways]).mean(0)
+        layer = Layer(network, index)
+        powers = [lives.error.square().permute(2, 0, 1).unsqueeze(3) for lives in held]
+        pairs = list(zip(powers, ways, strict=True))
+        weighted = torch.stack([(p * way.now[index]).sum((1, 2), keepdim=True) for p, way in pairs]).sum(0)
+        power = torch.stack([p.sum((1, 2), keepdim=True) for p in powers]).sum(0)
+        means = {
+            "mean over samples": torch.stack([x.now[index].mean(2, keepdim=True) for x in ways]).mean(0),
+            "mean over both": torch.stack([x.now[index].mean((1, 2), keepdim=True) for x in ways]).mean(0),
+            "mean weighted by squared error": weighted / power,
+        }
+        sets = {name: grouped(name, index, held, ways) for name in groups(held[0])}
         found: dict[str, list[tuple[float, float]]] = {}
         for lives, way in zip(held, ways, strict=True):
-            rows = layer.rows(lives, way, mean, step_mean, best)
+            rows = layer.rows(lives, way, means, sets)
             if matrices:
                 rows["learnt"] = layer.of(lives, matrices[index].t()[:, None, None, :])
             for name, delta in rows.items():
@@ -275,7 +262,7 @@ def activity(held: list[Lived]) -> dict[str, list[float]]:
             "hot": (each > HOT).float().mean(),
             "psi zero": (psi == 0).float().mean(),
             "psi below a tenth of its peak": (psi < 0.1 * psi.max()).float().mean(),
-            "norm of delta": torch.stack([lives.exact[index].norm() for lives in held]).mean(),
+            "norm of delta": torch.stack([lives.exact[index].square().sum().sqrt() for lives in held]).mean(),
         }
         for name, value in values.items():
             found.setdefault(name, []).append(float(value))
@@ -284,13 +271,12 @@ def activity(held: list[Lived]) -> dict[str, list[float]]:
 
 def measured(learner: Any, data: Any) -> dict[str, Any]:
     """The table of one moment."""
-    x, target, _ = data.validation.first(2 * BATCHES * BATCH)
-    batches = [
+    x, target, _ = data.validation.first(BATCHES * BATCH)
+    held = [
         lived(learner, x[:, i : i + BATCH].float(), target[i : i + BATCH])
-        for i in range(0, 2 * BATCHES * BATCH, BATCH)
+        for i in range(0, BATCHES * BATCH, BATCH)
     ]
-    fits, held = batches[:BATCHES], batches[BATCHES:]
-    return {"agreement": picture(learner, fits, held), "activity": activity(held)}
+    return {"agreement": picture(learner, held), "activity": activity(held)}
 
 
 def main() -> None:
@@ -325,7 +311,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(given.seed + 2)
     found: dict[int, Any] = {}
     for epoch in range(1, epochs + 1):
-        for x, target in data.train.batches(config.training.batch, generator=generator):
+        for x, target, *_ in data.train.batches(config.training.batch, generator=generator):
             learner.step(x, target)
             schedule.step()
         if epoch not in moments:

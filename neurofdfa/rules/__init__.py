@@ -25,6 +25,7 @@ from neurofdfa.rules.sbd import SBD
 from neurofdfa.rules.sltt import SLTT, Instant
 from neurofdfa.rules.traces import PerNeuron, PerSynapse, Trace
 from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient
+from neurofdfa.rules.weight_mirror import WeightMirror
 
 _ALL: tuple[type[Rule[Any]], ...] = (
     FDFA,
@@ -43,6 +44,7 @@ _ALL: tuple[type[Rule[Any]], ...] = (
     SLTT,
     STLLR,
     FA,
+    WeightMirror,
     ReadoutOnly,
     BPTT,
 )
@@ -129,6 +131,7 @@ __all__ = [
     "Rule",
     "Signals",
     "WeightForwardGradient",
+    "WeightMirror",
     "rule_named",
     "rule_title",
 ]
