@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from neurofdfa.rules.guided_forward_gradient import GuidedForwardGradient as GuidedForwardGradient
     from neurofdfa.rules.local_loss import LocalLoss as LocalLoss
     from neurofdfa.rules.mono_forward import MonoForward as MonoForward
+    from neurofdfa.rules.opzo import OPZO as OPZO
     from neurofdfa.rules.ottt import OTTT as OTTT
     from neurofdfa.rules.readout_only import ReadoutOnly as ReadoutOnly
     from neurofdfa.rules.s_tllr import STLLR as STLLR
@@ -128,6 +129,7 @@ _HOMES = {
     "rules.guided_forward_gradient": ("GuidedForwardGradient",),
     "rules.local_loss": ("LocalLoss",),
     "rules.mono_forward": ("MonoForward",),
+    "rules.opzo": ("OPZO",),
     "rules.ottt": ("OTTT",),
     "rules.readout_only": ("ReadoutOnly",),
     "rules.s_tllr": (

@@ -18,6 +18,7 @@ from neurofdfa.rules.forward_forward import ForwardForward
 from neurofdfa.rules.guided_forward_gradient import GuidedForwardGradient
 from neurofdfa.rules.local_loss import LocalLoss
 from neurofdfa.rules.mono_forward import MonoForward
+from neurofdfa.rules.opzo import OPZO
 from neurofdfa.rules.ottt import OTTT
 from neurofdfa.rules.readout_only import ReadoutOnly
 from neurofdfa.rules.s_tllr import STLLR, SpikeTiming
@@ -40,6 +41,7 @@ _ALL: tuple[type[Rule[Any]], ...] = (
     ActivityForwardGradient,
     GuidedForwardGradient,
     SBD,
+    OPZO,
     OTTT,
     SLTT,
     STLLR,
@@ -113,6 +115,7 @@ __all__ = [
     "EXACT",
     "FA",
     "FDFA",
+    "OPZO",
     "OTTT",
     "RANDOM",
     "RULES",

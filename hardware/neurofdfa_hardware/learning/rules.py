@@ -191,6 +191,16 @@ def _sbd(n: Neurons) -> Lowering:
     )
 
 
+def _opzo(n: Neurons) -> Lowering:
+    copy = Term(
+        "B ← (1 − a) B + a (x̃ − x) zᵀ / σ",
+        "host",
+        "a second copy of the network with noise, which the chip could run; the host subtracts the outputs "
+        "and averages, since the noise of other neurons is in no synapse",
+    )
+    return Lowering("opzo", (FEEDBACK, ERROR, copy, *hidden_terms(n)), SIGNED)
+
+
 def _ottt(n: Neurons) -> Lowering:
     return Lowering("ottt", (TRANSPOSED, ERROR, *hidden_terms(n, filtered=False)), SIGNED)
 
@@ -268,6 +278,7 @@ TABLE: dict[str, Callable[[Neurons], Lowering]] = {
     "activity-forward-gradient": _activity_forward_gradient,
     "guided-forward-gradient": _guided_forward_gradient,
     "sbd": _sbd,
+    "opzo": _opzo,
     "ottt": _ottt,
     "sltt": _sltt,
     "s-tllr": _s_tllr,
