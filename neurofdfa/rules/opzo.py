@@ -49,7 +49,7 @@ class OPZO(FDFA):
     @property
     def engine_facts(self) -> str:
         """None: the event engine carries tangents, and no second copy of the network."""
-        return "the event engine carries tangents and no noisy copy of the network, as opzo needs"
+        return "the event engine does not execute the rule 'opzo', which runs a noisy copy of the network"
 
     def carrier(self, network: Network, samples: int) -> Twin:
         """A copy at rest."""
