@@ -75,7 +75,8 @@ def test_audit_measures_how_well_every_layer_learns(
         assert 0 < layer["rate"] < 1
         assert layer["silent"] + layer["hot"] <= 1
     exact = result(f"audit {runs['bptt']} --steps 4", capsys)["credit"]
-    assert [layer["cosine"] for layer in exact["layers"]] == pytest.approx([1.0, 1.0], abs=1e-5)
+    # the run's rate target pulls at its weights, too, and not at the gradient that it is held against
+    assert [layer["cosine"] for layer in exact["layers"]] == pytest.approx([1.0, 1.0], abs=5e-3)
 
 
 def test_audit_says_what_the_learning_of_each_layer_is_worth(
