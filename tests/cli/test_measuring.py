@@ -84,7 +84,7 @@ def test_audit_says_what_the_learning_of_each_layer_is_worth(
 ) -> None:
     assert run(["audit", str(runs["fdfa"]), "--steps", "4", "--retrain"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for part in ("training with 2 of 2 hidden layers frozen", "utility, points", "with spike counts alone"):
+    for part in ("training with 2 of 2 hidden layers frozen", "utility", "with spike counts alone"):
         assert part in text
     kept = Credit.read(runs["fdfa"] / "credit.json")
     assert kept.retrained is not None
