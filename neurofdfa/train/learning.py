@@ -5,7 +5,8 @@ gradients; what is done with them is the same for all, and stands here.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,8 @@ class Learning:
             if feedback
             else None
         )
+        self.parameters = tuple(network.parameters())
+        """The network's, once looked up: with few samples that shows."""
         self._first_rate = _first_rate(optimizer)
         self.updates = 0
         """Times that weights have been updated in this process."""
@@ -114,6 +117,18 @@ class Learning:
     def rates(self, value: tuple[Tensor, ...]) -> None:
         self.state = self.state._replace(rates=value)
 
+    @contextmanager
+    def trial(self) -> Generator[None]:
+        """Gradients are empty before and after; the rule, the rates and the generator move on only inside."""
+        state, drawn = self.state, self.generator.get_state()
+        self.clear_gradients()
+        try:
+            yield
+        finally:
+            self.clear_gradients()
+            self.state = state
+            self.generator.set_state(drawn)
+
     def update(self, stats: Sequence[Tensor] = (), *, feedback: bool = False) -> None:
         """Apply the gradients of all processes, which come in one message with the stats.
 
@@ -121,7 +136,7 @@ class Learning:
         `Diverged` for what is not finite; loss and gradients are looked at before they are applied.
         """
         taught = self.rule.trainable(self.rule_state) if feedback else ()
-        learnt = (*self.network.parameters(), *taught)
+        learnt = (*self.parameters, *taught)
         self.group.sum_([*(p.grad for p in learnt if p.grad is not None), *stats])
         check_gradients(self.network, [(p, p.grad) for p in learnt if p.grad is not None])
         if stats:
@@ -138,7 +153,7 @@ class Learning:
 
     def check_weights(self) -> None:
         """Raise `Diverged`, with the layer's name, unless weights and learnt feedback are finite."""
-        check_weights(self.network, self.rule.trainable(self.rule_state))
+        check_weights(self.network, (*self.parameters, *self.rule.trainable(self.rule_state)))
         self._versions = self._now()
 
     def check_changed_weights(self) -> None:
@@ -147,7 +162,7 @@ class Learning:
             self.check_weights()
 
     def _now(self) -> tuple[int, ...]:
-        tensors = (*self.network.parameters(), *self.rule.trainable(self.rule_state))
+        tensors = (*self.parameters, *self.rule.trainable(self.rule_state))
         return tuple(n for p in tensors for n in (p._version, p.data_ptr()))  # pyright: ignore[reportPrivateUsage]
 
     def decay(self, feedback: Iterable[Tensor]) -> None:
@@ -168,7 +183,7 @@ class Learning:
 
     def clear_gradients(self) -> None:
         """Set every gradient to zero."""
-        for tensor in (*self.network.parameters(), *self.rule.trainable(self.rule_state)):
+        for tensor in (*self.parameters, *self.rule.trainable(self.rule_state)):
             if tensor.grad is not None:
                 tensor.grad.zero_()
 
