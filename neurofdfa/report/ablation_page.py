@@ -92,7 +92,7 @@ def sweep_picture(record: Sweep, plots: int = 2) -> bytes:
 
 def _room(names: Sequence[str]) -> int:
     """Pixels for the names of lines."""
-    return min(190, max(95, 16 + 6 * max(map(len, names), default=0)))
+    return min(260, max(95, 16 + 6 * max(map(len, names), default=0)))
 
 
 def _headline(record: Sweep) -> str:

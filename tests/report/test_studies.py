@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from neurofdfa import report
 from neurofdfa.errors import UserError
@@ -22,7 +23,8 @@ from neurofdfa.lab.results import (
 )
 from neurofdfa.lab.statistics import Difference
 from neurofdfa.report.costs import accuracy_limits, on_front
-from neurofdfa.report.plot.scatter import Point, log_ticks, pareto
+from neurofdfa.report.plot.scatter import Group, Point, Scale, log_ticks, pareto, scatter
+from neurofdfa.report.plot.style import PRINTED, Stroke
 from neurofdfa.report.studies import read_comparison
 from neurofdfa.rules import RULES, rule_title
 from tests.report.browser import Browser
@@ -224,3 +226,14 @@ def test_names_beside_points_never_lie_on_each_other(browser: Browser, compariso
             for other, left2, top2, right2, bottom2 in plot[k + 1 :]:
                 apart = right <= left2 + 1 or right2 <= left + 1 or bottom <= top2 + 5 or bottom2 <= top + 5
                 assert apart, (text, other)
+
+
+def test_names_of_categories_are_whole_however_long() -> None:
+    names = ("fdfa", "readout-only", "guided-forward-gradient", "a_name_without_any_place_to_break")
+    axes = Figure().subplots()
+    points = tuple(Point(float(k), 50.0) for k in range(4))
+    across = Scale("rule", (-0.5, 3.5), categories=names)
+    scatter([Group("", points, Stroke(0))], across, Scale("accuracy, %", (0.0, 100.0)))(axes, PRINTED)
+    shown = [label.get_text() for label in axes.get_xticklabels()]
+    assert [text.replace("\n", "") for text in shown] == list(names)
+    assert max(len(line) for text in shown for line in text.split("\n")) <= 10
