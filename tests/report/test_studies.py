@@ -22,7 +22,7 @@ from neurofdfa.lab.results import (
     Sweep,
 )
 from neurofdfa.lab.statistics import Difference
-from neurofdfa.report.costs import on_front
+from neurofdfa.report.costs import accuracy_limits, on_front
 from neurofdfa.report.plot.scatter import Group, Point, Scale, log_ticks, pareto, scatter
 from neurofdfa.report.plot.style import PRINTED, Stroke
 from neurofdfa.report.studies import read_comparison
@@ -159,6 +159,25 @@ def test_a_logarithmic_axis_names_its_values_as_numbers(ablation: Path) -> None:
     html = ablation.read_text()
     assert ">512</text>" in html
     assert "mathdefault" not in html
+
+
+def test_time_that_drifts_with_the_machines_load_is_no_effect(ablation: Path, tmp_path: Path) -> None:
+    assert "Training time</h3>" in ablation.read_text()
+    found = json.loads((ablation.parent / "ablation.json").read_text())
+    for place, row in enumerate(found["rows"]):
+        row["seconds"] = row["cpu_seconds"] = 2 + 0.05 * place
+    (tmp_path / "ablation.json").write_text(json.dumps(found))
+    html = report.write(tmp_path).read_text()
+    assert "Training times differ by less than a quarter" in html
+    assert "Training time</h3>" not in html
+
+
+def test_no_interval_is_cut_off_by_the_axis() -> None:
+    narrow, wide = Point(0.05, 80.56, 80.08, 81.04), Point(0.5, 79.56, 74.85, 84.27)
+    low, high = accuracy_limits([narrow, wide])
+    assert low < 74.85
+    assert high > 84.27
+    assert accuracy_limits([Point(0, 99.0, 60.0, 138.0)])[1] == 101  # more than all is not drawn
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
