@@ -23,6 +23,7 @@ from neurofdfa_hardware.learning.plasticity import (
     Spikes,
     chain,
     check,
+    rule_texts,
     window,
     with_weights,
 )
@@ -61,6 +62,7 @@ def learn_in_lava(
         "names": ["input", *(p.name for p in program.populations)],
         "weight_exp": [c.weight_exp for c in connections],
         "rule": asdict(rule),
+        "texts": asdict(rule_texts(rule)),
         "history": history,
         "plan": {
             "steps": steps,

@@ -26,7 +26,7 @@ from neurofdfa_hardware.chip.kernel import dense
 from neurofdfa_hardware.chip.program import Connection, IntArray, Population, Program
 from neurofdfa_hardware.chip.ranges import THRESHOLD_SHIFT, check_program
 from neurofdfa_hardware.errors import HardwareError
-from neurofdfa_hardware.lava.worker.embedded import STEEPEST
+from neurofdfa_hardware.lava.worker.embedded import ERROR_OFFSET, STEEPEST
 
 Spikes = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
@@ -83,6 +83,32 @@ class Learned:
     errors: IntArray
     feedback: tuple[IntArray, ...]
     history: tuple[NDArray[np.int16], ...] | None = None
+
+
+@dataclass(frozen=True)
+class RuleTexts:
+    """The sums of products that synapses follow, in Lava's notation; t holds twice the mean trace."""
+
+    hidden: str
+    readout: str
+    feedback: str | None
+
+
+def rule_texts(rule: LearningRule) -> RuleTexts:
+    """What `rule` asks of the synapses of hidden layers, of the readout, and of feedback that learns."""
+    u = f"u{int(np.log2(rule.period // rule.epoch))}"
+
+    def third(rate: int) -> str:
+        own, mean = (f"2^{rate + more}*{u}" for more in (0, 1))
+        return f"{own}*x1*y2 - {own}*x1*y3 - {mean}*t*y2 + {mean}*t*y3"
+
+    less = "" if rule.decay is None else f" - 2^{rule.decay}*{u}*w"
+    feedback = None
+    if rule.rate_feedback is not None:
+        error = f"{u}*(x1-{ERROR_OFFSET})"
+        own, mean = (f"2^{rule.rate_feedback + more}*{error}" for more in (0, 1))
+        feedback = f"{own}*y1 - {mean}*t{less}"
+    return RuleTexts(third(rule.rate_hidden), third(rule.rate_output) + less, feedback)
 
 
 def settle(program: Program) -> int:

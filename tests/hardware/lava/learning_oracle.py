@@ -91,6 +91,7 @@ class Synapses:
         self.last[:] = 0
         if (time // self.rule.epoch) % (self.rule.period // self.rule.epoch):
             return
+        self.update = np.outer(y[1] - y[2], self.x1)
         grown = self.weight << 7
         terms = self.terms(y.astype(np.int64), rate)
         if decay is not None:
@@ -144,10 +145,13 @@ def synapses_of(connection: Connection, rest: np.ndarray, rule: LearningRule) ->
 
 
 class Outcome(NamedTuple):
+    """updates: (y2 − y3) · x1 of the last sample, before it is scaled and rounded."""
+
     weights: list[np.ndarray]
     scores: np.ndarray
     errors: np.ndarray
     feedback: list[np.ndarray]
+    updates: list[np.ndarray]
 
 
 def learn(
@@ -200,4 +204,5 @@ def learn(
         if rule.rate_feedback is not None:
             for b in back:
                 b.learn(time, rule.rate_feedback, rule.decay)
-    return Outcome([x.weight for x in layers], scores, errors, [b.weight for b in back])
+    updates = [layer.update for layer in layers]
+    return Outcome([x.weight for x in layers], scores, errors, [b.weight for b in back], updates)

@@ -9,7 +9,7 @@ learns. Nothing of an update is computed outside Lava; the host may refresh the 
 """
 
 import numpy as np
-from embedded import ERROR_OFFSET, Feedback
+from embedded import Feedback
 from lava.magma.core.learning.constants import GradedSpikeCfg
 from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
 from lava.proc.dense.process import Dense, LearningDense
@@ -27,7 +27,6 @@ class LearningNetwork:
         depth = len(self.sizes) - 1
         plan = {**job["plan"], "period": rule["period"], "depth": depth, "score_shift": rule["score_shift"]}
         self.host = Teacher(n_in=self.sizes[0], n_out=self.sizes[-1], plan=plan, name="embedded processor")
-        self.every = int(np.log2(rule["period"] // rule["epoch"]))
         self.neurons, self.synapses, self.feedback = [], [], []
         for place, size in enumerate(self.sizes[1:], 1):
             last = place == depth
@@ -43,33 +42,24 @@ class LearningNetwork:
                 name=job["names"][place],
                 **{key: arrays[f"{place}/{key}"] for key in ("du", "dv", "vth", "bias_mant", "bias_exp")},
             )
-            rate = rule["rate_output"] if last else rule["rate_hidden"]
-            decay = rule["decay"] if last else None
             self.neurons.append(neuron)
-            self.synapses.append(self._learning(place, rate, decay, job, arrays))
+            self.synapses.append(self._learning(place, job, arrays))
             if not last:
-                self.feedback.append(self._feedback(place, rule, arrays))
+                self.feedback.append(self._feedback(place, job, arrays))
         self._connect()
 
-    def _rule(self, terms, decay, rule, **traces):
-        """Products k·u·factors, and the decay of the weight itself."""
-        terms = [f"{sign} 2^{rate}*u{self.every}*{factors}" for sign, rate, factors in terms]
-        if decay is not None:
-            terms.append(f"- 2^{decay}*u{self.every}*w")
-        return Loihi3FLearningRule(
-            dw=" ".join(terms).removeprefix("+ "), t_epoch=rule["epoch"], rng_seed=rule["seed"], **traces
-        )
-
-    def _learning(self, place, rate, decay, job, arrays):
+    def _learning(self, place, job, arrays):
         rule, weight = job["rule"], arrays[f"{place}/weight"]
-        terms = [("+", rate, "x1*y2"), ("-", rate, "x1*y3")]
-        rest = arrays[f"{place}/rest"]
-        if rest.any():
-            terms += [("-", rate + 1, "t*y2"), ("+", rate + 1, "t*y3")]
-        plastic = self._rule(terms, decay, rule, x1_impulse=rule["impulse"], x1_tau=rule["tau"])
+        plastic = Loihi3FLearningRule(
+            dw=job["texts"]["readout" if place == len(self.sizes) - 1 else "hidden"],
+            x1_impulse=rule["impulse"],
+            x1_tau=rule["tau"],
+            t_epoch=rule["epoch"],
+            rng_seed=rule["seed"],
+        )
         return LearningDense(
             weights=weight,
-            tag_1=np.broadcast_to(2 * rest, weight.shape).copy(),
+            tag_1=np.broadcast_to(2 * arrays[f"{place}/rest"], weight.shape).copy(),
             weight_exp=job["weight_exp"][place - 1],
             num_weight_bits=8,
             sign_mode=SignMode.MIXED,
@@ -77,27 +67,29 @@ class LearningNetwork:
             name=f"synapses into {job['names'][place]}",
         )
 
-    def _feedback(self, place, rule, arrays):
+    def _feedback(self, place, job, arrays):
+        rule, weight = job["rule"], arrays[f"{place}/feedback"]
         settings = {
-            "weights": arrays[f"{place}/feedback"],
+            "weights": weight,
             "weight_exp": 0,
             "num_weight_bits": 8,
             "sign_mode": SignMode.MIXED,
             "num_message_bits": 8,
             "name": f"feedback {place}",
         }
-        rate = rule["rate_feedback"]
-        if rate is None:
+        if job["texts"]["feedback"] is None:
             return Dense(**settings)
-        error = f"(x1-{ERROR_OFFSET})"
+        plastic = Loihi3FLearningRule(
+            dw=job["texts"]["feedback"],
+            x1_impulse=0,
+            x1_tau=NO_DECAY,
+            t_epoch=rule["epoch"],
+            rng_seed=rule["seed"],
+        )
         rest = arrays[f"{place + 1}/rest"]  # of this layer's own neurons
-        terms = [("+", rate, f"{error}*y1")]
-        if rest.any():
-            terms.append(("-", rate + 1, f"{error}*t"))
-        plastic = self._rule(terms, rule["decay"], rule, x1_impulse=0, x1_tau=NO_DECAY)
         return LearningDense(
             **settings,
-            tag_1=np.broadcast_to(2 * rest[:, None], settings["weights"].shape).copy(),
+            tag_1=np.broadcast_to(2 * rest[:, None], weight.shape).copy(),
             learning_rule=plastic,
             graded_spike_cfg=GradedSpikeCfg.OVERWRITE,
         )
