@@ -12,12 +12,12 @@ export NEUROFDFA_LAVA_HOME ?= $(CURDIR)/.venv-lava
 LAVA_STAMP := $(NEUROFDFA_LAVA_HOME)/.ready
 LAVA_DL := $(CURDIR)/.venv-lava-dl
 
-.PHONY: demo test check site notebooks lint format lava setup setup-test clean clean-all help
+.PHONY: demo test test-slow check site notebooks lint format lava setup setup-test clean clean-all help
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    train, compare, quantise, run on Lava, write the report (a minute or two after set-up)'
-	@echo 'make test    every test, the peers and Lava included'
+	@echo 'make test    the tests, the peers and Lava included;  make test-slow  the few that take minutes'
 	@echo 'make site    the documentation, into build/site; a broken link is an error'
 	@echo 'make check   all that is checked before a change is taken: lint, types, site, every test'
 	@echo 'make lint    ruff (lint, format) and pyright in strict mode'
@@ -29,9 +29,15 @@ demo: $(VENV)/.package
 	@$(MAKE) --no-print-directory lava || echo '==> Lava is not available; the demo goes on without it (`make lava` tries again)'
 	$(BIN)/neurofdfa demo
 
+TEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
+
 test: $(VENV)/.test $(LAVA_STAMP)
 	@$(MAKE) --no-print-directory $(LAVA_DL)/.installed || echo '==> lava-dl is not available; its tests are skipped'
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(TEST_ARGS)
+	$(TEST) -m 'not slow' -n $(TEST_WORKERS) --dist loadgroup $(TEST_ARGS)
+
+# Those that take minutes by themselves, such as a second environment for Lava from the package index.
+test-slow: $(VENV)/.test $(LAVA_STAMP)
+	$(TEST) -m slow $(TEST_ARGS)
 
 # The site's pages are assembled first: references made from the program, notebooks, files from outside docs.
 site: $(VENV)/.test
@@ -42,7 +48,7 @@ site: $(VENV)/.test
 notebooks: $(VENV)/.test
 	$(BIN)/python -m website.notebooks build/notebooks
 
-check: lint site test
+check: lint site test test-slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

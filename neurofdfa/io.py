@@ -1,10 +1,12 @@
 """Files that are written whole or not at all, read with one line for whatever is wrong, and never pickled."""
 
+import fcntl
 import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,29 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot create {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def locked(folder: Path, *, busy: str | None = None) -> Generator[None]:
+    """Hold a folder for this process alone; the lock ends with the process, however that ends.
+
+    Waits for another holder, or raises `UserError` with the message `busy` when that is given.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy is not None else 0))
+        except BlockingIOError:
+            raise UserError(busy or "") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `write_whole` leaves when it is killed; hold the folder, so that nobody else writes."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def read_text(path: Path) -> str:

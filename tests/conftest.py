@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import runpy
+import signal
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -21,6 +24,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Tests of the cache name a folder of their own; the others leave nothing behind.
 os.environ["NEUROFDFA_CACHE"] = "off"
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+OFFLINE = Path(__file__).parent / "offline"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+CALLS: list[str] = runpy.run_path(str(OFFLINE / "sitecustomize.py"))["CALLS"]
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -72,6 +82,22 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = len(terminalreporter.stats.get("skipped", []))
     terminalreporter.write_line(f"skipped tests: {skipped}")
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_called(request: pytest.FixtureRequest) -> Generator[None]:
+    """Fail a test that calls another machine, even where what it starts goes on without an answer."""
+    CALLS.clear()
+    yield
+    called = [] if request.node.get_closest_marker("calls_elsewhere") else CALLS
+    assert not called, f"called: {', '.join(map(str, called))}"
+
+
+@pytest.fixture
+def package_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let programs that the test starts reach an index of packages: pip is what is tested."""
+    others = [path for path in os.environ["PYTHONPATH"].split(os.pathsep) if path != str(OFFLINE)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(others))
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ def test_allowed(): pass
 
 def run_pytest(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(HERE / "conftest.py", folder / "conftest.py")
+    shutil.copytree(HERE / "offline", folder / "offline")
     (folder / "pytest.ini").write_text(
-        "[pytest]\nmarkers =\n    may_skip_in_ci(reason)\n    serial\n    gpu\n"
+        "[pytest]\nmarkers =\n    may_skip_in_ci(reason)\n    serial\n    gpu\n    calls_elsewhere(reason)\n"
     )
     inherited = {k: v for k, v in os.environ.items() if k != "CI" and not k.startswith("PYTEST")}
     return subprocess.run(

@@ -1,9 +1,6 @@
 """Every Python block of the docs runs as it stands there, page by page, from top to bottom."""
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,6 +9,7 @@ import pytest
 
 from neurofdfa.rules import RULES
 from neurofdfa_hardware.lava import LavaError, locate
+from tests.programs import finished
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -38,15 +36,7 @@ def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
     blocks = PYTHON.findall(page.read_text())
     program = tmp_path / "page.py"
     program.write_text("\n".join(blocks))
-    done = subprocess.run(
-        [sys.executable, str(program)],
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = finished(program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,6 +1,7 @@
 """No network at import, no pickle anywhere, nothing that executes what a file says."""
 
 import ast
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,24 @@ def test_no_module_opens_a_socket_when_it_is_imported() -> None:
     found = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert int(found.stdout) > 200
+
+
+@pytest.mark.calls_elsewhere(reason="it tries to")
+@pytest.mark.parametrize("host", ["192.0.2.1", "example.org"])
+def test_neither_tests_nor_what_they_start_reach_another_machine(host: str) -> None:
+    call = f"import socket; socket.create_connection(({host!r}, 80), 5)"
+    found = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
+    assert f"tests reach no network, and this calls '{host}'" in found.stderr
+    with pytest.raises(OSError, match="tests reach no network"):
+        socket.create_connection((host, 80), 5)
+
+
+def test_this_machine_is_reached() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), 5) as there,
+    ):
+        assert there.getpeername() == server.getsockname()
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:

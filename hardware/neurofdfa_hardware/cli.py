@@ -24,12 +24,14 @@ from neurofdfa_hardware.commands import (
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.files import Deployed, Inputs, Reading, deploy, open_network, read_inputs
 from neurofdfa_hardware.nir.dynamics import RESETS, WRITERS
+from neurofdfa_hardware.signals import interruptible
 
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point."""
+    interruptible()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -13,6 +13,7 @@ from neurofdfa.distributed.launch import first_here, launched
 from neurofdfa.errors import Diverged, UserError
 from neurofdfa.lab.table import printable
 from neurofdfa_hardware.errors import HardwareError
+from neurofdfa_hardware.signals import interruptible
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -60,6 +61,7 @@ def _common(
 
 def main() -> None:
     """Entry point of `neurofdfa`; exits 2 on user errors, 1 when a training diverged, 130 if interrupted."""
+    interruptible()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -16,12 +16,12 @@ from neurofdfa.events.kernels import sequence
 from neurofdfa.events.records import CAPACITY
 from neurofdfa.events.session import KernelSession, PreparedBatch
 from neurofdfa.events.support import weighted, why_not_carried, why_not_network
-from neurofdfa.events.tables import Frame
 from neurofdfa.events.trainer import EventEngine
 from neurofdfa.nn.network import Network
 from neurofdfa.train.batch import BatchStats, prepare_target
+from neurofdfa.train.finite import check_data, check_loss
 from neurofdfa.train.learning import Learning
-from neurofdfa.train.stream import check_open, check_step
+from neurofdfa.train.stream import broken_off, check_open, check_step
 
 LONGEST = 200_000
 
@@ -46,13 +46,14 @@ class RunStream:
         self.execution.call(self.work, sequence.CLEAR, 0, 0)
 
     def step(self, x_t: Tensor) -> Tensor:
-        """Advance by one step."""
+        """Advance by one step. Raises `UserError`, before anything has moved, for inputs that do not fit."""
         y = _room(self.execution, self.work, x_t)
+        _check_spikes(self.execution, x_t)
+        check_data("inputs", x_t)
         self.work.frames[0].head.record_y = y.data_ptr()
         self.execution.bind(self.work, None)
         alive = self.execution.give_input(self.work, x_t.unsqueeze(0), None)
         self.execution.call(self.work, sequence.FORWARD, 0, 1)
-        _refuse_values(self.execution, self.work.frames)
         del alive
         return y
 
@@ -89,6 +90,7 @@ class LearnStream:
         start = min(self.t, self.last)  # from there on, traces of a constant and of the probes are settled
         x_t = check_step(self.learning, x_t, self.batch)
         y = _room(execution, work, x_t)
+        _check_spikes(execution, x_t)
         target = prepare_target(self.learning.network, self.learning.loss, target_t, self.batch, None)
         target = give_target(work, self.learning.loss, self.learning.network.n_out, target)
         alive = [target, learner.give_probes(work, 1, self.share, self.observed)]
@@ -100,11 +102,11 @@ class LearnStream:
             for row in frame.layers[1:-1]:
                 if row.given:
                     row.given -= start * work.shape.probed * row.n * y.element_size()
-        learner.run_chunk(work, start, 1, self.share)
-        _refuse_values(execution, work.frames)
-        self.t, self.pending = self.t + 1, self.pending + 1
-        if self.pending == self.update_every:
-            self._update()
+        with broken_off(self):
+            learner.run_chunk(work, start, 1, self.share)
+            self.t, self.pending = self.t + 1, self.pending + 1
+            if self.pending == self.update_every:
+                self._update()
         return y
 
     @torch.no_grad()
@@ -112,17 +114,20 @@ class LearnStream:
         """Apply what is left to apply, close the stream and report means over its steps."""
         check_open(self.ended)
         self.ended = True
-        if self.pending:
-            self._update()
         learner, steps = self.engine, max(1, self.t)
         measures = learner.execution.measures(self.work)
+        loss = torch.tensor(measures.loss, dtype=learner.execution.dtype)
+        with broken_off(self):
+            check_loss(loss)
+            if self.pending:
+                self._update()
         network, dtype = self.learning.network, learner.execution.dtype
         cells = np.array([steps * self.batch * layer.n for layer in network.hidden])
         filling = self.work.filling * steps / self.work.shape.steps
         mean = network.readout.decode == "mean"
         scores = self.work.scores[:, : network.n_out] / (steps if mean else 1)
         return BatchStats(
-            torch.tensor(measures.loss, dtype=dtype),
+            loss,
             scores.clone(),
             torch.as_tensor(measures.spikes / cells, dtype=dtype),
             torch.as_tensor((measures.zeros - filling) / cells, dtype=dtype),
@@ -171,8 +176,8 @@ def _room(execution: KernelSession, work: PreparedBatch, x_t: Tensor) -> Tensor:
     return torch.empty(batch, execution.network.n_out, dtype=execution.dtype)
 
 
-def _refuse_values(execution: KernelSession, frames: tuple[Frame, ...]) -> None:
-    if not execution.dense and any(frame.flags[0] for frame in frames):
+def _check_spikes(execution: KernelSession, x_t: Tensor) -> None:
+    if not execution.dense and not torch.equal(x_t * x_t, x_t):
         raise UserError("this stream takes spikes, 0 or 1: make it with values=True for other numbers")
 
 

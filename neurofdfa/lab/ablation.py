@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from neurofdfa.errors import UserError
-from neurofdfa.io import make_folder, write_text
+from neurofdfa.io import locked, make_folder, write_text
 from neurofdfa.lab import cluster, workers
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.document import versions
 from neurofdfa.lab.ledger import NAME as LEDGER
 from neurofdfa.lab.ledger import Ledger, Trial, canonical
 from neurofdfa.lab.results import SWEEP, FailedRun, FinishedRun, PointSummary, Sweep
-from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run, locked, one_line
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run, one_line
 from neurofdfa.lab.search import Searcher
 from neurofdfa.lab.space import Settings, Study
 from neurofdfa.lab.statistics import mean

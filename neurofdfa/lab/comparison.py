@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from neurofdfa.errors import UserError, unknown
-from neurofdfa.io import make_folder
+from neurofdfa.io import locked, make_folder
 from neurofdfa.lab.build import build_data, build_network, build_trainer
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.document import versions
 from neurofdfa.lab.record import Summary
 from neurofdfa.lab.results import COMPARISON, Comparison, FailedRun, FinishedRun, RuleSummary
-from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run, locked
+from neurofdfa.lab.run_or_resume import Failure, Job, Outcome, finished_run
 from neurofdfa.lab.statistics import Difference, epochs_until, holm, mean, paired, reached_by_all
 from neurofdfa.lab.workers import Progress, outcomes
 from neurofdfa.rules import RULES, rule_named

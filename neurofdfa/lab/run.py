@@ -13,7 +13,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +30,9 @@ from neurofdfa.errors import Diverged, UserError
 from neurofdfa.interop.nir import export_nir, why_not_nir
 from neurofdfa.io import (
     load_weights,
+    locked,
     read_tensors,
+    remove_leftovers,
     write_tensors,
     write_text,
     write_whole,
@@ -45,10 +49,12 @@ from neurofdfa.lab.build import (
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import keep_if_countable
 from neurofdfa.lab.evaluation import evaluate
+from neurofdfa.lab.kept_data import NAME as DATA
 from neurofdfa.lab.kept_data import keep as keep_data
 from neurofdfa.lab.record import (
     CONFIG,
     FAILURE,
+    METRICS,
     SUMMARY,
     Epoch,
     Summary,
@@ -65,6 +71,7 @@ from neurofdfa.train.state import agree, agree_on_weights
 from neurofdfa.train.trainer import Trainer
 
 RASTER_SAMPLES = 6
+STATE = "state.safetensors"
 PREVIOUS = "summary.previous.json"
 """The outcome of a run that goes on, until it has ended again."""
 
@@ -95,6 +102,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     group: ProcessGroup = SINGLE,
     given: Given = NOTHING,
+    held: bool = False,
 ) -> Summary:
     """Run `config` into `folder`; progress is called after every epoch with it and their number.
 
@@ -102,14 +110,27 @@ def train(
     resume: go on from the last finished epoch of an interrupted run of the same config, bit for bit, or with
     a finished run whose config differs in having more epochs. group: the processes that train together, all
     with the same config; rank 0 writes and hears of progress, and all return what it found. given: what the
-    user hands over in place of what the config describes.
-    Raises `UserError` when the folder is not empty and `resume` is not set, or when it cannot be written, and
-    `Diverged` when the loss or the weights are not finite any more.
+    user hands over in place of what the config describes. held: whether the caller has the folder's lock.
+    Raises `UserError` when the folder is not empty and `resume` is not set, when it cannot be written, or
+    while another process trains in it, and `Diverged` when the loss or the weights are not finite any more.
     """
-    with threads_of_torch(config.training.threads):
+    with threads_of_torch(config.training.threads), ExitStack() as lock:
+        if held or not group.leads:
+            hold: Callable[[], None] = _hold_nothing
+        else:
+            busy = f"another process trains in {folder}: wait for it, or choose another --out"
+            hold = partial(_hold, lock, Path(folder), busy)
         return _train(
-            config, Path(folder), command, resume, progress, on_batch, callbacks, group, given
+            config, Path(folder), command, resume, progress, on_batch, callbacks, group, given, hold
         )  # fmt: skip
+
+
+def _hold(lock: ExitStack, folder: Path, busy: str) -> None:
+    lock.enter_context(locked(folder, busy=busy))
+
+
+def _hold_nothing() -> None:
+    pass
 
 
 @contextmanager
@@ -133,7 +154,10 @@ def _train(
     callbacks: Sequence[Callback],
     group: ProcessGroup,
     given: Given,
+    hold: Callable[[], None],
 ) -> Summary:
+    if resume and folder.is_dir():
+        hold()
     if given.data is not None and given.data.test_opened:
         raise UserError(
             "the test split of these data has been opened already: load them again for another run, which "
@@ -147,14 +171,14 @@ def _train(
     if network is None:
         network = build_network(config.network, data.n_in, data.n_out, config.seed, data.shape)
     _check_fits(network, data)
-    started = resume and (folder / "state.safetensors").exists()
+    started = resume and (folder / STATE).exists()
     if not _told(group, started):
         _first_weights(config, network, data)
     learner = build_trainer(config, network, data.answer_from, group, given)
-    config, done = _open_folder(folder, config, resume, data) if group.leads else (config, [])
+    config, done = _open_folder(folder, config, resume, data, given, hold) if group.leads else (config, [])
     generator = torch.Generator().manual_seed(config.seed + 2)
     if group.leads and started:
-        packed, _ = read_tensors(folder / "state.safetensors")
+        packed, _ = read_tensors(folder / STATE)
         learner.load_state_dict(packed, {"data": generator})
     agree(learner, {"data": generator}, group)
     done = [Epoch.model_validate(epoch) for epoch in _told(group, [epoch.tree() for epoch in done])]
@@ -233,10 +257,11 @@ def _same_everywhere(config: RunConfig, data: Dataset, group: ProcessGroup) -> N
 
 
 def _open_folder(
-    folder: Path, config: RunConfig, resume: bool, data: Dataset
+    folder: Path, config: RunConfig, resume: bool, data: Dataset, given: Given, hold: Callable[[], None]
 ) -> tuple[RunConfig, list[Epoch]]:
     """Create the folder, or read the epochs that a run has finished; and the config from now on."""
     if resume:
+        remove_leftovers(folder)
         kept, done = load_config(folder / CONFIG), read_epochs(folder)
         if (folder / SUMMARY).exists():
             config = _extended(folder, kept, config, len(done))
@@ -244,21 +269,45 @@ def _open_folder(
             config.save(folder / CONFIG)
         elif kept != config:
             raise UserError(f"{folder} was started with another config: resume with its own config.toml")
-        if not (folder / "state.safetensors").exists():
+        if not (folder / STATE).exists():
             return config, []
         (folder / FAILURE).unlink(missing_ok=True)
-        _, metadata = read_tensors(folder / "state.safetensors")
-        return config, done[: int(metadata["epochs"])]
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder: choose another --out, or --resume it")
+        return config, done[: _epochs_of_state(folder, len(done))]
+    # what a run leaves that was killed before it had a state: its network and data are handed over again
+    begun = {CONFIG, DATA} if given.network is not None and (folder / CONFIG).exists() else set[str]()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        hold()
+        strange = [p for p in folder.iterdir() if p.name not in begun and not fnmatch(p.name, ".*.tmp")]
     except OSError as error:
-        raise UserError(f"cannot create {folder}: {error.strerror}") from error
+        known = isinstance(error, FileExistsError | NotADirectoryError)
+        raise UserError(
+            f"{folder} exists and is not an empty folder: choose another --out"
+            if known
+            else f"cannot create {folder}: {error.strerror}"
+        ) from error
+    if strange:
+        raise UserError(f"{folder} exists and is not an empty folder: choose another --out, or --resume it")
+    remove_leftovers(folder)
+    config.save(folder / CONFIG)
     if config.data.own == "kept":
         keep_data(folder, data)
-    config.save(folder / CONFIG)
     return config, []
+
+
+def _epochs_of_state(folder: Path, done: int) -> int:
+    """Epochs after which the training state was kept; raises `UserError` where the metrics know fewer."""
+    path = folder / STATE
+    _, metadata = read_tensors(path)
+    found = metadata.get("epochs", "")
+    if not (found.isascii() and found.isdigit() and len(found) < 10):
+        raise UserError(f"{path} does not say after which epoch it was kept: the file is damaged")
+    if int(found) > done:
+        raise UserError(
+            f"{path} was kept after epoch {int(found)}, and {METRICS} ends with epoch {done}: one of the two "
+            "is damaged or of another run; train again in another --out"
+        )
+    return int(found)
 
 
 def _extended(folder: Path, kept: RunConfig, wanted: RunConfig, done: int) -> RunConfig:
@@ -271,7 +320,7 @@ def _extended(folder: Path, kept: RunConfig, wanted: RunConfig, done: int) -> Ru
         raise UserError(
             f"{folder} is a finished run of {done} epochs: nothing to resume; --epochs {2 * done} would go on"
         )
-    if not (folder / "state.safetensors").exists():
+    if not (folder / STATE).exists():
         raise UserError(f"{folder} is a finished run without a training state: it cannot go on")
     own = training.model_copy(update={"extended": (*kept.training.extended, done)})
     return wanted.model_copy(update={"training": own})
@@ -325,7 +374,7 @@ def _keep(folder: Path, learner: Trainer, generator: torch.Generator, done: list
 
 def _keep_state(folder: Path, learner: Trainer, generator: torch.Generator, epochs: int) -> None:
     packed = learner.state_dict({"data": generator})
-    write_tensors(folder / "state.safetensors", packed, {"epochs": str(epochs)})
+    write_tensors(folder / STATE, packed, {"epochs": str(epochs)})
 
 
 def _one_batch(

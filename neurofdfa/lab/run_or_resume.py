@@ -1,15 +1,11 @@
 """One run from whatever is there: finished ones are reused, interrupted ones go on, failures are told."""
 
-import fcntl
-import os
 import traceback
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurofdfa.errors import UserError
-from neurofdfa.io import make_folder, write_text
+from neurofdfa.io import locked, make_folder, remove_leftovers, write_text
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.energy import learning_joules
 from neurofdfa.lab.record import CONFIG, FAILURE, SUMMARY, Summary, read_epochs, read_summary, refuse_diverged
@@ -66,18 +62,17 @@ def run_or_resume(
     folder = Path(folder)
     make_folder(folder)
     with locked(folder):
-        # of a run that was killed while it wrote, or that failed
-        for leftover in (*folder.glob(".*.tmp"), *folder.glob(FAILURE)):
-            leftover.unlink()
+        remove_leftovers(folder)
+        (folder / FAILURE).unlink(missing_ok=True)
         if not (folder / CONFIG).exists():
-            return train(config, folder, command=command, progress=progress)
+            return train(config, folder, command=command, progress=progress, held=True)
         if load_config(folder / CONFIG) != config:
             raise UserError(
                 f"{folder} holds a run of another config: choose another --out, or remove that folder"
             )
         if (folder / SUMMARY).exists():
             return read_summary(folder)
-        return train(config, folder, command=command, resume=True, progress=progress)
+        return train(config, folder, command=command, resume=True, progress=progress, held=True)
 
 
 def finished_run(summary: Summary, folder: Path, name: str) -> FinishedRun:
@@ -99,23 +94,6 @@ def finished_run(summary: Summary, folder: Path, name: str) -> FinishedRun:
         seconds=summary.seconds, cpu_seconds=summary.cpu_seconds, peak_mib=summary.peak_mib
     )
     return FinishedRun(seed=summary.seed, folder=name, result=result, measured=measured)
-
-
-@contextmanager
-def locked(folder: Path, *, busy: str | None = None) -> Generator[None]:
-    """Hold a folder for this process alone; the lock ends with the process, however that ends.
-
-    Waits for another holder, or raises `UserError` with the message `busy` when that is given.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy is not None else 0))
-        except BlockingIOError:
-            raise UserError(busy or "") from None
-        yield
-    finally:
-        os.close(handle)
 
 
 def one_line(text: str) -> str:

@@ -1,5 +1,8 @@
 """Several runs side by side in worker processes of one thread each, with their progress in this one.
 
+Workers are forked from a server that has loaded what they need (`neurofdfa.lab.prefork`), so that each of
+them starts at once.
+
 A worker whose parent is gone ends at once, so that a sweep that was killed leaves nothing behind. A worker
 that is killed itself (out of memory, say) costs its run one attempt and nothing else.
 """
@@ -91,9 +94,11 @@ def outcomes(
 
 
 def _hire() -> _Worker:
-    context = multiprocessing.get_context("spawn")  # fork would inherit torch's threads in an unknown state
+    # not forked from here: torch's threads would be inherited in an unknown state
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["neurofdfa.lab.prefork"])
     here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there,), daemon=True)
+    process = context.Process(target=_work, args=(there, dict(os.environ)), daemon=True)
     process.start()
     there.close()
     return _Worker(process, here)
@@ -128,13 +133,15 @@ def _buried(worker: _Worker) -> str:
     return f"the worker process died {ATTEMPTS} times, of {how}{hint}"
 
 
-def _work(pipe: Any) -> None:
+def _work(pipe: Any, environment: dict[str, str]) -> None:
     """A worker's life: jobs come in, epochs and outcomes go out."""
     import signal
     import threading
 
     import torch
 
+    os.environ.clear()  # the server has that of the moment at which it was started
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)

@@ -1,6 +1,8 @@
 """Learning step by step, as data arrive."""
 
-from typing import Any, Protocol
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -8,9 +10,12 @@ from torch import Tensor
 from neurofdfa.errors import UserError
 from neurofdfa.nn.inputs import as_numbers
 from neurofdfa.train.batch import BatchStats, prepare_target
-from neurofdfa.train.finite import check_data
+from neurofdfa.train.finite import check_data, check_loss
 from neurofdfa.train.learning import Learning
 from neurofdfa.train.online import OnlineLoop
+
+if TYPE_CHECKING:
+    from neurofdfa.events.stream import LearnStream
 
 
 class Stream(Protocol):
@@ -43,13 +48,30 @@ class OnlineStream:
         check_open(self.ended)
         x_t = check_step(self.learning, x_t, self.batch)
         target = prepare_target(self.learning.network, self.learning.loss, target_t, self.batch, None)
-        return self.loop.step(x_t, target)
+        with broken_off(self):
+            return self.loop.step(x_t, target)
 
     def end(self) -> BatchStats:
         """Close the stream."""
         check_open(self.ended)
         self.ended = True
-        return self.loop.end()
+        with broken_off(self):
+            stats = self.loop.end()
+            check_loss(stats.loss)
+        return stats
+
+
+@contextmanager
+def broken_off(stream: "OnlineStream | LearnStream") -> Generator[None]:
+    """A stream in which something goes wrong (Ctrl-C among it) ends, and leaves no gradient to what is learnt
+    next.
+    """
+    try:
+        yield
+    except BaseException:
+        stream.ended = True
+        stream.learning.clear_gradients()
+        raise
 
 
 def check_open(ended: bool) -> None:

@@ -106,8 +106,14 @@ def test_help_is_shown_without_arguments(capsys: pytest.CaptureFixture[str]) -> 
     assert "Usage" in capsys.readouterr().out
 
 
+def ignore_interrupts() -> None:
+    """As a shell does for what it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_exits_130_and_the_run_resumes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sent: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [*TRAIN.split(), "--epochs", "40", "--out", str(tmp_path / "r")]
     started = subprocess.Popen(
@@ -116,13 +122,14 @@ def test_an_interrupt_exits_130_and_the_run_resumes(
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=ignore_interrupts,
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "r" / "state.safetensors").exists():
         assert started.poll() is None, started.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    started.send_signal(signal.SIGINT)
+    started.send_signal(sent)
     _, err = started.communicate(timeout=60)
     assert started.returncode == 130, err
     assert "Traceback" not in err

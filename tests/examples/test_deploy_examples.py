@@ -4,8 +4,6 @@
 """
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from neurofdfa.cli import run
 from neurofdfa_hardware.lava import LavaError, locate
 from neurofdfa_hardware.lava.environment import REMEDY
+from tests.programs import finished
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,13 +27,7 @@ def _lava() -> None:
 
 
 def output(name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / name), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = finished(ROOT / "examples" / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

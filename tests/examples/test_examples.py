@@ -2,23 +2,18 @@
 
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.programs import finished
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def finished(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLES / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-
-
 def output(name: str, *arguments: str) -> str:
-    done = finished(name, *arguments)
+    done = finished(EXAMPLES / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -65,7 +60,7 @@ def test_fdfa_on_images_in_idx_files(tmp_path: Path) -> None:
 
 
 def test_mnist_files_that_are_missing(tmp_path: Path) -> None:
-    done = finished("mnist_fdfa.py", str(tmp_path / "nowhere"))
+    done = finished(EXAMPLES / "mnist_fdfa.py", str(tmp_path / "nowhere"))
     assert done.returncode == 1
     assert "no mnist files in" in done.stderr
     assert "--download" in done.stderr

@@ -151,6 +151,20 @@ def test_a_training_that_diverges_fails_and_keeps_what_was_good(tmp_path: Path) 
     assert kept.fit(progress=False).summary is not None
 
 
+def test_a_run_that_was_killed_before_its_first_state_begins_anew(tmp_path: Path) -> None:
+    net = nf.Network(nf.Linear(36, 4), nf.LIF(), nf.Linear(4, 2), nf.LI())
+    run = nf.fit(net, samples(), nf.DFA(), epochs=1, out=tmp_path / "r", engine="reference", progress=False)
+    for path in run.folder.iterdir():
+        if path.name not in ("config.toml", "data.npz"):
+            path.unlink()
+    (run.folder / ".state.safetensors.x.tmp").write_text("half")
+    again = nf.Network(nf.Linear(36, 4), nf.LIF(), nf.Linear(4, 2), nf.LI())
+    nf.fit(again, samples(), nf.DFA(), epochs=1, out=tmp_path / "r", engine="reference", progress=False)
+    assert (tmp_path / "r" / "summary.json").exists()
+    with pytest.raises(nf.UserError, match="not an empty folder"):
+        nf.fit(again, samples(), nf.DFA(), epochs=1, out=tmp_path / "r", progress=False)
+
+
 def test_the_command_fails_with_status_1_when_a_training_diverges(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """A run: repeatable from its folder, resumable, whole or not at all."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,76 @@ def test_an_interrupted_run_resumes_to_the_same_end(tmp_path: Path, rule: str) -
     assert learning(tmp_path / "cut") == learning(tmp_path / "whole")
     with pytest.raises(UserError, match="finished run"):
         train(config, tmp_path / "cut", resume=True)
+
+
+def interrupted_after_an_epoch(folder: Path) -> RunConfig:
+    def interrupt(epoch: Epoch, epochs: int) -> None:
+        raise KeyboardInterrupt
+
+    config = small(**{"training.epochs": 2})
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder, progress=interrupt)
+    return config
+
+
+def test_what_a_kill_left_before_the_config_does_not_stop_a_new_run(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / ".config.toml.abc.tmp").write_text("format = ")
+    train(small(**{"training.epochs": 1}), folder)
+    assert (folder / "summary.json").exists()
+    assert not list(folder.glob(".*"))
+
+
+def test_what_a_kill_left_later_is_removed_when_the_run_goes_on(tmp_path: Path) -> None:
+    config = interrupted_after_an_epoch(tmp_path / "r")
+    (tmp_path / "r" / ".state.safetensors.abc.tmp").write_text("half")
+    train(config, tmp_path / "r", resume=True)
+    assert not list((tmp_path / "r").glob(".*"))
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_metrics_that_know_fewer_epochs_than_the_state_are_refused(tmp_path: Path, kept: int) -> None:
+    config = interrupted_after_an_epoch(tmp_path / "r")
+    tensors, _ = read_tensors(tmp_path / "r" / "state.safetensors")
+    write_tensors(tmp_path / "r" / "state.safetensors", tensors, {"epochs": "2"})
+    lines = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "r" / "metrics.jsonl").write_text("".join(lines[:kept]))
+    with pytest.raises(UserError, match=rf"kept after epoch 2, and metrics.jsonl ends with epoch {kept}"):
+        train(config, tmp_path / "r", resume=True)
+
+
+@pytest.mark.parametrize("said", [{}, {"epochs": "-1"}, {"epochs": "many"}, {"epochs": "9" * 5000}])
+def test_a_state_that_does_not_say_its_epoch_is_refused(tmp_path: Path, said: dict[str, str]) -> None:
+    config = interrupted_after_an_epoch(tmp_path / "r")
+    tensors, _ = read_tensors(tmp_path / "r" / "state.safetensors")
+    write_tensors(tmp_path / "r" / "state.safetensors", tensors, said)
+    with pytest.raises(UserError, match="does not say after which epoch it was kept"):
+        train(config, tmp_path / "r", resume=True)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def second(epoch: Epoch, epochs: int) -> None:
+        for resume in (False, True):  # another open file is another holder, as another process is
+            with pytest.raises(UserError, match="another process trains in") as refused:
+                train(config, tmp_path / "r", resume=resume)
+            seen.append(str(refused.value))
+
+    config = small(**{"training.epochs": 1})
+    train(config, tmp_path / "r", progress=second)
+    assert len(seen) == 2
+    with pytest.raises(UserError, match="finished run"):
+        train(config, tmp_path / "r", resume=True)
+
+
+def test_a_folder_that_is_deleted_meanwhile_is_told_in_one_line(tmp_path: Path) -> None:
+    def delete(epoch: Epoch, epochs: int) -> None:
+        shutil.rmtree(tmp_path / "r")
+
+    with pytest.raises(UserError, match=r"cannot write .*metrics\.jsonl: No such file"):
+        train(small(), tmp_path / "r", progress=delete)
 
 
 def test_resuming_with_another_config_is_refused(tmp_path: Path) -> None:

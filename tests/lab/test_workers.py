@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from neurofdfa.errors import UserError
+from neurofdfa.io import locked
 from neurofdfa.lab.config import RunConfig
 from neurofdfa.lab.record import Summary
-from neurofdfa.lab.run_or_resume import Failure, Job, locked, outcome_of, run_or_resume
+from neurofdfa.lab.run_or_resume import Failure, Job, outcome_of, run_or_resume
 from neurofdfa.lab.workers import outcomes, run_jobs
 
 TINY = {

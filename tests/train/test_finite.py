@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from neurofdfa.errors import Diverged, UserError
+from neurofdfa.events.stream import RunStream
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import MeanSquaredError
 from neurofdfa.rules import BPTT, DFA, FDFA
@@ -140,17 +141,86 @@ def test_an_interrupted_step_leaves_no_gradients_to_the_next(rule, engine):
         torch.testing.assert_close(a, b)
 
 
-def test_streams_refuse_them_too():
-    for engine in ("events", "reference"):
-        lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, decay_bits=None)
-        network = small_network(lif=lif, readout="leaky")
-        trainer = Trainer(network, DFA(), engine=engine)
-        stream = trainer.stream(4)
-        stream.step(X[0], LABELS)
-        with pytest.raises(UserError, match="inputs have values"):
-            stream.step(torch.full_like(X[1], NAN), LABELS)
-        stream.step(X[1], LABELS)
+ENGINES = pytest.mark.parametrize("engine", ["events", "reference"])
+
+
+def streaming(engine, loss=None, **more):
+    lif = LIF(tau_mem=6e-3, surrogate=SURROGATE, decay_bits=None)
+    network = small_network(lif=lif, readout="leaky")
+    return Trainer(network, DFA(), engine=engine, loss=loss, **more)
+
+
+@ENGINES
+def test_a_step_that_a_stream_refuses_moves_nothing(engine):
+    trainer, undisturbed = streaming(engine), streaming(engine)
+    stream, whole = trainer.stream(4), undisturbed.stream(4)
+    refused = [
+        (torch.full_like(X[1], NAN), LABELS, "inputs have values"),
+        (X[1], LABELS + 1, "whole-number labels from 0 to 2"),
+        (X[1], LABELS - 1, "whole-number labels from 0 to 2"),
+        (X[1], LABELS.double(), "whole-number labels from 0 to 2"),
+        (X[1], torch.zeros(4, 3), "takes labels"),
+        (X[1, :2], LABELS, "a step of this stream is"),
+        ("nonsense", LABELS, "inputs are numbers"),
+        (X[1], None, "targets are numbers"),
+    ]
+    if engine == "events":
+        refused.append((0.5 * torch.ones_like(X[1]), LABELS, "this stream takes spikes"))
+    for t, x_t in enumerate(X):
+        if t in (0, 1, 5):
+            for x, target, says in refused:
+                with pytest.raises(UserError, match=says):
+                    stream.step(x, target)
+        assert torch.equal(stream.step(x_t, LABELS), whole.step(x_t, LABELS))
+    assert torch.equal(stream.end().loss, whole.end().loss)
+    assert_same(trainer, kept(undisturbed))
+
+
+def test_inference_that_refuses_a_step_moves_nothing():
+    trainer = streaming("events")
+    stream, whole = (RunStream(trainer.network, 4) for _ in range(2))
+    for x_t in X:
+        for bad in (0.5, NAN, 2.0):
+            with pytest.raises(UserError, match="this stream takes spikes"):
+                stream.step(torch.full_like(x_t, bad))
+        assert torch.equal(stream.step(x_t), whole.step(x_t))
+    with pytest.raises(UserError, match="inputs have values"):
+        RunStream(trainer.network, 4, values=True).step(torch.full_like(X[0], NAN))
+
+
+@ENGINES
+@pytest.mark.parametrize("every", [None, 1, 5])
+def test_a_stream_that_breaks_leaves_no_gradient_to_what_is_learnt_next(engine, every):
+    trainer = streaming(engine, MeanSquaredError(), update_every=every)
+    stream = trainer.stream(4)
+
+    def learn():
+        for x_t in X[:4]:
+            stream.step(x_t, torch.full((4, 3), 1e200, dtype=torch.float64))
         stream.end()
+
+    with pytest.raises(Diverged, match=r"the loss at the readout is inf|has weights that are NaN"):
+        learn()
+    with pytest.raises(UserError, match="this stream has ended"):
+        stream.step(X[0], torch.zeros(4, 3))
+    assert not any(p.grad is not None and p.grad.any() for p in trainer.network.parameters())
+
+
+@ENGINES
+def test_an_interrupted_stream_ends_and_leaves_no_gradient(engine):
+    trainer = streaming(engine, update_every=2)
+    trainer.optimizer = Interrupting(trainer.network.parameters(), lr=0.1)
+    trainer.optimizer.pressed = True
+    stream = trainer.stream(4)
+    stream.step(X[0], LABELS)
+    with pytest.raises(KeyboardInterrupt):
+        stream.step(X[1], LABELS)
+    assert stream.ended
+    before = [p.detach().clone() for p in trainer.network.parameters()]
+    trainer.optimizer.param_groups[0]["lr"] = 0.0
+    assert not any(p.grad is not None and p.grad.any() for p in trainer.network.parameters())
+    trainer.step(X, LABELS)
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
 
 
 def test_a_sum_that_overflows_is_no_value_that_does():

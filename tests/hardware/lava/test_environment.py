@@ -149,7 +149,10 @@ def test_interrupted_set_up_counts_for_nothing_and_can_be_repeated(elsewhere):
     assert not elsewhere.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.serial
+@pytest.mark.usefixtures("package_index")
 def test_set_up_on_this_interpreter_for_real(elsewhere):
     """Python 3.11 or later: installed although Lava declares 3.10, corrected, and right."""
     if sys.version_info >= (3, 13):  # numpy 1 ends there

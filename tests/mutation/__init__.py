@@ -1,0 +1,1 @@
+"""Small wrong changes to the core, which the tests have to notice: `python -m tests.mutation`."""
