@@ -112,7 +112,8 @@ def train(
         trainer.rule_state = trainer.rule_state._replace(matrices=tuple(found["feedback"]))
         return trainer
     nf.scale_to_rate(network, split.first(128)[0], 0.06)
-    updates, warm = epochs * -(-len(split) // BATCH), 50
+    updates = epochs * -(-len(split) // BATCH)
+    warm = min(50, updates // 4)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         trainer.optimizer,
         lambda done: min(
@@ -179,7 +180,7 @@ def right(learnt: chip.Program | chip.Network, samples: tuple[np.ndarray, np.nda
     return float((found == labels).mean())
 
 
-def sixth(known: Base, deep: Base | None, speaker: str, order: int) -> Found:
+def sixth(known: Base, deep: Base | None, speaker: str, order: int, floats: bool) -> Found:
     """Accuracy on the sixth and on the five for each way to learn."""
     spikes, labels = known.held[speaker]
     learn, test = parts(labels, order)
@@ -194,7 +195,7 @@ def sixth(known: Base, deep: Base | None, speaker: str, order: int) -> Found:
     if deep is not None:
         found["two layers, frozen"] = counted(deep.program)
         found["two layers, fdfa"] = counted(on_chip(deep, "fdfa", SETTINGS["fdfa"], stream, order))
-    if order == 0:
+    if floats:
         for rule, rate in product(FLOATS, FLOAT_RATES):
             found[f"{rule} in floats, {rate:g}"] = counted(in_floats(known, rule, rate, stream))
         several = in_floats(known, "bptt", FLOAT_RATES[0], stream, passes=5)
@@ -304,7 +305,9 @@ if __name__ == "__main__":
                 base(given.folder, (speaker,), tuple(hidden), given.epochs, given.networks)
                 for hidden in (given.hidden, given.deep)
             )
-            found = results[speaker] = [sixth(known, deep, speaker, order) for order in range(given.orders)]
+            found = results[speaker] = [
+                sixth(known, deep, speaker, order, floats=order == 0) for order in range(given.orders)
+            ]
             for way in found[0]:
                 new, old = mean(found, way)
                 print(f"| {speaker} | {way} | {new:.1f} / {old:.1f} |", flush=True)
