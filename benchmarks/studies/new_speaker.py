@@ -74,9 +74,7 @@ def base(
         speakers = np.array(listing.speakers)
         others = speakers[speakers != held[0]]
         # As `load` divides: 0 to 4 of every digit and speaker validate, the others are learnt.
-        number = [
-            int(path.stem.rpartition("_")[2]) for path in list_recordings(place(folder), (".wav",)).paths
-        ]
+        number = [int(path.stem.rpartition("_")[2]) for path in listing.paths]
         early = np.array(number)[speakers != held[0]] < 5
         for index, chosen in enumerate((others[~early], others[early])):
             parts[index] = parts[index].select(torch.as_tensor(np.flatnonzero(~np.isin(chosen, held))))
@@ -113,11 +111,11 @@ def train(
         return trainer
     nf.scale_to_rate(network, split.first(128)[0], 0.06)
     updates = epochs * -(-len(split) // BATCH)
-    warm = min(50, updates // 4)
+    warm = max(1, min(50, updates // 4))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         trainer.optimizer,
         lambda done: min(
-            (done + 1) / warm, 0.5 + 0.5 * np.cos(np.pi * max(0, done - warm) / (updates - warm))
+            (done + 1) / warm, 0.5 + 0.5 * np.cos(np.pi * max(0, done - warm) / max(1, updates - warm))
         ),
     )
     trainer.fit(split, epochs=epochs, batch=BATCH, scheduler=schedule, schedule="batch", progress=False)

@@ -47,12 +47,15 @@ def test_it_runs_on_generated_speakers(recordings: Path) -> None:
     assert (recordings / "speakers.png").stat().st_size > 5000
 
 
-def test_a_network_that_two_speakers_are_kept_from(recordings: Path, tmp_path: Path) -> None:
+def test_a_network_that_two_speakers_are_kept_from(
+    recordings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     program = runpy.run_path(str(PROGRAM))
-    first = program["base"](recordings, ("carl", "bert"), (16,), 1, tmp_path / "kept")
+    kept = tmp_path_factory.mktemp("networks")
+    first = program["base"](recordings, ("carl", "bert"), (16,), 1, kept)
     assert set(first.held) == {"carl", "bert"}
     assert len(first.known[1]) == 50  # anna's first five of each digit
-    again = program["base"](recordings, ("carl", "bert"), (16,), 1, tmp_path / "kept")
+    again = program["base"](recordings, ("carl", "bert"), (16,), 1, kept)
     weights = [np.asarray(one.program.connections[0].weight) for one in (first, again)]
     np.testing.assert_array_equal(*weights)
 
