@@ -49,15 +49,18 @@ def doctor(
 
     import torch
 
+    from neurofdfa.events.kept import why_not_kept
+    from neurofdfa.events.warm import warm
     from neurofdfa.lab.document import versions
     from neurofdfa_hardware.errors import HardwareError
     from neurofdfa_hardware.lava import locate
 
     problems: list[str] = []
     if compile_engine:
-        from neurofdfa.events.warm import warm
-
         warm()
+    reason = why_not_kept()
+    if reason is not None:
+        problems.append(reason)
     for name, found in versions().items():
         say(f"{name:<14}{found}", quiet)
     say(
