@@ -12,7 +12,8 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,65 +73,64 @@ def seconds(step: Callable[[Tensor, Tensor], Any], x: Tensor, target: Tensor, re
     return best
 
 
+class Setting(NamedTuple):
+    """A network with its data, and the seconds that a training step by BPTT takes: snnTorch's and ours."""
+
+    where: str
+    network: Network
+    x: Tensor
+    target: Tensor
+    theirs: float
+    bptt: float
+
+    def report(self, name: str, trace: str, trainer: Trainer, repeats: int) -> None:
+        """Measure one way to learn, and print its line."""
+        engine, x = type(trainer.executor).__name__, self.x
+        whole = engine != "OnlineLoop"
+        found = seconds(trainer.step, x if whole else x[:PART], self.target, repeats if whole else 1)
+        found *= 1 if whole else STEPS / PART
+        self.line(name, trace, engine, found)
+
+    def line(self, name: str, trace: str, engine: str, found: float) -> None:
+        """Print a line."""
+        slow = "  <" if min(self.theirs, self.bptt) * WORST < found else ""
+        print(f"{name:26} {trace:12} {self.where} {engine:10.10} {1e3 * found / self.x.shape[1]:9.2f}"
+              f" {self.theirs / found:14.2f} {self.bptt / found:10.2f}{slow}", flush=True)  # fmt: skip
+
+
 def lines(names: list[str], batch: int, repeats: int) -> None:
     """Measure and print one line per case."""
     print(f"{'rule':26} {'trace':12} {'reset':5} {'rec.':4} {'engine':10} {'ms/sample':>9}"
           f" {'snnTorch/ours':>14} {'BPTT/ours':>10}")  # fmt: skip
-    for recurrent in (False, True):
-        for reset in ("hard", "soft"):
-            network, x, target = prepare(reset, recurrent, batch)
-            theirs = seconds(peer("snntorch", network).learner(), x, target, 1)
-            adam = torch.optim.Adam(network.parameters(), lr=STILL)
-            bptt = seconds(Trainer(network, rule_named("bptt"), adam).step, x, target, 1)
-            where = f"{reset:5} {'yes' if recurrent else 'no':4}"
-            print(f"{'bptt':26} {'-':12} {where} {'graph':10} {1e3 * bptt / batch:9.2f} {theirs / bptt:14.2f}"
-                  f" {1:10.2f}", flush=True)  # fmt: skip
-            for name in names:
-                _rule(name, where, network, x, target, theirs, bptt, repeats)
+    for recurrent, reset in product((False, True), ("hard", "soft")):
+        network, x, target = prepare(reset, recurrent, batch)
+        theirs = seconds(peer("snntorch", network).learner(), x, target, 1)
+        bptt = seconds(Trainer(network, rule_named("bptt"), still(network)).step, x, target, 1)
+        where = f"{reset:5} {'yes' if recurrent else 'no':4}"
+        setting = Setting(where, network, x, target, theirs, bptt)
+        setting.line("bptt", "-", "graph", bptt)
+        for name in names:
+            every_trace(name, setting, repeats)
 
 
-def _rule(
-    name: str,
-    where: str,
-    network: Network,
-    x: Tensor,
-    target: Tensor,
-    theirs: float,
-    bptt: float,
-    repeats: int,
-) -> None:
+def still(network: Network) -> torch.optim.Optimizer:
+    """Adam that hardly moves: rates stay what they were matched to."""
+    return torch.optim.Adam(network.parameters(), lr=STILL)
+
+
+def every_trace(name: str, setting: Setting, repeats: int) -> None:
+    """Print one line per trace that a rule can have."""
     plain = rule_named(name, **PROBED.get(name, {}))
     own = plain.without_trace or not isinstance(plain.trace, (PerNeuron, PerSynapse))
     for trace in ("-",) if own else TRACES:
         options = PROBED.get(name, {}) | ({} if trace == "-" else {"trace": trace})
         try:
-            made = rule_named(name, **options)
-            optimizer = torch.optim.Adam(network.parameters(), lr=STILL)
-            trainer = Trainer(network, made, optimizer, threads=1)
+            rule = rule_named(name, **options)
+            trainer = Trainer(setting.network, rule, still(setting.network), threads=1)
         except UserError as error:
-            print(f"{name:26} {trace:12} {where} refused: {error}")
+            print(f"{name:26} {trace:12} {setting.where} refused: {error}")
             continue
-        _measured(name, trace, where, trainer, x, target, theirs, bptt, repeats)
-
-
-def _measured(
-    name: str,
-    trace: str,
-    where: str,
-    trainer: Trainer,
-    x: Tensor,
-    target: Tensor,
-    theirs: float,
-    bptt: float,
-    repeats: int,
-) -> None:
-    engine = type(trainer.executor).__name__
-    whole = engine != "OnlineLoop"
-    found = seconds(trainer.step, x if whole else x[:PART], target, repeats if whole else 1)
-    found *= 1 if whole else STEPS / PART
-    slow = "  <" if min(theirs, bptt) * WORST < found else ""
-    print(f"{name:26} {trace:12} {where} {engine:10.10} {1e3 * found / x.shape[1]:9.2f}"
-          f" {theirs / found:14.2f} {bptt / found:10.2f}{slow}", flush=True)  # fmt: skip
+        setting.report(name, trace, trainer, repeats)
 
 
 def options(batch: int) -> None:
@@ -145,15 +145,13 @@ def options(batch: int) -> None:
         modules = [*late[:1], Linear(700, 128), lif, *late[1:], Linear(128, 20), I()]
         network = Network(*modules, generator=g)
         scale_to_rate(network, x[:100, :8], RATE, rounds=10)
-        adam = torch.optim.Adam(network.parameters(), lr=STILL)
-        bptt = seconds(Trainer(network, rule_named("bptt"), adam).step, x, target, 1)
-        made = rule_named(rule, **PROBED.get(rule, {}), **settings)
+        bptt = seconds(Trainer(network, rule_named("bptt"), still(network)).step, x, target, 1)
         trainer = Trainer(
-            network, made, torch.optim.Adam(network.parameters(), lr=STILL), threads=1,
+            network, rule_named(rule, **PROBED.get(rule, {}), **settings), still(network), threads=1,
             update_every=more.get("update_every"),
             rate_regulariser=RateRegulariser() if more.get("rate") else None,
         )  # fmt: skip
-        _measured(name, "", "hard  no  ", trainer, x, target, theirs, bptt, 1)
+        Setting("hard  no  ", network, x, target, theirs, bptt).report(name, "", trainer, 1)
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """Seconds of one core until a network of spoken digits reaches an accuracy on validation data, beside others.
 
     python benchmarks/time_to_accuracy.py --data-root FOLDER_OF_FSDD --seeds 3
+    pip install spyx; python benchmarks/time_to_accuracy.py --data-root FOLDER_OF_FSDD --against spyx
 
 80-128-10, soft resets, an integrator as readout, cross-entropy at every step, Adam. FDFA with the exact trace
-on events; snnTorch and SpikingJelly by BPTT from the same weights, scaled until their layers fire as often.
+on events; snnTorch, SpikingJelly and Spyx by BPTT from the same weights, scaled until layers fire as often.
 Everybody tries the same learning rates and batch sizes with the first seed; what reaches the highest goal
 soonest is run with the other seeds. What counts is CPU time of learning, at one thread: reading the sounds
 and validation, twice an epoch, do not.
@@ -62,6 +63,10 @@ def network_of(x: Tensor, seed: int) -> Network:
 
 def learner(name: str, network: Network, x: Tensor, lr: float, seed: int) -> Learner:
     """One of those who compete. x: inputs to match firing rates on."""
+    if name == "spyx":
+        from spyx_learner import spyx_learner
+
+        return Learner(*spyx_learner(network, float(run(network, x).spikes[0].mean()), x, lr))
     if name != OURS:
         other = peer(name, network)
         other.match([float(s.mean()) for s in run(network, x).spikes], x)

@@ -105,7 +105,7 @@ class Binning:
         return EventList.of_events(step[inside], channel[inside], steps, self.n)
 
     def _check_unit(self, seconds: NDArray[np.float64]) -> None:
-        """A recording of many events that fits a step, or starts long after the window, has another unit."""
+        """Many events within a step, or a start or an end long after the window, mean another unit."""
         if len(seconds) < 16:
             return
         first, last = float(seconds.min()), float(seconds.max())
@@ -118,9 +118,13 @@ class Binning:
         if not self.whole and first >= self.window:
             raise UserError(
                 f"a recording's first event is at {first:g} s if its times are in {self.unit}, after "
-                "the window of "
-                f"{self.window:g} s: state the unit of its times, a longer window, or count from the "
-                "first event"
+                f"the window of {self.window:g} s: state the unit of its times, a longer window, or count "
+                "from the first event"
+            )
+        if not self.whole and last >= 1000 * self.window:
+            raise UserError(
+                f"a recording lasts {last:g} s if its times are in {self.unit}, a thousand times the window "
+                f"of {self.window:g} s: state the unit of its times, or a longer window"
             )
 
 

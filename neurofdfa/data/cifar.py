@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,22 @@ SHAPE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32
 SPLIT_SEED = 1998
 VALIDATION = 5000
+CONTRAST_FLOOR = 0.05
+"""Added to an image's standard deviation before it is divided by it, so that plain images stay plain."""
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """Takes brightness and contrast from every image before `encode` sees it."""
+
+    encode: Encoder
+
+    def __call__(self, intensities: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """Return input [T, B, n] of intensities [B, n]."""
+        centred = intensities - intensities.mean(1, keepdim=True)
+        spread = centred.square().mean(1, keepdim=True).sqrt()
+        return self.encode(centred / (spread + CONTRAST_FLOOR), steps, generator)
 
 
 def cifar10(
@@ -28,6 +44,7 @@ def cifar10(
     *,
     shift: int = 0,
     flip: bool = False,
+    normalise: bool = False,
     train: int = 0,
     validation: int = 0,
 ) -> Dataset:
@@ -37,8 +54,9 @@ def cifar10(
     data_root; whatever of them is there is used. 5000 training images (a tenth of fewer) become the
     validation split: fixed, stratified. Images stay uint8 in memory, [N, 3072] as (channel, row, column).
     shift, flip: training images move by up to so many pixels, and are mirrored half of the time, afresh at
-    every sight. train, validation: keep so many samples of the split, stratified, always the same ones; 0 for
-    all.
+    every sight. normalise: of every image, the mean of all its values is taken away and what is left divided
+    by their standard deviation (plus 0.05); `encode` must take values of both signs. train, validation: keep
+    so many samples of the split, stratified, always the same ones; 0 for all.
     Raises UserError for missing and truncated files and for labels beyond 9.
     """
     places = (data_root / "cifar10", data_root / "cifar-10-batches-bin", data_root)
@@ -61,7 +79,7 @@ def cifar10(
         train=reduced("train", _split(images[rest], labels[rest]), train),
         validation=reduced("validation", _split(images[part], labels[part]), validation),
         sealed_test=SealedSplit(_split(test_images, test_labels)),
-        encode=encode,
+        encode=Normalised(encode) if normalise else encode,
         shape=SHAPE,
         classes=CLASSES,
         augment=chain([*([Crop(shift, SHAPE)] if shift else []), *([Flip(SHAPE)] if flip else [])]),

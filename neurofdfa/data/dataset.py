@@ -159,10 +159,12 @@ class Split(TorchDataset[tuple[Sample, Tensor]]):
             if self.targets.dim() == 1:  # class numbers are together already
                 x, own = stacked(samples)
                 x = x if isinstance(x, Events) else x.to(generator.device)
+                unequal = inputs.lengths is not None if inputs.measured else len(set(own)) > 1
                 lengths = torch.tensor(own, device=generator.device)
-                return (x, self.targets) if inputs.lengths is None else (x, self.targets, lengths)
+                return (x, self.targets, lengths) if unequal else (x, self.targets)
             labelled = list(zip(samples, self.targets, strict=True))
-            return collate(labelled, lengths=inputs.lengths is not None, device=generator.device)
+            wanted = (inputs.lengths is not None) if inputs.measured else None
+            return collate(labelled, lengths=wanted, device=generator.device)
         target = self.targets.transpose(0, 1).contiguous() if self.targets.dim() == 3 else self.targets
         if shown.encode is not None:
             values = intensities(inputs)
@@ -308,6 +310,34 @@ class Dataset:
             validation,
             test,
             kind,
+        )
+
+    @classmethod
+    def from_samples(
+        cls,
+        train: Any,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        x: str | None = None,
+        target: str | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        name: str = "samples",
+    ) -> Dataset:
+        """Make a data set of samples that somebody else's data sets read, for `neurofdfa.fit`.
+
+        train, validation, test: data sets of torch, tonic or Hugging Face, with their transforms, or
+            iterables; see `neurofdfa.data.Samples`, also for x, target and transform. A part that is not
+            given is a fifth of the training samples, stratified, always the same ones.
+        What has a length is read sample by sample whenever a batch is made, and once before, for the classes,
+        where its data set does not list them; what has none is gone through once and kept in memory.
+        Targets are class numbers, or words, which become numbers in their order.
+        Raises `UserError` for samples that cannot be learnt from, by their number.
+        """
+        from neurofdfa.data import samples  # which makes data sets
+
+        return samples.samples_dataset(
+            name, (train, validation, test), x=x, target=target, transform=transform
         )
 
     def _repr_html_(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofdfa.data.aedat4 import read_aedat4
 from neurofdfa.data.binning import Binning, columns, has_field
 from neurofdfa.data.cache import cached_store
 from neurofdfa.data.dataset import Dataset
@@ -83,13 +84,19 @@ def event_folder(folder: Path, steps: int, settings: EventFolder) -> Dataset:
 def read_events(path: Path, order: str = "txyp") -> Mapping[str, NDArray[Any]] | NDArray[Any]:
     """Read one recording: named columns t, x, y, p, as the file has them.
 
-    .bin: N-MNIST's five bytes an event (tonic). .aedat4: DV software (tonic and aedat). .raw: Prophesee EVT2
-    and EVT3, .dat (expelliarmus). .npy: a structured array, or columns in `order`. .npz, .h5: arrays t, x,
-    y, p, in a group `events`, `CD/events` or `spikes` or at the root. Pickles are never loaded.
+    .bin: N-MNIST's five bytes an event (tonic). .aedat4: DV software (aedat), its times counted from the
+    first event. .raw: Prophesee EVT2 and EVT3, .dat (expelliarmus). .npy: a structured array, or columns in
+    `order`. .npz, .h5: arrays t, x, y, p, in a group `events`, `CD/events` or `spikes` or at the root.
+    Pickles are never loaded.
     Raises `UserError`, with the file's name, for what cannot be read, and for a missing package.
     """
     suffix = path.suffix.lower()
-    readers = {".bin": _aer, ".aedat4": _aedat4, ".raw": _raw, ".dat": partial(_prophesee, encoding="dat")}
+    readers = {
+        ".bin": _aer,
+        ".aedat4": read_aedat4,
+        ".raw": _raw,
+        ".dat": partial(_prophesee, encoding="dat"),
+    }
     readers |= {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".npy": partial(_npy, order=order)}
     if suffix not in readers:
         raise UserError(f"{path} is no event file that can be read: give {', '.join(SUFFIXES)}")
@@ -168,12 +175,6 @@ def _aer(path: Path) -> NDArray[Any]:
         raise UserError(f"{path} is cut off: {size} bytes are no whole events of five bytes")
     kinds = np.dtype([("x", np.int64), ("y", np.int64), ("t", np.int64), ("p", np.int64)])
     return _package("tonic.io", path).read_mnist_file(str(path), dtype=kinds)
-
-
-def _aedat4(path: Path) -> NDArray[Any]:
-    tonic = _package("tonic.io", path)
-    _package("aedat", path)
-    return tonic.read_aedat4(str(path))["events"]
 
 
 def _raw(path: Path) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import urllib.request
 import zlib
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from neurofdfa.data.split import reduced, stratified_split
 from neurofdfa.errors import UserError
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x0000_0803, 0x0000_0801
+GZIP, DENSEST_GZIP = b"\x1f\x8b", 1032
+"""How gzip begins, and how many bytes one byte of it can stand for at most."""
 SPLIT_SEED = 1998
 VALIDATION = 10_000
 CLASSES = 10
@@ -113,40 +116,46 @@ def read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     magic: IMAGES_MAGIC for [N, height, width], LABELS_MAGIC for [N].
     Raises UserError when the file is missing, truncated, too long, or of another type.
     """
-    content = _content(path)
-    if len(content) < 4:
-        raise UserError(f"{path} is truncated: {len(content)} bytes are no IDX header; fetch it again")
-    found = int(struct.unpack(">I", content[:4])[0])
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as raw:
+            packed = raw.read(2) == GZIP
+        with gzip.open(path, "rb") if packed else open(path, "rb") as file:
+            return _checked(path, cast(BinaryIO, file), size, magic, packed)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is truncated or damaged gzip ({error}); fetch it again") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _checked(path: Path, file: BinaryIO, size: int, magic: int, packed: bool) -> NDArray[np.uint8]:
+    """Read the header first, and of the rest no more than it promises. size: of the file, in bytes."""
+    dimensions = magic & 0xFF
+    start = 4 + 4 * dimensions
+    header = file.read(start)
+    if len(header) < 4:
+        raise UserError(f"{path} is truncated: {len(header)} bytes are no IDX header; fetch it again")
+    found = int(struct.unpack(">I", header[:4])[0])
     if found != magic:
         what = "images" if magic == IMAGES_MAGIC else "labels"
         raise UserError(
             f"{path} is not an IDX file of {what}: its magic number is {found:#010x}, not {magic:#010x}"
         )
-    dimensions = magic & 0xFF
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise UserError(f"{path} is truncated: its header ends after {len(content)} bytes; fetch it again")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    expected, present = int(np.prod(shape, dtype=object)), len(content) - start
-    if present != expected:
+    if len(header) < start:
+        raise UserError(f"{path} is truncated: its header ends after {len(header)} bytes; fetch it again")
+    shape = struct.unpack(f">{dimensions}I", header[4:])
+    expected = int(np.prod(shape, dtype=object))
+    possible = DENSEST_GZIP * size if packed else size - start
+    content = file.read(expected + 1) if expected <= possible else None
+    present = len(content) if packed and content is not None else possible
+    if content is None or present != expected:
         state = "is truncated" if present < expected else "has bytes left over"
+        holds = f"at most {present}" if packed and content is None else str(present)
         raise UserError(
-            f"{path} {state}: its header promises {expected} values, it holds {present}; fetch it again"
+            f"{path} {state}: its header promises {expected} values, it holds "
+            f"{'more' if packed and present > expected else holds}; fetch it again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is truncated or damaged gzip ({error}); fetch it again") from error
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def _find(folder: Path, stem: str) -> Path | None:

@@ -120,8 +120,8 @@ def load(
         .csv file whose rows are series. Sound: see `neurofdfa.data.sound.SoundFolder`. Folders of event
         files: see `neurofdfa.data.event_files.EventFolder`. Named event sets: `window`, `pool`, `limit`,
         `whole`, `fold`, see `neurofdfa.data.events.event_recordings`. MNIST and Fashion-MNIST: `shift`,
-        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: these and `flip`. Recordings of
-        events and sound are augmented for learning by those of `AUGMENTATIONS`.
+        `train`, `validation`, see `neurofdfa.data.idx.idx_images`; CIFAR-10: these, `flip` and `normalise`.
+        Recordings of events and sound are augmented for learning by those of `AUGMENTATIONS`.
     Raises UserError for an unknown name or setting and for every file that cannot be used.
     """
     if steps is not None and steps < 1:
@@ -146,7 +146,11 @@ def _named(request: _Request) -> Dataset | None:
         root, download = request.files(), request.download
         return idx_images(name, root, steps or STATIC_STEPS, request.encode, download=download, **given)
     if name == CIFAR:
-        given = request.take({"shift": 0, "flip": False, "train": 0, "validation": 0})
+        given = request.take({"shift": 0, "flip": False, "normalise": False, "train": 0, "validation": 0})
+        if given.get("normalise") and not request.direct:
+            raise UserError(
+                "normalised images have values of both signs, which are currents: set the encoder to direct"
+            )
         return cifar10(request.files(), steps or STATIC_STEPS, request.encode, **given)
     if name == FSDD:
         given = request.take_for_recordings(asdict(SoundFolder()))

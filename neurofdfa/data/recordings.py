@@ -31,6 +31,7 @@ class Recordings:
 
     read: gives the sample of a number; it must be picklable for a `DataLoader` with workers. size: how many
     there are. n: channels of every sample. lengths: time steps of each, `[N]`; None where all have the same.
+    measured: whether lengths says so; without it, how long a sample is shows when it is read, each time anew.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Recordings:
         n: int,
         lengths: NDArray[np.int64] | None = None,
         index: NDArray[np.int64] | None = None,
+        *,
+        measured: bool = True,
     ) -> None:
-        self._read, self.n = read, n
+        self._read, self.n, self.measured = read, n, measured
         self._index = np.arange(size, dtype=np.int64) if index is None else index
         same = lengths is None or len(np.unique(lengths)) <= 1
-        self.lengths = None if same else torch.as_tensor(lengths)
+        self._lengths = None if same else torch.as_tensor(lengths)
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -58,11 +61,19 @@ class Recordings:
         """Show the size, not the contents."""
         return f"Recordings({len(self)} of {self.n} channels)"
 
+    @property
+    def lengths(self) -> Tensor | None:
+        """Time steps of each sample, `[N]`; None where all have the same. Reads all that are not measured."""
+        if self.measured:
+            return self._lengths
+        found = [x.steps if isinstance(x, EventList) else len(x) for x in self]
+        return None if len(set(found)) <= 1 else torch.tensor(found)
+
     def changed(self, change: Callable[[Sample, int], Sample]) -> Recordings:
         """Return the same samples as `change` makes them of each and its number, when they are read."""
         other = object.__new__(Recordings)
         other._read, other.n, other._index = _Changed(self._read, change), self.n, self._index
-        other.lengths = self.lengths
+        other._lengths, other.measured = self._lengths, self.measured
         return other
 
     def select(self, index: Tensor | slice) -> Recordings:
@@ -70,7 +81,8 @@ class Recordings:
         where = index if isinstance(index, slice) else index.cpu().numpy()
         chosen = object.__new__(Recordings)
         chosen._read, chosen.n, chosen._index = self._read, self.n, self._index[where]
-        chosen.lengths = None if self.lengths is None else self.lengths[index]
+        chosen._lengths = None if self._lengths is None else self._lengths[index]
+        chosen.measured = self.measured
         return chosen
 
 

@@ -4,6 +4,7 @@ A panel holds 64 neurons (the last ones 16), row after row, so that what a loop 
 of a wide matrix are a power of two apart, and all of one panel would fight for the same cache sets.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -144,6 +145,7 @@ class Gradients:
                 self.inner[id(tensor)] = (layout.reserve(learnt.spread.numbers * size), learnt)
         self.size = -(-layout.size // 128) * 128
         self.blocks = [aligned(max(self.size, 128)) for _ in range(workers)]
+        self.all = numbers(self.blocks[0], tensors[0].tensor if tensors else torch.empty(0))
 
     def address(self, tensor: Tensor, worker: int) -> int:
         """Of what the kernels add to in one worker's block, 0 for a tensor that does not learn."""
@@ -167,6 +169,10 @@ class Gradients:
             inner = self._part(offset, learnt.spread.numbers, learnt.tensor)
             learnt.spread.read(inner, self.flat(learnt.tensor))
             inner.zero_()
+
+    def finite(self) -> bool:
+        """Whether the sum over all gradients, once they are summed in worker 0's block, is finite."""
+        return math.isfinite(float(self.all.sum()))
 
     def take(self, tensor: Tensor) -> Tensor:
         """A copy of the summed gradient, shaped and laid out like the tensor."""

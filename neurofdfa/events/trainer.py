@@ -17,7 +17,7 @@ from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
 from neurofdfa.events.notice import fall_back
-from neurofdfa.events.optimizer import OnePass, plain_adam
+from neurofdfa.events.optimizer import OnePass
 from neurofdfa.events.parameters import Gradients
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
@@ -63,7 +63,7 @@ class EventEngine:
         self.teaching = FeedbackBinding(self.network, self.rule, learning.rule_state, probes)
         matrices, averaged = self.teaching.matrices, self.teaching.averaged
         self.gradient = Gradients(learnt_by(self.teaching.kind, self.network, matrices), threads)
-        learnt = [p for p in self.network.parameters() if id(p) in self.gradient.of]
+        learnt = [p for p in learning.parameters if id(p) in self.gradient.of]
         self._one_pass = OnePass(self.execution, self.gradient, learnt, averaged)
         self._reference = OnlineLoop(learning)
         """What learns from samples of unequal lengths where estimates are weighed."""
@@ -106,17 +106,16 @@ class EventEngine:
         if lengths is not None and weighted(self.rule):
             fall_back(UNEQUAL)
             return self._reference.gradients(densely(self.network, x), target, lengths)
-        kept = (self.learning.state, self.learning.generator.get_state())
-        self._pass(x, target, None, Shard(x.shape[1]), lengths)
         known = self.gradient.of
-        result = tuple(
-            self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
-            for p in self.network.parameters()
-        )
-        self.gradient.clear()
-        self.learning.state = kept[0]
-        self.learning.generator.set_state(kept[1])
-        return result
+        try:
+            with self.learning.trial():
+                self._pass(x, target, None, Shard(x.shape[1]), lengths)
+                return tuple(
+                    self.gradient.take(p) if id(p) in known else torch.zeros_like(p)
+                    for p in self.network.parameters()
+                )
+        finally:
+            self.gradient.clear()
 
     def run(self, x: Tensor | Events) -> Trajectory:
         """Inference."""
@@ -359,11 +358,12 @@ class EventEngine:
         loss's weights over them. Raises `Diverged`, before anything is updated, for gradients that are not
         finite.
         """
-        learnt = (*self.network.parameters(), *(self.teaching.matrices if touched else ()))
-        known = self.gradient.of
-        check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
+        learnt = (*self.learning.parameters, *(self.teaching.matrices if touched else ()))
+        if not self.gradient.finite():  # or their sum overflows: then a closer look finds nothing
+            known = self.gradient.of
+            check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
         self.learning.updates += 1
-        plain, average = plain_adam(self.learning.optimizer), None
+        plain, average = self._one_pass.fits(self.learning.optimizer), None
         if not plain:
             for p in self._one_pass.learnt:
                 p.grad = self.gradient.take(p)

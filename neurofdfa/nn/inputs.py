@@ -1,6 +1,6 @@
 """What a user may hand over as spikes and numbers: tensors and arrays of any number type, lists of events."""
 
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ Given: TypeAlias = Any
 """What a user may hand over as inputs: a tensor or an array of any number type, or lists of events."""
 
 
+def is_lists(x: Given) -> TypeGuard[SpikeLists]:
+    """Whether inputs come as lists of events. A tensor is recognised at once: the protocol takes its time."""
+    return not isinstance(x, Tensor) and isinstance(x, SpikeLists)
+
+
 def as_numbers(what: str, given: Any) -> Tensor:
     """A tensor of what a user hands over; raises `UserError` for what is none."""
     try:
@@ -45,7 +50,7 @@ def dense(x: Given, like: Tensor) -> Tensor:
     """The tensor that inputs stand for, with the type of `like` and on its device. Raises `UserError` for
     what is no number, or complex.
     """
-    if isinstance(x, SpikeLists):
+    if is_lists(x):
         return x.dense(like.dtype).to(like.device)
     given = as_numbers("inputs", x)
     if given.is_complex():

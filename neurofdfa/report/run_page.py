@@ -1,10 +1,12 @@
 """The report of one run folder."""
 
 from neurofdfa.lab.chip import read_parity, read_placements
+from neurofdfa.lab.credit import read_credit
 from neurofdfa.lab.energy import read_energy
 from neurofdfa.lab.record import RunFolder, Summary
 from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import learning, words
+from neurofdfa.report.credit import credit_blocks
 from neurofdfa.report.energy import energy_blocks
 from neurofdfa.report.mapping import mapping_blocks
 from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section, footer, provenance
@@ -26,6 +28,7 @@ def run_page(run: RunFolder) -> Page:
         sections=(
             Section("Learning curves", tuple(learning.run_curves(run))),
             Section(f"Alignment with {EXACT.title}", tuple(_alignment(run))),
+            Section("Credit assignment", tuple(credit_blocks(read_credit(run.folder)))),
             Section("Inside the network", tuple(_viewer(run))),
             Section("Firing", tuple(_firing(run))),
             Section("Energy and operations", tuple(energy_blocks(read_energy(run.folder)))),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neurofdfa.errors import UserError
-from neurofdfa.nn.inputs import Given, Inputs, SpikeLists, as_numbers, dense
+from neurofdfa.nn.inputs import Given, Inputs, as_numbers, dense, is_lists
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.train.finite import check_data
@@ -115,7 +115,7 @@ def check_inputs(network: Network, x: Inputs) -> None:
 
 def check_order(x: Inputs, target: Tensor, batch_first: bool | None) -> None:
     """Raise `UserError` for batch-first data that are taken as time-major, or the other way round."""
-    if len(x.shape) != 3 or isinstance(x, SpikeLists) or target.dim() == 0:
+    if len(x.shape) != 3 or is_lists(x) or target.dim() == 0:
         return
     steps, batch = x.shape[:2]
     if target.dim() < 3:
@@ -140,7 +140,7 @@ def densely(network: Network, x: Inputs) -> Tensor:
 
 def _time_major(x: Given, batch_first: bool | None) -> Inputs:
     """`[T, B, n]` from `[T, B, …]` or `[B, T, …]`; lists of events are time-major by themselves."""
-    if isinstance(x, SpikeLists):
+    if is_lists(x):
         return x
     given = as_numbers("inputs", x)
     if given.is_complex():

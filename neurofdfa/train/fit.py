@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias,
 import torch
 from tqdm.auto import tqdm
 
+from neurofdfa.data.samples import as_samples
 from neurofdfa.errors import Diverged, UserError
 from neurofdfa.train.evaluation import correct_in
 
@@ -70,11 +71,16 @@ Callback: TypeAlias = Callable[["Trainer", EpochStats], Any]
 def batches_of(
     data: Source, batch: int, seed: int | None, batch_first: bool | None
 ) -> Iterator[tuple[Any, Any, Any]]:
-    """`(x, target, lengths)` of a split, whose batches are time-major, or of a loader; lengths: None where a
-    batch brings none. Raises `UserError` where there is neither. batch_first: hand them over so.
+    """`(x, target, lengths)` of a split, whose batches are time-major, of a data set or an iterable of single
+    samples, which become such batches, or of a loader; lengths: None where a batch brings none. Raises
+    `UserError` where there is none of them. batch_first: hand them over so.
     """
-    split = isinstance(data, Batches)
-    for x, target, lengths in triples(data.batches(batch, seed=seed) if split else data):
+    given: Any = data
+    if not isinstance(given, Batches) and isinstance(given, Iterable | Sized):
+        samples, given = as_samples(given, seed)
+        given = given if samples is None else samples
+    split = isinstance(given, Batches)
+    for x, target, lengths in triples(given.batches(batch, seed=seed) if split else given):
         if split and batch_first:
             x = x.transpose(0, 1) if isinstance(x, torch.Tensor) else x
             target = target.transpose(0, 1) if target.dim() == 3 else target

@@ -5,7 +5,9 @@ gradients; what is done with them is the same for all, and stands here.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import CrossEntropy, Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.rules.base import Rule
+from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.device import Device
 from neurofdfa.train.finite import check_gradients, check_loss, check_weights
 from neurofdfa.train.rate_regulariser import RateRegulariser
@@ -23,6 +26,17 @@ from neurofdfa.train.signals import SignalState
 
 LEARNING_RATE = 2e-3
 """Of Adam, where no optimizer is given."""
+
+
+def rule_for(network: Network, rule: Rule[Any]) -> Rule[Any]:
+    """The rule, with another trace where its own fits not all hidden layers and none of them learns from it.
+
+    A spiking readout learns from the trace, and keeps it.
+    """
+    used = rule.learns_hidden or network.readout.population is not None
+    if used or not isinstance(rule.trace, PerNeuron) or all(layer.plain for layer in network.hidden):
+        return rule
+    return replace(rule, trace=PerSynapse())
 
 
 class Learning:
@@ -59,7 +73,7 @@ class Learning:
             optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
         check_optimizer(optimizer, network)
         self.network = network
-        self.rule = rule
+        self.rule = rule_for(network, rule)
         self.optimizer: torch.optim.Optimizer = optimizer
         self.loss: Loss = loss if loss is not None else CrossEntropy()
         self.update_every = update_every
@@ -78,6 +92,8 @@ class Learning:
             if feedback
             else None
         )
+        self.parameters = tuple(network.parameters())
+        """The network's, once looked up: with few samples that shows."""
         self._first_rate = _first_rate(optimizer)
         self.updates = 0
         """Times that weights have been updated in this process."""
@@ -101,6 +117,18 @@ class Learning:
     def rates(self, value: tuple[Tensor, ...]) -> None:
         self.state = self.state._replace(rates=value)
 
+    @contextmanager
+    def trial(self) -> Generator[None]:
+        """Gradients are empty before and after; the rule, the rates and the generator move on only inside."""
+        state, drawn = self.state, self.generator.get_state()
+        self.clear_gradients()
+        try:
+            yield
+        finally:
+            self.clear_gradients()
+            self.state = state
+            self.generator.set_state(drawn)
+
     def update(self, stats: Sequence[Tensor] = (), *, feedback: bool = False) -> None:
         """Apply the gradients of all processes, which come in one message with the stats.
 
@@ -108,7 +136,7 @@ class Learning:
         `Diverged` for what is not finite; loss and gradients are looked at before they are applied.
         """
         taught = self.rule.trainable(self.rule_state) if feedback else ()
-        learnt = (*self.network.parameters(), *taught)
+        learnt = (*self.parameters, *taught)
         self.group.sum_([*(p.grad for p in learnt if p.grad is not None), *stats])
         check_gradients(self.network, [(p, p.grad) for p in learnt if p.grad is not None])
         if stats:
@@ -125,7 +153,7 @@ class Learning:
 
     def check_weights(self) -> None:
         """Raise `Diverged`, with the layer's name, unless weights and learnt feedback are finite."""
-        check_weights(self.network, self.rule.trainable(self.rule_state))
+        check_weights(self.network, (*self.parameters, *self.rule.trainable(self.rule_state)))
         self._versions = self._now()
 
     def check_changed_weights(self) -> None:
@@ -134,7 +162,7 @@ class Learning:
             self.check_weights()
 
     def _now(self) -> tuple[int, ...]:
-        tensors = (*self.network.parameters(), *self.rule.trainable(self.rule_state))
+        tensors = (*self.parameters, *self.rule.trainable(self.rule_state))
         return tuple(n for p in tensors for n in (p._version, p.data_ptr()))  # pyright: ignore[reportPrivateUsage]
 
     def decay(self, feedback: Iterable[Tensor]) -> None:
@@ -155,7 +183,7 @@ class Learning:
 
     def clear_gradients(self) -> None:
         """Set every gradient to zero."""
-        for tensor in (*self.network.parameters(), *self.rule.trainable(self.rule_state)):
+        for tensor in (*self.parameters, *self.rule.trainable(self.rule_state)):
             if tensor.grad is not None:
                 tensor.grad.zero_()
 

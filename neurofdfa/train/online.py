@@ -101,20 +101,15 @@ class OnlineLoop:
     @torch.no_grad()
     def gradients(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer; rule and generator move on only inside."""
-        learning = self.learning
-        kept = (learning.state, learning.generator.get_state())
-        learning.clear_gradients()
+        parts = [(x.shape[0], Shard(x.shape[1]))] if lengths is None else parts_of(lengths)
         try:
-            parts = [(x.shape[0], Shard(x.shape[1]))] if lengths is None else parts_of(lengths)
-            for steps, part in parts:
-                self._open(part, steps, masks=None)
-                self._advance_all(x, target, steps, part)
-            return tuple(gradient_of(p).clone() for p in learning.network.parameters())
+            with self.learning.trial():
+                for steps, part in parts:
+                    self._open(part, steps, masks=None)
+                    self._advance_all(x, target, steps, part)
+                return tuple(gradient_of(p).clone() for p in self.learning.network.parameters())
         finally:
-            learning.clear_gradients()
             self.sequence = None
-            learning.state = kept[0]
-            learning.generator.set_state(kept[1])
 
     def run(self, x: Tensor) -> Trajectory:
         """Inference."""

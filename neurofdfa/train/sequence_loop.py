@@ -67,16 +67,9 @@ class SequenceLoop:
     @torch.no_grad()
     def gradients(self, x: Tensor, target: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one batch would hand to the optimizer; rule and generator move on only inside."""
-        learning = self.learning
-        kept = (learning.state, learning.generator.get_state())
-        learning.clear_gradients()
-        try:
+        with self.learning.trial():
             self._learn(x, target, None, lengths)
-            return tuple(gradient_of(p).clone() for p in learning.network.parameters())
-        finally:
-            learning.clear_gradients()
-            learning.state = kept[0]
-            learning.generator.set_state(kept[1])
+            return tuple(gradient_of(p).clone() for p in self.learning.network.parameters())
 
     def run(self, x: Tensor) -> Trajectory:
         """Inference."""

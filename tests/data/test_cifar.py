@@ -71,3 +71,16 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"\x0b" + content[1:])
     with pytest.raises(UserError, match=r"data_batch_2\.bin has label 11"):
         load("cifar10", data_root=tmp_path)
+
+
+def test_brightness_and_contrast_can_be_taken_from_every_image(tmp_path: Path) -> None:
+    write(tmp_path / "cifar10")
+    data = load("cifar10", data_root=tmp_path, steps=2, encoder="direct", normalise=True)
+    x, _ = next(data.validation.batches(10))  # type: ignore[misc]
+    assert isinstance(x, torch.Tensor)
+    values = data.validation.inputs.double() / 255
+    expected = (values - values.mean(1, keepdim=True)) / (values.std(1, correction=0, keepdim=True) + 0.05)
+    assert torch.allclose(x[0].double(), expected, atol=1e-5)
+    assert torch.equal(x[0], x[1])
+    with pytest.raises(UserError, match=r"normalised images .* set the encoder to direct"):
+        load("cifar10", data_root=tmp_path, normalise=True)

@@ -26,6 +26,7 @@ def recording(seed: int, size: int = 300) -> np.ndarray:
     events["x"], events["y"] = rng.integers(0, SENSOR[0], size), rng.integers(0, SENSOR[1], size)
     events["p"] = rng.integers(0, 2, size)
     if size:
+        events["t"][0] = 0
         events[-1] = (99_999, SENSOR[0] - 1, SENSOR[1] - 1, 1)
     return events
 
@@ -67,6 +68,16 @@ def write_dat(path: Path, events: np.ndarray) -> None:
     write_prophesee(path, events, "dat")
 
 
+def write_aedat4(path: Path, events: np.ndarray) -> None:
+    dv: Any = pytest.importorskip("dv_processing")
+    store = dv.EventStore()
+    for t, x, y, p in events:
+        store.push_back(1_700_000_000_000_000 + int(t), int(x), int(y), bool(p))  # counted from 1970
+    form = dv.io.MonoCameraWriter.EventOnlyConfig("camera", SENSOR)
+    writer = dv.io.MonoCameraWriter(str(path.with_suffix(".aedat4")), form)
+    writer.writeEvents(store)
+
+
 WRITERS = {
     "npy": write_npy,
     "columns": write_columns,
@@ -76,6 +87,7 @@ WRITERS = {
     "evt2": write_evt2,
     "evt3": write_prophesee,
     "dat": write_dat,
+    "aedat4": write_aedat4,
 }
 
 
@@ -202,7 +214,7 @@ def test_bad_recordings_are_refused_with_the_files_name(
         assert "bad.npy" in said
 
 
-@pytest.mark.parametrize("form", ["npy", "npz", "hdf5", "aer", "evt3"])
+@pytest.mark.parametrize("form", ["npy", "npz", "hdf5", "aer", "evt3", "aedat4"])
 def test_truncated_files(tmp_path: Path, form: str) -> None:
     WRITERS[form](tmp_path / "a", recording(0))
     (path,) = tmp_path.iterdir()
@@ -246,3 +258,21 @@ def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         UserError, match=r"read by tonic, which is not installed: pip install 'neurofdfa\[events\]'"
     ):
         read_events(tmp_path / "a.bin")
+
+
+def test_a_camera_file_without_events_is_named(tmp_path: Path) -> None:
+    dv: Any = pytest.importorskip("dv_processing")
+    form = dv.io.MonoCameraWriter.FrameOnlyConfig("camera", SENSOR)
+    path = tmp_path / "pictures.aedat4"
+    dv.io.MonoCameraWriter(str(path), form)
+    with pytest.raises(UserError, match=r"pictures\.aedat4 (has no stream of events|cannot be read)"):
+        read_events(path)
+
+
+def test_the_decoder_of_camera_files_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow" / "aedat.py").write_text("raise ImportError('no such package')")
+    monkeypatch.syspath_prepend(str(tmp_path / "shadow"))
+    (tmp_path / "a.aedat4").write_bytes(b"")
+    with pytest.raises(UserError, match=r"aedat, which is not installed: pip install 'neurofdfa\[events\]'"):
+        read_events(tmp_path / "a.aedat4")

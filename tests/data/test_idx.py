@@ -91,6 +91,8 @@ def damage(path: Path, change: str) -> None:
         "cut gzip": path.read_bytes()[:-20],
         "header only": gzip.compress(content[:6]),
         "empty": b"",
+        "boast": gzip.compress(content[:4] + b"\xff" * (4 * content[3]) + content[4 + 4 * content[3] :]),
+        "bomb": gzip.compress(content + bytes(1 << 28)),
         "magic": gzip.compress(b"\0\0\x0d" + content[3:]),
         "not idx": b"<html>not found</html>",
         "flipped": path.read_bytes()[:40] + bytes([path.read_bytes()[40] ^ 0xFF]) + path.read_bytes()[41:],
@@ -103,6 +105,8 @@ def damage(path: Path, change: str) -> None:
     [
         ("cut", "truncated: its header promises 2400 values, it holds 2397"),
         ("longer", "left over"),
+        ("boast", "truncated: its header promises [0-9]+ values, it holds at most"),
+        ("bomb", "left over: its header promises 2400 values, it holds more"),
         ("cut gzip", "truncated or damaged"),
         ("header only", "truncated"),
         ("empty", "truncated"),
