@@ -6,8 +6,6 @@ from typing import Any
 
 from numba.core import event
 
-from neurofdfa.events.kept import offer_own_copy
-
 _told: set[str] = set()
 
 
@@ -41,7 +39,6 @@ class Compiling(event.Listener):
 
 
 def announce_compiling() -> None:
-    """From now on; and let numba find a place for what it compiles."""
-    offer_own_copy()
+    """From now on."""
     numba_events: Any = event
     numba_events.register("numba:compile", Compiling())
