@@ -94,6 +94,15 @@ def rule_named(name: str, **settings: Any) -> Rule[Any]:
         raise UserError(f"rule '{name}' does not take {other}: it takes {', '.join(known)}") from error
 
 
+def as_rule(rule: Rule[Any] | str) -> Rule[Any]:
+    """A rule as it is, or the one of a name with its usual settings; raises `UserError` for anything else."""
+    if isinstance(rule, str):
+        return rule_named(rule)
+    if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UserError(f"a rule is made like nf.FDFA(), or given by its name, got {rule!r}")
+    return rule
+
+
 def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
     options = {"kind": wanted} if isinstance(wanted, str) else dict(wanted)
     kind = options.pop("kind", None)
