@@ -104,7 +104,7 @@ def run(arguments: list[str]) -> int:
         if (error.name or "").partition(".")[0] not in doctor.NEEDED:
             raise
         return _fail(f"the package '{error.name}' is missing: `neurofdfa doctor` says what to install")
-    if status == INTERRUPTED:  # typer turns Ctrl-C into this status itself
+    if status == INTERRUPTED and first_here():  # typer turns Ctrl-C into this status itself
         print("interrupted", file=sys.stderr)
     return status
 
