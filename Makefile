@@ -80,7 +80,7 @@ $(VENV)/.package: pyproject.toml constraints.txt $(VENV)/.torch
 	@echo '==> Installing neurofdfa and what it needs'
 	$(PIP) -e .
 	@echo '==> Compiling the event engine (about a minute, once)'
-	$(BIN)/neurofdfa doctor --compile
+	$(BIN)/neurofdfa doctor --compile --quiet
 	@touch $@
 
 # norse and spikingjelly declare torchvision, neurobench torchaudio (and with them another torch); all run without.

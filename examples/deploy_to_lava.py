@@ -4,7 +4,8 @@
 
 Without an argument it trains one. A run of `neurofdfa train --data digits` leaves one in its folder.
 NIR graph → integers of 8 bits, with scales found on training inputs → the integer reference → real Lava.
-Between the last two, not one spike and not one membrane may differ.
+Between the last two, not one spike and not one membrane may differ. The picture runs/parity.png shows how
+many spikes stay the same from one to the next.
 """
 
 import sys
@@ -70,7 +71,10 @@ def main(file: str | None = None) -> None:
     lava = chip.LavaBackend().compile(program).run(some, states=True)
     right = (chip.predict(program, lava) == labels).mean()
     print(f"Lava: accuracy {right:.2%} on the first {len(labels)} of them")
-    for row in chip.parity(network, program, some, lava).comparisons:
+    report = chip.parity(network, program, some, lava)
+    Path("runs").mkdir(exist_ok=True)
+    nf.plot.parity(report).figure.savefig("runs/parity.png", dpi=150, bbox_inches="tight")
+    for row in report.comparisons:
         first = row.divergence
         where = f", first in {first.layer} at step {first.step}" if first else ""
         differ = f"{row.spikes - row.spikes_equal} of {row.spikes}"

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from neurofdfa.rules.guided_forward_gradient import GuidedForwardGradient as GuidedForwardGradient
     from neurofdfa.rules.local_loss import LocalLoss as LocalLoss
     from neurofdfa.rules.mono_forward import MonoForward as MonoForward
+    from neurofdfa.rules.opzo import OPZO as OPZO
     from neurofdfa.rules.ottt import OTTT as OTTT
     from neurofdfa.rules.readout_only import ReadoutOnly as ReadoutOnly
     from neurofdfa.rules.s_tllr import STLLR as STLLR
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from neurofdfa.rules.traces import PerNeuron as PerNeuron
     from neurofdfa.rules.traces import PerSynapse as PerSynapse
     from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient as WeightForwardGradient
+    from neurofdfa.rules.weight_mirror import WeightMirror as WeightMirror
     from neurofdfa.run import Run as Run
     from neurofdfa.run import fit as fit
     from neurofdfa.run import load as load
@@ -127,6 +129,7 @@ _HOMES = {
     "rules.guided_forward_gradient": ("GuidedForwardGradient",),
     "rules.local_loss": ("LocalLoss",),
     "rules.mono_forward": ("MonoForward",),
+    "rules.opzo": ("OPZO",),
     "rules.ottt": ("OTTT",),
     "rules.readout_only": ("ReadoutOnly",),
     "rules.s_tllr": (
@@ -143,6 +146,7 @@ _HOMES = {
         "PerSynapse",
     ),
     "rules.weight_forward_gradient": ("WeightForwardGradient",),
+    "rules.weight_mirror": ("WeightMirror",),
     "train.device": ("Device",),
     "train.fit": (
         "CSVLog",

@@ -68,25 +68,38 @@ class Stages(Protocol):
     def comparisons(self) -> Sequence[Stage]: ...  # noqa: D102
 
 
-def raster(spikes: Tensor | Sequence[Tensor], ax: Axes | None = None, *, sample: int = 0) -> Axes:
+def raster(
+    spikes: Tensor | Sequence[Tensor],
+    ax: Axes | None = None,
+    *,
+    sample: int = 0,
+    names: Sequence[str] | None = None,
+) -> Axes:
     """A tick per spike: time to the right, neurons upward.
 
     spikes: `[T, n]` or `[T, B, n]`, of which `sample` is shown; or several layers of them, as
-    `network.run(x).spikes` gives, which are stacked in their colours from bottom to top.
+    `network.run(x).spikes` gives, which are stacked in their colours from bottom to top. names: of these
+    layers, "layer 1", "layer 2", … unless given. Raises `UserError` where there are not as many names.
     """
     layers = list(spikes) if isinstance(spikes, list | tuple) else [spikes]
     found, drawn = _axes(ax), [_of(sample, layer) for layer in layers]
-    base = 0
-    for index, layer in enumerate(drawn):
+    told = [f"layer {number}" for number in range(1, len(drawn) + 1)] if names is None else list(names)
+    if len(told) != len(drawn):
+        raise UserError(f"{len(drawn)} layers of spikes take as many names, got {len(told)}")
+    base, rows = 0, sum(layer.shape[1] for layer in drawn)
+    for index, (layer, name) in enumerate(zip(drawn, told, strict=True)):
         steps, neurons = np.nonzero(layer)
-        label = f"layer {index + 1}" if len(drawn) > 1 else None
-        found.scatter(
-            steps, neurons + base, s=12, marker="|", color=COLOURS[index % len(COLOURS)], label=label
-        )
+        size, colour = 12 if rows < 100 else 4, COLOURS[index % len(COLOURS)]
+        found.scatter(steps, neurons + base, s=size, marker="|", color=colour, label=name)
         base += layer.shape[1]
     found.set(xlabel="time step", ylabel="neuron", xlim=(-0.5, max(map(len, drawn)) - 0.5))
     found.set_ylim(-0.5, base - 0.5)
-    return _told(found, len(drawn) > 1)
+    if len(drawn) > 1 or names is not None:  # above the axes: within them there is no empty place
+        found.legend(
+            frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(drawn), borderaxespad=0.2,
+            handletextpad=0.1, columnspacing=1.0, markerscale=1.5,
+        )  # fmt: skip
+    return found
 
 
 def membranes(
@@ -260,7 +273,6 @@ def _by_epoch(ax: Axes, what: str) -> Axes:
     return ax
 
 
-def _told(ax: Axes, wanted: bool = True) -> Axes:
-    if wanted:
-        ax.legend(frameon=False)
+def _told(ax: Axes) -> Axes:
+    ax.legend(frameon=False)
     return ax

@@ -29,6 +29,7 @@ from neurofdfa.lab.run import train
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network
 from neurofdfa.notebook import card
+from neurofdfa.rules import as_rule
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.device import Device
 from neurofdfa.train.fit import Callback
@@ -172,7 +173,7 @@ class Run:
 def fit(
     network: Network,
     data: Dataset,
-    rule: Rule[Any],
+    rule: Rule[Any] | str,
     *,
     epochs: int = _USUAL.epochs,
     out: str | Path | None = None,
@@ -196,19 +197,20 @@ def fit(
     whole: report, evaluate, parity, energy, audit, map and export work on it. The network ends with the
     weights of the chosen epoch.
 
-    out: the folder, new or empty; runs/<data>-<rule>-<time> unless given. optimizer: of the network's
-    parameters, Adam with a learning rate of 3e-3 unless given. schedule: a warm-up over 50 batches and a
-    cosine to zero, or the optimizer's learning rate all along. rate: scale the initial weights first until
-    this share of neurons fires per step (`neurofdfa train` does so, with 0.06); 0 leaves them. seed: of the
-    order of samples, their noise, feedback and dropout; the weights are the network's. callbacks: called with
-    the trainer and every epoch's measures, as by `Trainer.fit`; one that returns True ends the training.
-    progress: a bar on a terminal or in a notebook. The other arguments are those of
-    `Trainer`, with the defaults of `neurofdfa train`.
+    rule: one of `neurofdfa.rules`, or the name of one. out: the folder, new or empty;
+    runs/<data>-<rule>-<time> unless given. optimizer: of the network's parameters, Adam with a learning rate
+    of 3e-3 unless given. schedule: a warm-up over 50 batches and a cosine to zero, or the optimizer's
+    learning rate all along. rate: scale the initial weights first until this share of neurons fires per step
+    (`neurofdfa train` does so, with 0.06); 0 leaves them. seed: of the order of samples, their noise,
+    feedback and dropout; the weights are the network's. callbacks: called with the trainer and every epoch's
+    measures, as by `Trainer.fit`; one that returns True ends the training. progress: a bar on a terminal or
+    in a notebook. The other arguments are those of `Trainer`, with the defaults of `neurofdfa train`.
 
     What a file cannot describe (a class of your own, samples of more than 256 MiB) is handed over again to
     `load`. Raises `UserError` for what does not fit, and `Diverged` where loss or weights stop being finite:
     the folder and the network then hold the last good epoch.
     """
+    rule = as_rule(rule)
     regulariser = RateRegulariser() if rate_regulariser is None else rate_regulariser
     config = RunConfig(
         seed=seed,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import neurofdfa as nf
+import neurofdfa_hardware as chip
 
 
 @pytest.fixture
@@ -32,3 +33,12 @@ def test_they_show_themselves(data, tmp_path):
     assert shown[0] == "run"
     assert str(tmp_path / "run") in shown
     assert "test accuracy" in shown
+    found = nf.Trainer(run.network, nf.FDFA(), engine="reference").evaluate(data.validation)
+    assert texts(found)[:3] == ["evaluation", "accuracy", f"{found.accuracy:.1%}"]
+
+
+def test_what_a_chip_returns_says_how_much_there_is():
+    spikes = np.zeros((4, 3, 5), np.uint8)
+    spikes[0, 0, :2] = 1
+    record = chip.Record({"layer1": spikes}, np.zeros((4, 3, 2), np.int32), {}, {})
+    assert repr(record) == "Record(3 samples, 4 steps, no states: layer1 2 spikes of 5 neurons)"

@@ -89,6 +89,7 @@ def test_a_new_figure_where_no_axes_are_given(monkeypatch):
     [
         (lambda: nf.plot.raster(torch.zeros(3)), r"sample 0 of \[T, n\] or \[T, B, n\] is drawn, got \[3\]"),
         (lambda: nf.plot.raster(torch.zeros(3, 2, 4), sample=2), "sample 2 of"),
+        (lambda: nf.plot.raster([torch.zeros(3, 2)], names=["a", "b"]), "1 layers of spikes take as many"),
         (lambda: nf.plot.curves([]), "no epochs to draw"),
         (lambda: nf.plot.curves([SimpleNamespace()], what="speed"), "accuracy or loss, not of 'speed'"),
         (lambda: nf.plot.alignment([SimpleNamespace(epoch=1, alignment=None)]), "alignment_samples above 0"),

@@ -14,7 +14,7 @@ from nbclient.exceptions import CellExecutionError
 import neurofdfa
 import neurofdfa_hardware
 from neurofdfa_hardware.lava import LavaError, locate
-from website import assemble, commands, notebooks, settings
+from website import assemble, commands, notebooks, rooms, settings
 
 ROOT = Path(__file__).parents[1]
 NEED_LAVA = ("first-hour", "learning-on-chip")
@@ -73,6 +73,13 @@ def test_references_name_every_command_and_setting():
     text = (ROOT / "docs" / "reference" / "config.md").read_text()
     assert "| `training.lr` | number, above 0 | `0.003` |" in text
     assert text == settings.page(), "write it anew: python -m website.settings > docs/reference/config.md"
+
+
+def test_the_picture_shows_every_room_and_the_one_import_that_climbs():
+    drawn = (ROOT / "docs" / "rooms.svg").read_text()  # the site draws it anew from the code
+    for text in (drawn, rooms.picture()):
+        assert [room for room in rooms.order() if f">{room}</text>" not in text] == []
+        assert re.findall(r'class="later".*?<title>(.*?):', text) == ["train ← events"]
 
 
 def test_links_lead_to_pages_of_the_site():

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from website import notebooks
+from website import notebooks, rooms
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -49,6 +49,7 @@ def assemble(folder: Path) -> None:
         target = folder / path.relative_to(DOCS)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+    (folder / "rooms.svg").write_text(rooms.picture(), encoding="utf-8")  # of the code as it is now
     for path in (ROOT / "benchmarks").glob("*.png"):
         shutil.copyfile(path, folder / path.name)
 

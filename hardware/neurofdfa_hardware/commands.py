@@ -132,14 +132,15 @@ def parity_lines(report: ParityReport) -> list[str]:
     lines: list[str] = []
     for row in report.comparisons:
         head = f"{row.before} → {row.after}: {row.spikes_equal / max(row.spikes, 1):.4%} of spikes equal, "
-        head += f"{row.samples_equal} of {row.samples} samples, same class {row.same_prediction:.1%}; "
+        head += f"all of them in {row.samples_equal} of {row.samples} samples, "
+        head += f"the same class in {row.same_prediction:.1%}; "
         first = row.divergence
         if first is None:
-            lines.append(head + "no divergence")
+            lines.append(head + "none differs")
         else:
             fired = row.before if first.spike_before else row.after
             lines.append(
-                f"{head}the first at sample {first.sample}, step {first.step}, "
+                f"{head}the first to differ is at sample {first.sample}, step {first.step}, "
                 f"{first.layer}[{first.neuron}], which fired in {fired} only"
             )
     return lines

@@ -9,6 +9,7 @@ import typer
 import typer.main
 
 from neurofdfa.cli import bench, chip, deploying, describing, doctor, measuring, studying, training
+from neurofdfa.cli.options import Interrupted
 from neurofdfa.distributed.launch import first_here, launched
 from neurofdfa.errors import Diverged, UserError
 from neurofdfa.lab.table import printable
@@ -83,7 +84,9 @@ def run(arguments: list[str]) -> int:
     except (UserError, HardwareError) as error:
         return _fail(str(error))
     except typer.TyperException as error:
+        known = arguments[0] in typer.main.get_command(app).commands  # type: ignore[attr-defined]
         hint = f"(`neurofdfa {arguments[0]} --help` lists what it takes)"
+        hint = hint if known else "(`neurofdfa --help` lists the commands)"
         return _fail(f"{error.format_message()} {hint}", alike=True)
     except OSError as error:  # the disk is full, a folder is gone, a name is too long
         named = f"{error.filename}: " if error.filename else ""
@@ -92,12 +95,17 @@ def run(arguments: list[str]) -> int:
         return _fail(
             f"there is not enough memory for this ({error}): take a smaller network, batch or data set"
         )
+    except Interrupted as interrupted:
+        print(f"interrupted: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in doctor.NEEDED:
+            raise
+        return _fail(f"the package '{error.name}' is missing: `neurofdfa doctor` says what to install")
     if status == INTERRUPTED:  # typer turns Ctrl-C into this status itself
-        print(
-            "interrupted: `train … --resume` goes on; compare and ablate go on when repeated", file=sys.stderr
-        )
+        print("interrupted", file=sys.stderr)
     return status
 
 

@@ -9,6 +9,7 @@ from neurofdfa.cli.options import AsJson, Quiet, Run, UnusedSeed, emit, say
 from neurofdfa.lab.table import Column, Table, table
 
 if TYPE_CHECKING:
+    from neurofdfa.lab.credit import Credit
     from neurofdfa.lab.energy import Cost, Energy
 
 
@@ -23,14 +24,18 @@ def audit(
     samples: Annotated[int, typer.Option(min=2, max=64, help="Validation samples in the batch.")] = 4,
     steps: Annotated[int, typer.Option(min=2, help="At most so many steps of each.")] = 12,
     out: Annotated[Path | None, typer.Option(help="Write the certificate as plain text, too.")] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train again with layers frozen, and with shuffled steps.")
+    ] = False,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Certify by values what each layer's update is computed from."""
+    """Certify by values what each layer's update is computed from, and measure how well it learns."""
     from neurofdfa.io import write_text
+    from neurofdfa.lab import credit
     from neurofdfa.lab.build import build_data, build_trainer
-    from neurofdfa.lab.load_run import load_run
+    from neurofdfa.lab.load_run import load_run, trained_learner
     from neurofdfa.measure.locality.audit import certify_learner
 
     config, network = load_run(run)
@@ -47,7 +52,24 @@ def audit(
     if out is not None:
         write_text(out, certificate.to_text())
     say(certificate.to_text().rstrip(), quiet)
-    emit(certificate.to_json(), as_json)
+    learner = trained_learner(run, config, network, data)
+    again = credit.retrain(config, data, lambda what: say(f"training {what}", quiet)) if retrain else None
+    found = credit.Credit(
+        rule=config.rule.name,
+        samples=min(credit.SAMPLES, len(data.validation)),
+        layers=[] if learner is None else credit.layer_credit(learner, data),
+        retrained=again,
+    )
+    found.write(run / credit.NAME)
+    if found.layers:
+        say(_layers(found), quiet)
+    if again is not None:
+        say(
+            f"validation accuracy with spike counts alone {100 * again.counts:.1f} %, with shuffled steps "
+            f"{100 * again.shuffled:.1f} %, as the run {100 * again.frozen[0]:.1f} %",
+            quiet,
+        )
+    emit(certificate.to_json() | {"credit": found.tree()}, as_json)
 
 
 def energy(
@@ -67,6 +89,32 @@ def energy(
     say("Constants: Davies et al. 2018 (simulated lower bound); Horowitz 2014 (45 nm CMOS).", quiet)
     say("No energy per operation is published for Loihi 2: none is printed.", quiet)
     emit(found.tree(), as_json)
+
+
+def _layers(found: "Credit") -> Table:
+    columns = [
+        "hidden layer",
+        "cosine to BPTT",
+        "ratio of norms",
+        "spikes per step, %",
+        "silent, %",
+        "hot, %",
+    ]
+    rows = [
+        [
+            f"{index}",
+            f"{layer.cosine:.2f} ± {layer.cosine_std:.2f}",
+            f"{layer.norm_ratio:.3g}",
+            *(f"{100 * share:.1f}" for share in (layer.rate, layer.silent, layer.hot)),
+        ]
+        for index, layer in enumerate(found.layers, 1)
+    ]
+    again = found.retrained
+    if again is not None:
+        columns += ["accuracy frozen up to here, %", "utility, points"]
+        for row, frozen, utility in zip(rows, again.frozen[1:], again.utility, strict=True):
+            row += [f"{100 * frozen:.1f}", f"{100 * utility:+.1f}"]
+    return table([columns[0], *map(Column, columns[1:])], rows)
 
 
 def _columns(found: "Energy") -> "dict[str, Cost]":

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,6 +56,11 @@ LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.
 
 _NAME = re.compile(r'^    name: ClassVar\[str\] = "([^"]+)"', re.MULTILINE)
 
+
+class Interrupted(Exception):
+    """Ctrl-C, with what the user may do next."""
+
+
 console = Console(highlight=False, markup=False, emoji=False)
 """Names and paths are printed letter by letter: nothing in them is markup."""
 
@@ -79,6 +84,15 @@ def say(text: str | Table | RenderableType, quiet: bool) -> None:
 def this_command() -> str:
     """The command line as the user typed it, without the interpreter's path."""
     return shlex.join(["neurofdfa", *sys.argv[1:]])
+
+
+@contextmanager
+def interruptible(next_step: Callable[[], str]) -> Generator[None]:
+    """Turn Ctrl-C into `Interrupted` with the words that `next_step` finds then."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(next_step()) from error
 
 
 @contextmanager

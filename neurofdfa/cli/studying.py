@@ -23,6 +23,7 @@ from neurofdfa.cli.options import (
     Steps,
     assignment,
     emit,
+    interruptible,
     listed,
     progress_bars,
     rule_names,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from neurofdfa.lab.record import Epoch
     from neurofdfa.lab.results import Sweep
 
+REPEAT = "the same command goes on where it stopped"
 FAILED = 1
 """Exit status where some of the runs have no result."""
 
@@ -104,7 +106,7 @@ def compare(
         (shared if rule is None else own.setdefault(rule, {}))[key] = value
     start = RunConfig() if config is None else load_config(config)
     made = comparison.plan(start.with_settings(shared), listed(rules), _seeds(seeds, seed), own)
-    with progress_bars(quiet) as bars:
+    with interruptible(lambda: REPEAT), progress_bars(quiet) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(name: str, epoch: "Epoch", total: int) -> None:
@@ -146,7 +148,7 @@ def ablate(
     from neurofdfa.lab.tables import ranking, settings_in_words, sweep_markdown
     from neurofdfa.report import write
 
-    with _SweepProgress(quiet) as progress:
+    with interruptible(lambda: REPEAT), _SweepProgress(quiet) as progress:
         result = ablation.ablate(
             file,
             out,

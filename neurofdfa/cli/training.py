@@ -1,5 +1,6 @@
 """`neurofdfa demo | train | report`: making runs."""
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -25,6 +26,7 @@ from neurofdfa.cli.options import (
     UnusedSeed,
     assignment,
     emit,
+    interruptible,
     progress_bars,
     rule_names,
     run_settings,
@@ -190,7 +192,7 @@ def train(
         changed[key] = value
     if resume and out is None:
         raise UserError("--resume needs --out: the folder of the run to go on with")
-    with ExitStack() as stack:
+    with interruptible(lambda: _goes_on(out)), ExitStack() as stack:
         group = stack.enter_context(joined())
         quiet = quiet or not group.leads
         chosen = _start(config, out if resume else None, group).with_settings(changed)
@@ -221,6 +223,13 @@ def train(
     emit(summary.tree() | {"run": str(out)}, as_json and group.leads)
 
 
+def _goes_on(out: Path | None) -> str:
+    """How an interrupted training goes on, where there is anything to go on with."""
+    if out is None or not (out / "state.safetensors").is_file():
+        return "before the first epoch was done: nothing is kept; the same command starts again"
+    return f"`neurofdfa train --out {shlex.quote(str(out))} --resume` goes on"
+
+
 def _warm_up(summary: "Summary") -> str:
     """What the engine took to be ready, where that was worth a word."""
     seconds = summary.warm_up_seconds or 0.0
@@ -239,6 +248,8 @@ def _start(config: Path | None, resumed: Path | None, group: "ProcessGroup") -> 
     if group.leads and config is not None:
         start = load_config(config)
     elif group.leads and resumed is not None:
+        if not (resumed / "config.toml").is_file():
+            raise UserError(f"{resumed} holds no run to go on with: leave out --resume to start one there")
         start = load_config(resumed / "config.toml")
     return RunConfig.model_validate_json(group.tell(start.model_dump_json().encode()))
 

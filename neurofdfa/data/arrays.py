@@ -74,10 +74,10 @@ def npz_file(path: Path, encoding: ArrayEncoding) -> Dataset:
     """Load `images` [N, …], `spikes` [N, T, n] or `sequences` [N, T, c], and `labels` [N].
 
     images are uint8, or floats in 0…1; spikes are 0 and 1; sequences are any values over time. labels are
-    whole numbers 0…K−1; each class must occur in the training part. Optional: `lengths` [N], how many steps
-    of each of the spikes or sequences are its own; `images_validation` (or `spikes_…`, `sequences_…`) with
-    `labels_validation` (and `lengths_validation`), and the same with `_test`. A part that is missing is
-    taken from the training samples: a fifth, stratified, always the same.
+    whole numbers 0…K−1, or words; each class must occur in the training part. Optional: `lengths` [N], how
+    many steps of each of the spikes or sequences are its own; `images_validation` (or `spikes_…`,
+    `sequences_…`) with `labels_validation` (and `lengths_validation`), and the same with `_test`. A part that
+    is missing is taken from the training samples: a fifth, stratified, always the same.
     Spikes have a number of steps, and others are refused.
     Raises UserError for every way in which the file can be wrong, see `neurofdfa.data.npz.read_npz`.
     """
@@ -85,8 +85,12 @@ def npz_file(path: Path, encoding: ArrayEncoding) -> Dataset:
     keys = [key for key in KEYS if key in arrays]
     if len(keys) != 1:
         raise UserError(f"{path} has {_names(arrays)}: {CONTENTS}")
+    classes = _words(arrays.get("labels", ()))
+    if classes:
+        labels = [name for name in arrays if name.partition("_")[0] == "labels"]
+        arrays = {**arrays, **{name: _numbered(path, arrays[name], classes) for name in labels}}
     parts = {suffix: _part(path, arrays, keys[0], suffix) for suffix in ("", "_validation", "_test")}
-    return _dataset(path, path.stem, keys[0], parts, encoding)
+    return _dataset(path, path.stem, keys[0], parts, encoding, classes)
 
 
 def arrays_dataset(

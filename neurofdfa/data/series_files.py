@@ -172,7 +172,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     reader = csv.reader(text, delimiter=max(",;\t", key=first.count))
     rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     if not rows:
-        raise UserError(f"{path} is empty; {FORM}")
+        raise UserError(f"{path} is empty")
     return rows
 
 

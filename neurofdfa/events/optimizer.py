@@ -73,6 +73,11 @@ class OnePass:
             row.rows, row.columns, row.wide_panels = form
             row.follows = packed in followed
 
+    def fits(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether it is plain Adam of all parameters: one of some, with layers frozen, is left to torch."""
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        return plain_adam(optimizer) and own.issuperset(self.place)
+
     def step(self, optimizer: torch.optim.Optimizer | None, average: tuple[float, float] | None) -> None:
         """Adam on the parameters, unless another optimizer has them (None); B ← a B + c G, unless None."""
         first = 0 if optimizer is not None else len(self.learnt)

@@ -18,7 +18,7 @@ from neurofdfa.events.inference import run
 from neurofdfa.events.kernels import sequence
 from neurofdfa.events.measured import batch_stats
 from neurofdfa.events.notice import fall_back
-from neurofdfa.events.optimizer import OnePass, plain_adam
+from neurofdfa.events.optimizer import OnePass
 from neurofdfa.events.parameters import Gradients
 from neurofdfa.events.relevance import filter_back
 from neurofdfa.events.session import KernelSession, PreparedBatch
@@ -360,7 +360,7 @@ class EventEngine:
             known = self.gradient.of
             check_gradients(self.network, [(p, self.gradient.flat(p)) for p in learnt if id(p) in known])
         self.learning.updates += 1
-        plain, average = plain_adam(self.learning.optimizer), None
+        plain, average = self._one_pass.fits(self.learning.optimizer), None
         if not plain:
             for p in self._one_pass.learnt:
                 p.grad = self.gradient.take(p)

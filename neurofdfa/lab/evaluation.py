@@ -22,13 +22,20 @@ EVALUATION_BATCH = 256
 
 class Evaluation(NamedTuple):
     """Of one split: accuracy 0..1 (negative mean loss for regression), mean loss, per-layer firing rates and
-    number of neurons that never fired.
+    number of neurons that never fired. confusion: how many samples of each class, a row, were taken for each
+    class, a column, `[k, k]`; None for regression.
     """
 
     accuracy: float
     loss: float
     rates: list[float]
     silent: list[int]
+    confusion: Tensor | None = None
+
+    def __str__(self) -> str:
+        right = f"accuracy {self.accuracy:.1%}, " if self.accuracy >= 0 else ""
+        rates = ", ".join(f"{rate:.1%}" for rate in self.rates)
+        return f"{right}loss {self.loss:.4g}, firing rates {rates or 'none'}"
 
 
 def evaluate(
@@ -57,7 +64,7 @@ def evaluate(
         group=group,
     )
     accuracy = found.accuracy if data.task == "classification" else -found.loss
-    return Evaluation(accuracy, found.loss, found.rates, found.silent)
+    return Evaluation(accuracy, found.loss, found.rates, found.silent, found.confusion)
 
 
 def _inference(network: Network, config: RunConfig) -> tuple[Callable[[Any], Trajectory], bool]:

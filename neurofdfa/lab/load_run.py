@@ -4,15 +4,17 @@ import re
 from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from neurofdfa.data.dataset import Dataset
 from neurofdfa.errors import UserError
 from neurofdfa.io import load_weights, read_tensors
-from neurofdfa.lab.build import build_data, build_network
+from neurofdfa.lab.build import build_data, build_network, build_trainer
 from neurofdfa.lab.config import RunConfig, load_config
 from neurofdfa.lab.record import CONFIG, is_run
 from neurofdfa.nn.network import Network
+from neurofdfa.train.trainer import Trainer
 
 
 def load_run(folder: str | Path, network: Network | None = None) -> tuple[RunConfig, Network]:
@@ -36,6 +38,18 @@ def load_run(folder: str | Path, network: Network | None = None) -> tuple[RunCon
     network = build_network(config.network, prod(shape), n_out, config.seed, shape)
     load_weights(network, tensors, folder / "checkpoint.safetensors")
     return config, network
+
+
+def trained_learner(folder: str | Path, config: RunConfig, network: Network, data: Dataset) -> Trainer | None:
+    """The trainer as it was at the end of a run's last epoch, with the rule's feedback, around `network`,
+    which gets its weights of then; None where the folder keeps no such state.
+    """
+    state = Path(folder) / "state.safetensors"
+    if not state.is_file():
+        return None
+    learner = build_trainer(config, network, data.answer_from)
+    learner.load_state_dict(read_tensors(state)[0], {"data": torch.Generator()})
+    return learner
 
 
 def open_run(folder: str | Path) -> tuple[RunConfig, Network, Dataset]:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from neurofdfa.errors import UserError
 from neurofdfa.io import read_text, write_text
@@ -27,13 +27,15 @@ from neurofdfa.lab.table import printable
 from neurofdfa.train.fit import EpochStats
 
 CONFIG = "config.toml"
+CONFUSION = "confusion.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 FAILURE = "failure.txt"
 
 __all__ = [
-    "CONFIG", "FAILURE", "METRICS", "SUMMARY", "Epoch", "RunFolder", "Summary", "is_run", "read_epochs",
-    "read_run", "read_summary", "refuse_diverged", "versions", "write_epochs",
+    "CONFIG", "CONFUSION", "FAILURE", "METRICS", "SUMMARY", "Confusion", "Epoch", "RunFolder", "Summary",
+    "is_run", "read_confusion", "read_epochs", "read_run", "read_summary", "refuse_diverged", "versions",
+    "write_epochs",
 ]  # fmt: skip
 
 
@@ -98,6 +100,27 @@ class Summary(Document):
     cpu_seconds: float | None = None
     warm_up_seconds: float | None = None
     test_openings: int = 1
+
+
+class Confusion(Document):
+    """confusion.json of a classifier. counts: how many test samples of each class, a row, were taken for each
+    class, a column. classes: their names, empty where the data say none.
+    """
+
+    counts: Annotated[list[list[Annotated[int, Field(ge=0)]]], Field(min_length=1)]
+    classes: list[Text] = Field(default_factory=list[str])
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        size = len(self.counts)
+        if any(len(row) != size for row in self.counts) or len(self.classes) not in (0, size):
+            raise ValueError(f"`counts` and `classes` do not tell of {size} classes each")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """A name for every class, its number where it has none."""
+        return self.classes or [str(number) for number in range(len(self.counts))]
 
 
 @dataclass(frozen=True)
@@ -184,6 +207,12 @@ def read_summary(folder: Path) -> Summary:
     if not path.is_file():
         raise UserError(f"{folder} is not a finished run (no {SUMMARY})")
     return Summary.read(path)
+
+
+def read_confusion(folder: Path) -> Confusion | None:
+    """The confusion matrix of a finished run, None where it has none. Raises `UserError` where damaged."""
+    path = folder / CONFUSION
+    return Confusion.read(path) if path.is_file() else None
 
 
 def refuse_diverged(folder: Path, chosen: int, epochs: Sequence[Epoch]) -> None:

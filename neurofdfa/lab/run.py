@@ -2,8 +2,9 @@
 
 A run folder holds config.toml, metrics.jsonl (one line per epoch), checkpoint.safetensors (weights of the
 epoch with the lowest validation loss), state.safetensors (to resume), raster.npz, network.nir,
-energy.json and summary.json, which is written last: a folder with a summary is a finished run. A training
-that diverges ends with the reason in failure.txt; checkpoint and state are those of its last good epochs.
+energy.json, confusion.json (of classifiers) and summary.json, which is written last: a folder with a summary
+is a finished run. A training that diverges ends with the reason in failure.txt; checkpoint and state are
+those of its last good epochs.
 A network, a rule and samples of the user's own take the same way (`neurofdfa.run`): samples stand in
 data.npz then.
 """
@@ -53,9 +54,11 @@ from neurofdfa.lab.kept_data import NAME as DATA
 from neurofdfa.lab.kept_data import keep as keep_data
 from neurofdfa.lab.record import (
     CONFIG,
+    CONFUSION,
     FAILURE,
     METRICS,
     SUMMARY,
+    Confusion,
     Epoch,
     Summary,
     read_epochs,
@@ -424,6 +427,10 @@ def _finish(parts: _Parts, done: list[Epoch], command: str, warm_up: float | Non
     if why_not_nir(network) is None:
         _write_nir(folder / "network.nir", network, data)
     keep_if_countable(folder, config, network, data, parts.given)
+    if found.confusion is not None:
+        counts = [[int(number) for number in row] for row in found.confusion]
+        confusion = Confusion(counts=counts, classes=list(data.classes))
+        confusion.write(folder / CONFUSION)
     summary = Summary(
         rule=config.rule.name,
         data=config.data.name,

@@ -60,6 +60,7 @@ class Table:
             show_lines=lines,
             padding=(0, 0, 0, 1),
             pad_edge=False,
+            show_header=any(column.title for column in self.columns),
         )
         for column in self.columns:
             shown.add_column(Text(printable(column.title)), justify="right" if column.number else "left")

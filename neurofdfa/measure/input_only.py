@@ -34,6 +34,22 @@ def input_only(data: Dataset, strengths: Sequence[float] = STRENGTHS) -> InputOn
     found in time, or in combinations of channels. Channels are standardised on the training samples.
     Raises `UserError` for regression, for no strength, and where the test split has been opened already.
     """
+    found, mean, scale = _candidates(data, strengths)
+    validation, strength, model = max(found, key=lambda one: one[0])
+    last, true = _counts(data.open_test())
+    test = float(model.score((last - mean) / scale, true))
+    return InputOnly(validation, test, strength, tuple((s, accuracy) for accuracy, s, _ in found))
+
+
+def validation_of_counts(data: Dataset, strengths: Sequence[float] = STRENGTHS) -> float:
+    """The same readout's best validation accuracy; the test split stays shut."""
+    return max(accuracy for accuracy, _, _ in _candidates(data, strengths)[0])
+
+
+def _candidates(
+    data: Dataset, strengths: Sequence[float]
+) -> tuple[list[tuple[float, float, Any]], NDArray[Any], NDArray[Any]]:
+    """Validation accuracy, strength and model of each; mean and scale of the channels."""
     if data.task != "classification":
         raise UserError(f"{data.name} has values to predict: a linear readout of classes cannot")
     if not strengths or min(strengths) <= 0.0:
@@ -46,10 +62,7 @@ def input_only(data: Dataset, strengths: Sequence[float] = STRENGTHS) -> InputOn
     for strength in strengths:
         model = _fitted((x - mean) / scale, y, strength)
         found.append((float(model.score((held - mean) / scale, wanted)), strength, model))
-    validation, strength, model = max(found, key=lambda one: one[0])
-    last, true = _counts(data.open_test())
-    test = float(model.score((last - mean) / scale, true))
-    return InputOnly(validation, test, strength, tuple((s, accuracy) for accuracy, s, _ in found))
+    return found, mean, scale
 
 
 def _fitted(x: NDArray[Any], y: NDArray[Any], strength: float) -> Any:

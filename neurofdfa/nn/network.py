@@ -244,6 +244,13 @@ class Network(nn.Module):
             x = visit(index, arrive(x, index))
         return arrive(x, len(self.hidden)), tuple(after)
 
+    def drive_tangent(self, index: int, sent: Tensor) -> Tensor:
+        """What perturbations of the spikes that hidden layer `index` sends, `[B, n]`, do to the drive of the
+        layer above it, or of the readout: `[B, n_above]`.
+        """
+        above = self.hidden[index + 1] if index + 1 < len(self.hidden) else self.readout
+        return above.synapse.linear(sent)
+
     def steps(
         self, x: Tensor, masks: Masks | None = None, *, differentiable: bool = False
     ) -> Iterator[NetworkStep]:

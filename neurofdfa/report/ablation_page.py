@@ -36,6 +36,8 @@ from neurofdfa.report.studies import SweepFolder, failures, seeds_in_words
 
 _LINES_AT_MOST = 8
 _COLOURS = 8
+_DRIFT = 1.25
+"""Training times whose ratio is below this one are no effect: so much drifts with a machine's load."""
 _WIDE = 20.0
 """From this ratio of largest to smallest value an axis is logarithmic."""
 
@@ -90,7 +92,7 @@ def sweep_picture(record: Sweep, plots: int = 2) -> bytes:
 
 def _room(names: Sequence[str]) -> int:
     """Pixels for the names of lines."""
-    return min(190, max(95, 16 + 6 * max(map(len, names), default=0)))
+    return min(260, max(95, 16 + 6 * max(map(len, names), default=0)))
 
 
 def _headline(record: Sweep) -> str:
@@ -98,8 +100,16 @@ def _headline(record: Sweep) -> str:
     title = record.name[:1].upper() + record.name[1:]
     if best is None:  # points of several tasks have no best either
         return title if any(row.n for row in record.rows) else f"{title}: no point is finished"
-    said = f"best on validation data with {_name(best, record.varied)}"
-    said += f", {_doubt(record)}." if _doubt(record) else "."
+    named = _name(best, record.varied)
+    alike, others = (
+        record.not_distinguishable(),
+        [row for row in record.rows if row.n == best.n and row.point != best.point],
+    )
+    if len(record.seeds) > 1 and alike and len(alike) == len(others):
+        by = f"{seeds_in_words(record.seeds)} (paired t test)"
+        said = f"the points are not distinguishable by {by}; the highest mean on validation data has {named}."
+    else:
+        said = f"best on validation data with {named}{_doubt(record)}."
     # a study may be named by its question
     return f"{title} {said[0].upper()}{said[1:]}" if title.endswith("?") else f"{title}: {said}"
 
@@ -110,13 +120,11 @@ def _doubt(record: Sweep) -> str:
     if len(alike) == 0:
         return ""
     if len(record.seeds) < 2:
-        return "of one seed, which tells no points apart"
-    by = f"by {seeds_in_words(record.seeds)} (paired t test)"
-    if len(alike) == len([row for row in record.rows if row.n == len(record.seeds)]) - 1 and len(alike) > 1:
-        return f"but not distinguishable from any other point {by}"
+        return ", of one seed, which tells no points apart"
     first, *rest = alike
     beside = f" and {len(rest)} other point{'' if len(rest) == 1 else 's'}" if rest else ""
-    return f"but not distinguishable from {_name(first, record.varied)}{beside} {by}"
+    by = f"by {seeds_in_words(record.seeds)} (paired t test)"
+    return f", but not distinguishable from {_name(first, record.varied)}{beside} {by}"
 
 
 def _key_figures(record: Sweep) -> list[KeyFigure]:
@@ -204,7 +212,9 @@ def _effects(record: Sweep, key: str) -> list[Block]:
         ("time", "training time, s of the processor", _time_of),
     )
     panels: list[Panel] = []
-    for kind, up, pick in kinds:
+    times = [point.y for row in record.rows if (point := _time_of(row, 0.0)) is not None]
+    drift = bool(times) and max(times) < _DRIFT * min(times)
+    for kind, up, pick in kinds[:-1] if drift else kinds:
         plot = _plot(record, key, pick, up)
         if plot is not None:
             title = up.partition(",")[0]
@@ -218,6 +228,8 @@ def _effects(record: Sweep, key: str) -> list[Block]:
         f"Against {key}: mean over seeds, the bar is its 95 % interval. Lines join points that differ in "
         "nothing else" + (f"; they are called by {' · '.join(others)}." if len(others) > 1 else ".")
     )
+    if drift:
+        caption += " Training times differ by less than a quarter, as they do between equal runs: no effect."
     return [Figure(tuple(panels), caption)] if panels else []
 
 

@@ -117,9 +117,10 @@ def accuracy_point(x: float, mean: float, interval: Interval | None) -> Point:
 
 
 def accuracy_limits(points: Sequence[Point]) -> tuple[float, float]:
-    """Round limits around all points; intervals count where they are not much longer than that."""
-    low, high = min(p.y for p in points), max(p.y for p in points)
-    reach = max(high - low, 1.0)
-    lows = [max(p.low, low - reach) for p in points if p.low is not None]
-    highs = [min(p.high, high + reach) for p in points if p.high is not None]
-    return max(0.0, min([low, *lows]) - 0.08 * reach), min(101.0, max([high, *highs]) + 0.08 * reach)
+    """Limits around all points and the whole of their intervals, from 0 to a little above 100: a bar that the
+    axis cuts off looks like a short one.
+    """
+    low = min(p.y if p.low is None else p.low for p in points)
+    high = max(p.y if p.high is None else p.high for p in points)
+    margin = 0.08 * max(high - low, 1.0)
+    return max(0.0, low - margin), min(101.0, high + margin)

@@ -1,10 +1,13 @@
 """The report of one run folder."""
 
 from neurofdfa.lab.chip import read_parity, read_placements
+from neurofdfa.lab.credit import read_credit
 from neurofdfa.lab.energy import read_energy
-from neurofdfa.lab.record import RunFolder, Summary
+from neurofdfa.lab.record import RunFolder, Summary, read_confusion
 from neurofdfa.lab.table import Cell, Column, Table
 from neurofdfa.report import learning, words
+from neurofdfa.report.confusion import confusion_blocks
+from neurofdfa.report.credit import credit_blocks
 from neurofdfa.report.energy import energy_blocks
 from neurofdfa.report.mapping import mapping_blocks
 from neurofdfa.report.page import Block, KeyFigure, Page, Prose, Section, footer, provenance
@@ -25,7 +28,9 @@ def run_page(run: RunFolder) -> Page:
         key_figures=tuple(_key_figures(summary)) if summary else (),
         sections=(
             Section("Learning curves", tuple(learning.run_curves(run))),
+            Section("Which classes are confused", tuple(confusion_blocks(read_confusion(run.folder)))),
             Section(f"Alignment with {EXACT.title}", tuple(_alignment(run))),
+            Section("Credit assignment", tuple(credit_blocks(read_credit(run.folder)))),
             Section("Inside the network", tuple(_viewer(run))),
             Section("Firing", tuple(_firing(run))),
             Section("Energy and operations", tuple(energy_blocks(read_energy(run.folder)))),

@@ -18,6 +18,7 @@ from neurofdfa.rules.forward_forward import ForwardForward
 from neurofdfa.rules.guided_forward_gradient import GuidedForwardGradient
 from neurofdfa.rules.local_loss import LocalLoss
 from neurofdfa.rules.mono_forward import MonoForward
+from neurofdfa.rules.opzo import OPZO
 from neurofdfa.rules.ottt import OTTT
 from neurofdfa.rules.readout_only import ReadoutOnly
 from neurofdfa.rules.s_tllr import STLLR, SpikeTiming
@@ -25,6 +26,7 @@ from neurofdfa.rules.sbd import SBD
 from neurofdfa.rules.sltt import SLTT, Instant
 from neurofdfa.rules.traces import PerNeuron, PerSynapse, Trace
 from neurofdfa.rules.weight_forward_gradient import WeightForwardGradient
+from neurofdfa.rules.weight_mirror import WeightMirror
 
 _ALL: tuple[type[Rule[Any]], ...] = (
     FDFA,
@@ -39,10 +41,12 @@ _ALL: tuple[type[Rule[Any]], ...] = (
     ActivityForwardGradient,
     GuidedForwardGradient,
     SBD,
+    OPZO,
     OTTT,
     SLTT,
     STLLR,
     FA,
+    WeightMirror,
     ReadoutOnly,
     BPTT,
 )
@@ -90,6 +94,15 @@ def rule_named(name: str, **settings: Any) -> Rule[Any]:
         raise UserError(f"rule '{name}' does not take {other}: it takes {', '.join(known)}") from error
 
 
+def as_rule(rule: Rule[Any] | str) -> Rule[Any]:
+    """A rule as it is, or the one of a name with its usual settings; raises `UserError` for anything else."""
+    if isinstance(rule, str):
+        return rule_named(rule)
+    if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UserError(f"a rule is made like nf.FDFA(), or given by its name, got {rule!r}")
+    return rule
+
+
 def _trace(wanted: str | dict[str, Any]) -> Trace[Any]:
     options = {"kind": wanted} if isinstance(wanted, str) else dict(wanted)
     kind = options.pop("kind", None)
@@ -111,6 +124,7 @@ __all__ = [
     "EXACT",
     "FA",
     "FDFA",
+    "OPZO",
     "OTTT",
     "RANDOM",
     "RULES",
@@ -129,6 +143,7 @@ __all__ = [
     "Rule",
     "Signals",
     "WeightForwardGradient",
+    "WeightMirror",
     "rule_named",
     "rule_title",
 ]

@@ -54,7 +54,7 @@ from neurofdfa.rules.base import (
 )
 from neurofdfa.rules.cost import Case, Counts, broadcast_cost, tangent_cost
 from neurofdfa.rules.engine_facts import EngineFacts
-from neurofdfa.rules.forward_mode import NetworkTangent, initial_tangent, tangent_step
+from neurofdfa.rules.forward_mode import initial_tangent, tangent_step
 from neurofdfa.rules.traces import FilterState, cascade, cascade_state
 
 
@@ -64,6 +64,13 @@ class KernelPulse(NamedTuple):
     stages: tuple[float, ...]
     total: float = 0.0
     energy: float = 0.0
+
+
+class Answer(NamedTuple):
+    """What probes do to the outputs y and to the readout's input, `[probed, k]`."""
+
+    y: Tensor
+    drive: Tensor
 
 
 class ProbeDelay(NamedTuple):
@@ -77,7 +84,8 @@ class ProbeDelay(NamedTuple):
 class FDFAState(NamedTuple):
     """matrices: B per layer, `[rows, k]`. updates: refreshes so far. generator: of the probes.
 
-    tangent, noise, kernels, waits: of the current sequence, None when it is not probed. observed: its probed
+    tangent: what carries the probes. tangent, noise, kernels, waits: of the current sequence, None when it
+    is not probed. observed: its probed
     samples. relevance: running mean of e², `[k]`, 0 until it is known; seen: mean over the steps and probed
     samples of the last sequence. None where all count alike.
     """
@@ -86,7 +94,7 @@ class FDFAState(NamedTuple):
     updates: int
     batches: int
     generator: torch.Generator
-    tangent: NetworkTangent | None = None
+    tangent: Any = None
     noise: tuple[FilterState, ...] = ()
     kernels: tuple["KernelPulse", ...] = ()
     waits: tuple["ProbeDelay | None", ...] = ()
@@ -139,7 +147,7 @@ class FDFA(Rule[FDFAState]):
                 raise UserError(f"fdfa's {setting} is {' or '.join(known)}, got '{value}'")
 
     @property
-    def engine_facts(self) -> EngineFacts:
+    def engine_facts(self) -> EngineFacts | str:
         """As data."""
         return EngineFacts(learning=self)
 
@@ -175,7 +183,7 @@ class FDFA(Rule[FDFAState]):
         kernels = self.kernels(network)
         zeros = (b.new_zeros(probed, b.shape[0]) for b in state.matrices)
         return counted._replace(
-            tangent=initial_tangent(network, probed),
+            tangent=self.carrier(network, probed),
             noise=tuple(cascade_state(k, zero) for k, zero in zip(kernels, zeros, strict=True)),
             kernels=tuple(KernelPulse((0.0,) * sum(1 for d in k if d)) for k in kernels),
             waits=_waits(
@@ -254,10 +262,8 @@ class FDFA(Rule[FDFAState]):
         probes = tuple(self.draw(state.observed, b, state.generator) for b in state.matrices)
         sites = tuple(layer.n // b.shape[0] for layer, b in zip(network.hidden, state.matrices, strict=True))
         pushed = tuple(v.repeat_interleave(s, 1) if s > 1 else v for v, s in zip(probes, sites, strict=True))
-        tangent = tangent_step(
-            network, step.first(probed), pushed, state.tangent, recurrent=self.recurrent_tangents
-        )
-        outputs = tangent.readout.y if self.kernel == "output" else tangent.readout.drive
+        answer, tangent = self.probed_step(network, step.first(probed), pushed, state.tangent)
+        outputs = answer.y if self.kernel == "output" else answer.drive
         outputs = outputs if weights is None else outputs * weights
         estimates: list[Tensor] = []
         noise: list[FilterState] = []
@@ -279,6 +285,17 @@ class FDFA(Rule[FDFAState]):
         return tuple(estimates), state._replace(
             tangent=tangent, noise=tuple(noise), kernels=tuple(kernels), waits=tuple(waits)
         )
+
+    def probed_step(
+        self, network: Network, step: NetworkStep, probes: tuple[Tensor, ...], before: Any
+    ) -> tuple[Answer, Any]:
+        """What the outputs answer to the probes in this step, and what carries them on to the next."""
+        after = tangent_step(network, step, probes, before, recurrent=self.recurrent_tangents)
+        return Answer(after.readout.y, after.readout.drive), after
+
+    def carrier(self, network: Network, samples: int) -> Any:
+        """What carries probes through the network, at the start of a sequence."""
+        return initial_tangent(network, samples)
 
     def trainable(self, state: FDFAState) -> tuple[Tensor, ...]:
         """B follows its pseudo-gradient B − Ĵᵀ."""

@@ -36,18 +36,24 @@ def output_delta(step: NetworkStep, error: Tensor) -> Tensor:
 
 
 def spatial_signals(
-    network: Network, step: NetworkStep, error: Tensor, weights: tuple[Tensor, ...] | None = None
+    network: Network,
+    step: NetworkStep,
+    error: Tensor,
+    weights: tuple[Tensor, ...] | None = None,
+    slopes: tuple[Tensor, ...] | None = None,
 ) -> tuple[Tensor, ...]:
     """λ of every hidden layer, bottom up, sent back through the transposed synapses above it; with `weights`
-    (one per hidden layer, of the shape of those synapses' own) in place of theirs.
+    (one per hidden layer, of the shape of those synapses' own) in place of theirs, and with `slopes`,
+    `[B, n]` each, in place of the layers' ψ.
     """
     delta = output_delta(step, error)
     signals: list[Tensor] = []
     stand_ins = (None,) * len(step.layers) if weights is None else weights
-    way = zip(step.layers, synapses_above(network), stand_ins, strict=True)
-    for seen, synapse, weight in reversed(list(way)):
+    psis = tuple(seen.psi for seen in step.layers) if slopes is None else slopes
+    way = zip(step.layers, synapses_above(network), stand_ins, psis, strict=True)
+    for seen, synapse, weight, psi in reversed(list(way)):
         signal = synapse.transpose(delta, weight)
         signal = signal if seen.mask is None else signal * seen.mask
         signals.append(signal)
-        delta = signal * seen.psi
+        delta = signal * psi
     return tuple(reversed(signals))

@@ -1,5 +1,6 @@
 """Inference on many samples: loss, accuracy, firing rates, silent neurons."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,13 +11,15 @@ from neurofdfa.distributed.group import SINGLE, ProcessGroup, Shard, parts_of
 from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss, When, answer_step, answer_weights, step_target, step_weights
 from neurofdfa.nn.network import Network, Trajectory
+from neurofdfa.notebook import card
 from neurofdfa.train.batch import Inputs, densely, prepare, prepare_lengths
 
 
 class Evaluation(NamedTuple):
     """loss: mean over the samples. accuracy: share of the samples whose highest score is their label, NaN for
     targets that are values. rates: spikes per neuron and step, per hidden layer. silent: neurons per hidden
-    layer that never fired. samples: how many there were.
+    layer that never fired. samples: how many there were. confusion: how many samples of each class, a row,
+    were taken for each class, a column, `[k, k]`; None for targets that are values.
     """
 
     loss: float
@@ -24,6 +27,24 @@ class Evaluation(NamedTuple):
     rates: list[float]
     silent: list[int]
     samples: int
+    confusion: Tensor | None = None
+
+    def __str__(self) -> str:
+        right = "" if math.isnan(self.accuracy) else f"accuracy {self.accuracy:.1%}, "
+        rates = ", ".join(f"{rate:.1%}" for rate in self.rates)
+        return f"{right}loss {self.loss:.4g}, firing rates {rates or 'none'}, {self.samples} samples"
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        rows: list[tuple[object, ...]] = (
+            [] if math.isnan(self.accuracy) else [("accuracy", f"{self.accuracy:.1%}")]
+        )
+        rows += [("loss", f"{self.loss:.4g}"), ("samples", self.samples)]
+        rows += [
+            (f"layer {number}", f"{rate:.1%} fire in a step, {silent} neurons never do")
+            for number, (rate, silent) in enumerate(zip(self.rates, self.silent, strict=True), 1)
+        ]
+        return card("evaluation", rows)
 
 
 def scores_of(network: Network, y: Tensor, when: When, lengths: Tensor | None) -> Tensor:
@@ -60,7 +81,8 @@ def evaluate(
     there is no batch.
     """
     samples, steps, labelled = 0, 0, 0
-    correct, total = 0.0, 0.0
+    total, classes = 0.0, network.n_out
+    confused = torch.zeros(classes * classes, dtype=torch.float64)
     fired: list[Tensor] = [torch.zeros(layer.n) for layer in network.hidden]
     for whole, targets, *given in batches:
         batch, lengths = whole.shape[1], given[0] if given else None
@@ -79,7 +101,9 @@ def evaluate(
             if scores is None
             else asked(scores, densely(network, x), own)
         )
-        correct += correct_in(answer, target)
+        if target.dim() == 1:
+            pairs = classes * target + answer.argmax(1)
+            confused += torch.bincount(pairs, minlength=len(confused)).to(confused)
         weights = step_weights(loss, len(seen.y), own).to(seen.y.device)
         for t, y in enumerate(seen.y):
             if weights[t].any():
@@ -91,14 +115,16 @@ def evaluate(
         fired = [before + s.sum((0, 1)).cpu() for before, s in zip(fired, spikes, strict=True)]
     if not samples:
         raise UserError("there is nothing to evaluate: the split or loader has no batch")
-    sums = torch.tensor([correct, total], dtype=torch.float64)
-    group.sum_([sums, *fired])
+    sums = torch.tensor([total], dtype=torch.float64)
+    group.sum_([sums, confused, *fired])
+    table = confused.view(classes, classes)
     return Evaluation(
-        loss=float(sums[1]) / samples,
-        accuracy=float(sums[0]) / labelled if labelled else float("nan"),
+        loss=float(sums[0]) / samples,
+        accuracy=float(table.trace()) / labelled if labelled else float("nan"),
         rates=[float(spikes.mean()) / steps for spikes in fired],
         silent=[int((spikes == 0).sum()) for spikes in fired],
         samples=samples,
+        confusion=table.to(torch.int64) if labelled else None,
     )
 
 

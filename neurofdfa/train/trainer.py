@@ -13,6 +13,7 @@ from neurofdfa.errors import UserError
 from neurofdfa.nn.loss import Loss
 from neurofdfa.nn.network import Network, Trajectory
 from neurofdfa.notebook import card
+from neurofdfa.rules import as_rule
 from neurofdfa.rules.base import Rule
 from neurofdfa.train.batch import BatchStats, Given, Inputs, densely, prepare, prepare_inputs, prepare_lengths
 from neurofdfa.train.device import Device
@@ -74,7 +75,8 @@ class Habitual(Protocol):
 class Trainer(Learning):
     """Trains a network with a rule.
 
-    network, rule: what learns and how (`neurofdfa.rules`). optimizer: a `torch.optim` instance made from the
+    network, rule: what learns and how (`neurofdfa.rules`); the name of a rule stands for it with its usual
+    settings. optimizer: a `torch.optim` instance made from the
     network's parameters, Adam with a learning rate of 2e-3 where none is given; schedulers of torch act on
     it. loss: cross-entropy at every step where none is given. engine: "auto" takes the event engine where it
     can do the job and the reference elsewhere, with one notice that says why; "events" and "reference"
@@ -97,7 +99,7 @@ class Trainer(Learning):
     def __init__(
         self,
         network: Network,
-        rule: Rule[Any],
+        rule: Rule[Any] | str,
         optimizer: torch.optim.Optimizer | None = None,
         *,
         loss: Loss | None = None,
@@ -124,7 +126,7 @@ class Trainer(Learning):
         """Epochs that `fit` has finished."""
         self._stream: Stream | None = None
         super().__init__(
-            network, rule, optimizer, loss=loss, update_every=update_every,
+            network, as_rule(rule), optimizer, loss=loss, update_every=update_every,
             rate_regulariser=rate_regulariser, device=device, generator=generator, group=group,
         )  # fmt: skip
         self.executor = self._executor()

@@ -45,7 +45,7 @@ def test_train_prints_the_contract_and_fills_the_folder(
     names = {p.name for p in (tmp_path / "r").iterdir()}
     assert names == {
         "config.toml", "metrics.jsonl", "checkpoint.safetensors", "network.nir", "raster.npz", "energy.json",
-        "summary.json", "state.safetensors",
+        "summary.json", "state.safetensors", "confusion.json",
     }  # fmt: skip
 
 
@@ -136,6 +136,56 @@ def test_an_interrupt_exits_130_and_the_run_resumes(
     assert "--resume" in err
     assert not (tmp_path / "r" / "summary.json").exists()
     assert result(f"train --resume --quiet --json --out {tmp_path / 'r'}", capsys)["seed"] == 5
+
+
+def test_an_interrupt_before_anything_is_kept_says_so(tmp_path: Path) -> None:
+    script = f"""
+import signal, sys
+from neurofdfa.cli import run
+from neurofdfa.lab import run as lab
+signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+read = lab.build_data
+def reading(*given):  # Ctrl-C while the data are read
+    signal.setitimer(signal.ITIMER_REAL, 1e-3)
+    while True:
+        read(*given)
+lab.build_data = reading
+sys.exit(run(["train", "--out", {str(tmp_path / "r")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "nothing is kept" in done.stderr
+    assert "--resume" not in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_there_is_nothing_to_resume_where_nothing_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--resume", "--out", str(tmp_path / "r")]) == 2
+    assert "leave out --resume" in capsys.readouterr().err
+
+
+def test_without_torch_doctor_says_what_to_install_and_other_commands_point_to_it(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+    def said(*command: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "neurofdfa", *command],
+            env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    status, text = said("doctor")
+    assert status == 0
+    assert "torch cannot be imported" in text
+    assert "pytorch.org" in text
+    status, text = said("train")
+    assert status == 2
+    assert (
+        text.strip() == "neurofdfa: the package 'torch' is missing: `neurofdfa doctor` says what to install"
+    )
 
 
 def test_map_places_the_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ TRAIN = "train --out {new} --epochs 1"
         (TRAIN + " --config {missing}", "cannot read"),
         ("train --out {full}", "not an empty folder"),
         ("train --out {file}", "not an empty folder"),
-        ("train --out {new} --resume", "cannot read"),
+        ("train --out {new} --resume", "leave out --resume"),
         ("train --out /proc/nowhere --epochs 1", "cannot create"),
         ("evaluate {missing}", "not a run folder"),
         ("evaluate {full}", "not a run folder"),

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from neurofdfa.cli import run
+from neurofdfa.lab.build import build_data
+from neurofdfa.lab.config import load_config
+from neurofdfa.lab.credit import Credit, retrain
 
 TRAIN = (
     "train --hidden 12 10 --steps 6 --epochs 1 --batch 256 --encoder poisson --set data.max_rate=1.0"
@@ -58,6 +61,46 @@ def test_audit_shows_where_a_rule_is_not_local(
     assert not bptt["local_in_time"]
     assert run(["audit", str(runs["ottt"]), "--steps", "4"]) == 0
     assert "It must not, but it reads:" in capsys.readouterr().out
+
+
+def test_audit_measures_how_well_every_layer_learns(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = result(f"audit {runs['fdfa']} --steps 4", capsys)["credit"]
+    assert found["retrained"] is None
+    first, second = found["layers"]
+    assert 0 < first["cosine"] < second["cosine"] <= 1.0
+    for layer in found["layers"]:
+        assert layer["norm_ratio"] > 0
+        assert 0 < layer["rate"] < 1
+        assert layer["silent"] + layer["hot"] <= 1
+    exact = result(f"audit {runs['bptt']} --steps 4", capsys)["credit"]
+    # the run's rate target pulls at its weights, too, and not at the gradient that it is held against
+    assert [layer["cosine"] for layer in exact["layers"]] == pytest.approx([1.0, 1.0], abs=5e-3)
+
+
+def test_audit_says_what_the_learning_of_each_layer_is_worth(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["audit", str(runs["fdfa"]), "--steps", "4", "--retrain"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for part in ("training with 2 of 2 hidden layers frozen", "utility", "with spike counts alone"):
+        assert part in text
+    kept = Credit.read(runs["fdfa"] / "credit.json")
+    assert kept.retrained is not None
+    summary = json.loads((runs["fdfa"] / "summary.json").read_text(encoding="utf-8"))
+    assert kept.retrained.frozen[0] == pytest.approx(summary["validation_accuracy"], abs=1e-6)  # the same run
+    control = load_config(runs["fdfa"] / "config.toml").with_settings({"rule.name": "readout-only"})
+    alone = retrain(control, build_data(control.data, control.seed))
+    # hidden layers that are all frozen are those of a rule that teaches none, whatever the rule
+    assert kept.retrained.frozen[2] == alone.frozen[0] == alone.frozen[1] == alone.frozen[2]
+    assert len(kept.retrained.frozen) == 3
+    assert kept.retrained.utility[1] == pytest.approx(kept.retrained.frozen[1] - kept.retrained.frozen[2])
+    assert kept.retrained.counts == alone.counts > 0.5
+    assert run(["report", str(runs["fdfa"])]) == 0
+    page = next(runs["fdfa"].glob("*.html")).read_text(encoding="utf-8")
+    assert "Credit assignment" in page
+    assert "Utility, points" in page
 
 
 def test_energy_counts_learning_and_inference(

@@ -285,6 +285,24 @@ def test_any_torch_optimizer() -> None:
         close(a, b, 1e-11)
 
 
+def test_layers_that_the_optimizer_does_not_have_stay_as_they_are() -> None:
+    found: list[list[torch.Tensor]] = []
+    for engine in ("reference", "events"):
+        network, x, target = build({"hidden": [12, 9], "rule": FDFA()}, torch.float64)
+        first = network.hidden[0].synapse.weight.detach().clone()
+        some = [p for layer in (network.hidden[1], network.readout) for p in layer.parameters()]
+        trainer = Trainer(
+            network, FDFA(), torch.optim.Adam(some, lr=1e-2), engine=engine, probes="reference",
+            generator=torch.Generator().manual_seed(3),
+        )  # fmt: skip
+        for _ in range(3):
+            trainer.step(x, target)
+        assert torch.equal(network.hidden[0].synapse.weight, first)
+        found.append([*network.parameters(), *trainer.rule_state.matrices])
+    for a, b in zip(*found, strict=True):
+        close(a.detach(), b.detach(), 1e-10)
+
+
 def test_changes_from_outside_are_seen() -> None:
     network, x, target = build(CASES["dfa"], torch.float64)
     events = Trainer(network, DFA(), threads=1, generator=torch.Generator().manual_seed(3), engine="events")

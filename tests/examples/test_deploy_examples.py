@@ -26,6 +26,12 @@ def _lava() -> None:
         pytest.skip(f"Lava is not installed: {REMEDY}")
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples write their pictures into the folder in which they run."""
+    monkeypatch.chdir(tmp_path)
+
+
 def output(name: str, *arguments: str) -> str:
     done = finished(ROOT / "examples" / name, *arguments)
     assert done.returncode == 0, done.stderr
@@ -46,6 +52,7 @@ def test_a_network_of_ours_on_lava() -> None:
     differ, compared = map(int, re.findall(r"float → quantised +(\d+) of (\d+)", text)[0])
     assert 0 < differ < 0.03 * compared
     assert "on Loihi 1: 3 cores" in text
+    assert Path("runs/parity.png").stat().st_size > 10_000
 
 
 @pytest.mark.serial

@@ -6,16 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.programs import finished
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples write their pictures into the folder in which they run."""
+    monkeypatch.chdir(tmp_path)
+
+
 def output(name: str, *arguments: str) -> str:
     done = finished(EXAMPLES / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def is_picture(name: str) -> bool:
+    """Whether the example has written a picture of some size that is not of one colour."""
+    with Image.open(Path("runs") / name) as picture:
+        return min(picture.size) > 400 and len(picture.convert("L").getcolors() or []) > 10
 
 
 def accuracies(text: str) -> list[float]:
@@ -31,6 +44,7 @@ def test_fdfa_on_digits() -> None:
     text = output("digits_fdfa.py", "5")
     assert accuracies(text)[0] > 88
     assert float(re.findall(r"transpose: (\S+)", text)[0]) > 0.9
+    assert is_picture("digits_fdfa.png")
 
 
 def test_fdfa_through_convolutions() -> None:
@@ -39,6 +53,7 @@ def test_fdfa_through_convolutions() -> None:
     cosines = [float(found) for found in re.findall(r"layer \d: (\S+)", text)]
     assert len(cosines) == 2
     assert min(cosines) > 0.1
+    assert is_picture("digits_conv.png")
 
 
 def write_idx(folder: Path, part: str, samples: int) -> None:
@@ -74,6 +89,7 @@ def test_the_same_network_in_a_peer(peer: str) -> None:
     theirs, ours = accuracies(text)
     assert theirs > 80
     assert ours > 80
+    assert is_picture(f"digits_{peer}.png")
 
 
 def test_a_recurrent_timing_task_in_both_peers() -> None:

@@ -293,7 +293,7 @@ def readers() -> Iterator[Reader]:
         yield Reader(f"run: {name}", _copied("run"), f"run/{name}", _reopened)
     yield Reader("run: state.safetensors", _copied("run"), "run/state.safetensors", _resumed)
     yield Reader("run: energy.json", _copied("run"), "run/energy.json", _energy)
-    for name in ("raster.npz", "metrics.jsonl", "energy.json"):
+    for name in ("raster.npz", "metrics.jsonl", "energy.json", "confusion.json"):
         yield Reader(f"report: {name}", _copied("run"), f"run/{name}", _report)
     yield Reader("NIR", _copied("a.nir"), "a.nir", lambda folder: open_network(folder / "a.nir"))
     yield Reader("netx", _copied("a.net"), "a.net", lambda folder: open_network(folder / "a.net"))

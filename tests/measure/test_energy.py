@@ -276,7 +276,7 @@ def test_every_rule_has_a_ledger() -> None:
         assert (joules["loihi1"] is None) == (not rule_named(name).local_in_space)
         assert sum(counts.memory.values()) >= sum(base.memory.values())
         assert counts.products >= base.products
-        assert (counts.broadcast_tangent_words > 0) == (name == "fdfa")
+        assert (counts.broadcast_tangent_words > 0) == (name in ("fdfa", "opzo"))
 
 
 def test_memory_of_bptt_grows_with_time_and_that_of_a_local_rule_does_not() -> None:

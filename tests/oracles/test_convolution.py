@@ -155,7 +155,7 @@ def woken(learner):
 
 
 VARIANTS = [
-    *((name, {}) for name in RULES if name not in ("weight-forward-gradient", "fa")),
+    *((name, {}) for name in RULES if name not in ("weight-forward-gradient", "fa", "weight-mirror")),
     ("e-prop", {"feedback": "symmetric"}),
     ("e-prop", {"feedback": "learnt"}),
     ("s-tllr", {"feedback": "random"}),
@@ -230,9 +230,10 @@ def test_a_direction_for_the_whole_batch_has_it_too():
     assert product > 1e-8
 
 
-def test_feedback_alignment_sends_errors_down_through_its_own_kernels():
+@pytest.mark.parametrize("name", ["fa", "weight-mirror"])
+def test_errors_come_down_through_kernels_of_the_rules_own(name):
     network, x = network_of(DEEP), spikes(steps=1)
-    learner = Trainer(network, rule_named("fa"), engine="reference")
+    learner = woken(Trainer(network, rule_named(name, trace=PerSynapse()), engine="reference"))
     matrices = learner.rule_state.backward
     above = [network.hidden[1].synapse, network.hidden[2].synapse, network.readout.synapse]
     assert [b.shape for b in matrices] == [s.weight.shape for s in above]

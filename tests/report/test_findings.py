@@ -71,7 +71,7 @@ def test_every_finding_has_its_section(page: Path) -> None:
     read = Page(page.read_text())
     read.check()
     titles = [text for tag, text in read.texts if tag == "h2"]
-    assert titles[4:7] == ["Energy and operations", "From float to chip", "On the cores of a chip"]
+    assert titles[5:8] == ["Energy and operations", "From float to chip", "On the cores of a chip"]
     said = read.text("p").replace("\u00a0", " ")
     assert "float → quantised: 12 of 2 000 neuron-steps differ, the first at sample 3, step 7" in said
     assert "layer2.neuron, neuron 19, where only float fired" in said
@@ -115,7 +115,32 @@ def test_a_run_whose_rule_was_never_counted_has_no_energy(tmp_path: Path) -> Non
     assert "Energy and operations" not in report.write(folder).read_text()
 
 
-@pytest.mark.parametrize("name", ["energy.json", "parity.json", "mapping-loihi1.json"])
+def test_the_confusion_matrix_names_what_is_taken_for_what(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", raster=False)
+    kept = {"counts": [[5, 0, 2], [0, 7, 0], [1, 0, 6]], "classes": ["up", "<b>", "down"]}
+    (folder / "confusion.json").write_text(json.dumps(kept))
+    html = report.write(folder).read_text()
+    assert "Which classes are confused" in html
+    rows = [line for line in html.splitlines() if "2 of 7" in line or "1 of 7" in line]
+    assert [[name for name in ("up", "down") if f">{name}<" in row] for row in rows] == [["up", "down"]] * 2
+    assert rows[0].index(">up<") < rows[0].index(">down<")
+    assert "<b>" not in html.split("Which classes are confused", 2)[2].split("</svg>")[0]
+    kept["counts"] = [[3, 0, 0], [0, 2, 0], [0, 0, 1]]
+    (folder / "confusion.json").write_text(json.dumps(kept))
+    assert "No test sample was taken for another class." in report.write(folder).read_text()
+
+
+@pytest.mark.parametrize(
+    "damage", [{"counts": [[1, 2]]}, {"counts": [[1, -2], [0, 1]]}, {"counts": [[1]], "classes": ["a", "b"]}]
+)
+def test_a_damaged_confusion_matrix_is_refused(tmp_path: Path, damage: dict[str, object]) -> None:
+    folder = run_folder(tmp_path / "run", raster=False)
+    (folder / "confusion.json").write_text(json.dumps(damage))
+    with pytest.raises(UserError, match=r"confusion.json: .*counts"):
+        report.write(folder)
+
+
+@pytest.mark.parametrize("name", ["energy.json", "parity.json", "mapping-loihi1.json", "confusion.json"])
 def test_damaged_findings_are_refused_by_name(tmp_path: Path, name: str) -> None:
     folder = run_folder(tmp_path / "run", raster=False)
     (folder / name).write_text("[]")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from neurofdfa import report
 from neurofdfa.errors import UserError
@@ -21,8 +22,9 @@ from neurofdfa.lab.results import (
     Sweep,
 )
 from neurofdfa.lab.statistics import Difference
-from neurofdfa.report.costs import on_front
-from neurofdfa.report.plot.scatter import Point, log_ticks, pareto
+from neurofdfa.report.costs import accuracy_limits, on_front
+from neurofdfa.report.plot.scatter import Group, Point, Scale, log_ticks, pareto, scatter
+from neurofdfa.report.plot.style import PRINTED, Stroke
 from neurofdfa.report.studies import read_comparison
 from neurofdfa.rules import RULES, rule_title
 from tests.report.browser import Browser
@@ -159,6 +161,25 @@ def test_a_logarithmic_axis_names_its_values_as_numbers(ablation: Path) -> None:
     assert "mathdefault" not in html
 
 
+def test_time_that_drifts_with_the_machines_load_is_no_effect(ablation: Path, tmp_path: Path) -> None:
+    assert "Training time</h3>" in ablation.read_text()
+    found = json.loads((ablation.parent / "ablation.json").read_text())
+    for place, row in enumerate(found["rows"]):
+        row["seconds"] = row["cpu_seconds"] = 2 + 0.05 * place
+    (tmp_path / "ablation.json").write_text(json.dumps(found))
+    html = report.write(tmp_path).read_text()
+    assert "Training times differ by less than a quarter" in html
+    assert "Training time</h3>" not in html
+
+
+def test_no_interval_is_cut_off_by_the_axis() -> None:
+    narrow, wide = Point(0.05, 80.56, 80.08, 81.04), Point(0.5, 79.56, 74.85, 84.27)
+    low, high = accuracy_limits([narrow, wide])
+    assert low < 74.85
+    assert high > 84.27
+    assert accuracy_limits([Point(0, 99.0, 60.0, 138.0)])[1] == 101  # more than all is not drawn
+
+
 def test_the_front_holds_what_nothing_beats() -> None:
     a, b, c, d = Point(1, 50), Point(2, 60), Point(2, 70), Point(3, 65)
     assert pareto([d, c, b, a]) == [a, c]
@@ -205,3 +226,14 @@ def test_names_beside_points_never_lie_on_each_other(browser: Browser, compariso
             for other, left2, top2, right2, bottom2 in plot[k + 1 :]:
                 apart = right <= left2 + 1 or right2 <= left + 1 or bottom <= top2 + 5 or bottom2 <= top + 5
                 assert apart, (text, other)
+
+
+def test_names_of_categories_are_whole_however_long() -> None:
+    names = ("fdfa", "readout-only", "guided-forward-gradient", "a_name_without_any_place_to_break")
+    axes = Figure().subplots()
+    points = tuple(Point(float(k), 50.0) for k in range(4))
+    across = Scale("rule", (-0.5, 3.5), categories=names)
+    scatter([Group("", points, Stroke(0))], across, Scale("accuracy, %", (0.0, 100.0)))(axes, PRINTED)
+    shown = [label.get_text() for label in axes.get_xticklabels()]
+    assert [text.replace("\n", "") for text in shown] == list(names)
+    assert max(len(line) for text in shown for line in text.split("\n")) <= 10

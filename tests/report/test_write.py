@@ -140,6 +140,7 @@ def test_a_run_page(tmp_path: Path) -> None:
     titles = [text for tag, text in page.texts if tag == "h2"]
     assert titles == [
         "Learning curves",
+        "Which classes are confused",
         "Alignment with BPTT",
         "Inside the network",
         "Firing",

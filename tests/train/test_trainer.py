@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 
+import neurofdfa as nf
 from neurofdfa.errors import UserError
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.loss import CrossEntropy, MeanSquaredError
@@ -201,6 +202,32 @@ def test_stats():
     for rate, spikes in zip(stats.rates, run.spikes, strict=True):
         assert float(rate) == pytest.approx(float(spikes.mean()))
     assert all(float(share) == 0 for share in stats.psi_zero), "a fast sigmoid is never zero"
+
+
+@pytest.mark.parametrize("engine", ["events", "reference"])
+def test_an_evaluation_counts_what_is_taken_for_what(engine):
+    net = nf.Network(nf.Linear(6, 12), nf.LIF(), nf.Linear(12, 3), nf.LI())
+    trainer = nf.Trainer(net, nf.DFA(), engine=engine)
+    batches = [((torch.rand(8, n, 6) < 0.5).float(), torch.arange(n) % 3) for n in (7, 4)]
+    found = trainer.evaluate(batches)
+    wanted = torch.zeros(3, 3, dtype=torch.int64)
+    for x, target in batches:
+        for label, taken in zip(target, trainer.predict(x).argmax(1), strict=True):
+            wanted[label, taken] += 1
+    assert torch.equal(found.confusion, wanted)
+    assert found.accuracy == pytest.approx(float(wanted.trace()) / 11)
+    assert str(found).startswith(f"accuracy {found.accuracy:.1%}, loss ")
+    values = nf.Trainer(net, nf.DFA(), engine=engine, loss=nf.MeanSquaredError())
+    assert values.evaluate([(batches[0][0], torch.rand(7, 3))]).confusion is None
+
+
+def test_a_rule_by_its_name():
+    net = network_with()
+    assert Trainer(net, "fdfa", engine="reference").rule == FDFA()
+    with pytest.raises(UserError, match="unknown rule 'fdfaa': did you mean fdfa"):
+        Trainer(net, "fdfaa")
+    with pytest.raises(UserError, match="made like"):
+        Trainer(net, FDFA)
 
 
 def test_regression_targets_by_sample_and_by_step():

@@ -123,6 +123,16 @@ class Record:
     u: dict[str, NDArray[np.int32]]
     v: dict[str, NDArray[np.int32]]
 
+    def __repr__(self) -> str:
+        """How much there is of everything: the numbers themselves fill screens."""
+        steps, samples = self.output_v.shape[:2]
+        layers = [
+            f"{name} {int(np.count_nonzero(found))} spikes of {found.shape[2]} neurons"
+            for name, found in self.spikes.items()
+        ]
+        states = "with states" if self.v else "no states"
+        return f"Record({samples} samples, {steps} steps, {states}: {', '.join(layers)})"
+
 
 def layer_depths(program: Program) -> dict[str, int]:
     """Steps by which each population runs late on the chip: the longest forward path from the input.

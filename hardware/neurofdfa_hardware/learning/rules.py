@@ -191,6 +191,16 @@ def _sbd(n: Neurons) -> Lowering:
     )
 
 
+def _opzo(n: Neurons) -> Lowering:
+    copy = Term(
+        "B ← (1 − a) B + a (x̃ − x) zᵀ / σ",
+        "host",
+        "a second copy of the network with noise, which the chip could run; the host subtracts the outputs "
+        "and averages, since the noise of other neurons is in no synapse",
+    )
+    return Lowering("opzo", (FEEDBACK, ERROR, copy, *hidden_terms(n)), SIGNED)
+
+
 def _ottt(n: Neurons) -> Lowering:
     return Lowering("ottt", (TRANSPOSED, ERROR, *hidden_terms(n, filtered=False)), SIGNED)
 
@@ -228,6 +238,21 @@ def _fa(n: Neurons) -> Lowering:
     return Lowering("fa", (chain, ERROR, *hidden_terms(n)), SIGNED)
 
 
+def _weight_mirror(n: Neurons) -> Lowering:
+    chain = Term(
+        "λ_l = B_lᵀ (ψ̄ λ)_{l+1}",
+        "approximated",
+        "as fa: each layer's neuron gates its λ by its average ψ, a trace, and sends it on as a graded spike",
+        "a step of delay per layer; ψ two-valued before it is averaged",
+    )
+    mirror = Term(
+        "B ← ⟨(W v) vᵀ⟩",
+        "host",
+        "no tangents on the chip: the host, which wrote W, knows what noise would do to the drives",
+    )
+    return Lowering("weight-mirror", (chain, mirror, ERROR, *hidden_terms(n)), SIGNED)
+
+
 def _readout_only(n: Neurons) -> Lowering:
     still = Term("hidden layers do not learn", "fits", "feedback B = 0", None)
     return Lowering(
@@ -253,10 +278,12 @@ TABLE: dict[str, Callable[[Neurons], Lowering]] = {
     "activity-forward-gradient": _activity_forward_gradient,
     "guided-forward-gradient": _guided_forward_gradient,
     "sbd": _sbd,
+    "opzo": _opzo,
     "ottt": _ottt,
     "sltt": _sltt,
     "s-tllr": _s_tllr,
     "fa": _fa,
+    "weight-mirror": _weight_mirror,
     "readout-only": _readout_only,
     "bptt": _bptt,
 }

@@ -113,7 +113,8 @@ def sources(network: Network) -> tuple[str, ...]:
     """All that playback can replace."""
     names = layer_names(network)
     own = [f"{n}.{part}" for n in names for part in ("weights", "input", "state", "memory")]
-    return (*(s for s in own if s != "readout.memory"), *BROADCAST, "input")
+    answers = [f"{n}.drive tangents" for n in names[1:]]
+    return (*(s for s in own if s != "readout.memory"), *answers, *BROADCAST, "input")
 
 
 def allowed(network: Network, layer: str) -> frozenset[str]:
@@ -169,6 +170,7 @@ def _explained(source: str) -> str:
         "weights": f"the weights of {where}",
         "state": f"membranes, spikes or pseudo-derivatives of {where}",
         "input": f"the spikes that {where} receives",
+        "drive tangents": f"what the drive of {where} answers to probes of the layer below it",
         "memory": f"what the rule remembers for {where} (feedback, traces, tangents)",
     }
     return parts.get(part, "the network's input, which only the first layer receives")

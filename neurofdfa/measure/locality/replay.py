@@ -18,7 +18,7 @@ from neurofdfa.measure.locality.noise import Change, Noise, layer_names
 from neurofdfa.nn.layer import LayerStep
 from neurofdfa.nn.loss import Loss, When
 from neurofdfa.nn.network import Masks, Network, NetworkState, NetworkStep
-from neurofdfa.nn.readout import ReadoutTangent
+from neurofdfa.nn.readout import ReadoutState, ReadoutStep, ReadoutTangent
 from neurofdfa.train.trainer import Trainer
 
 Make: TypeAlias = Callable[[Network], Trainer]
@@ -26,11 +26,15 @@ Make: TypeAlias = Callable[[Network], Trainer]
 
 @dataclass
 class Tape:
-    """What a sequence saw, in order: steps, errors `[B, k]`, outputs' tangents."""
+    """What a sequence saw, in order: steps, errors `[B, k]`, outputs' tangents, what the drives of layers
+    answered to a rule's probes, and outputs of a copy of the network that a rule runs.
+    """
 
     steps: list[NetworkStep] = field(default_factory=list[NetworkStep])
     errors: list[Tensor] = field(default_factory=list[Tensor])
     tangents: list[ReadoutTangent] = field(default_factory=list[ReadoutTangent])
+    answers: list[Tensor] = field(default_factory=list[Tensor])
+    copies: list[Tensor] = field(default_factory=list[Tensor])
 
 
 class Outcome(NamedTuple):
@@ -118,14 +122,16 @@ class _Session:
     ) -> None:
         self.network, self.learner, self.tape, self.noise = network, learner, tape, noise
         self.within_rule = False
-        self.steps = self.errors = self.tangents = 0
+        self.steps = self.errors = self.tangents = self.answers = self.copies = 0
         self.handed: dict[str, list[Tensor]] = {name: [] for name in layer_names(network)}
         self.history: list[list[Tensor]] = []
 
     def install(self) -> None:
         """Put this session between the learner and what it reads."""
         self.network.__dict__["step"] = self.step
+        self.network.__dict__["drive_tangent"] = self.drive_tangent
         self.network.readout.__dict__["tangent_step"] = self.tangent_step
+        self.network.readout.__dict__["step"] = self.readout_step
         self.learner.optimizer.register_step_pre_hook(self.about_to_update)
         if self.learner.rule.through_time is None:
             self.learner.loss = _Bus(self.learner.loss, self)
@@ -168,6 +174,30 @@ class _Session:
         true = self.tape.tangents[t]
         y, drive = (self.noise.altered("output tangents", x) for x in (true.y, true.drive))
         return ReadoutTangent(y, drive, true.neuron)
+
+    def drive_tangent(self, index: int, sent: Tensor) -> Tensor:
+        """What the drive above a layer answers to its probes, recorded or played."""
+        t, self.answers = self.answers, self.answers + 1
+        if self.noise is None:
+            real: Any = type(self.network).drive_tangent
+            self.tape.answers.append(real(self.network, index, sent))
+            return self.tape.answers[-1]
+        source = f"{layer_names(self.network)[index + 1]}.drive tangents"
+        return self.noise.altered(source, self.tape.answers[t])
+
+    def readout_step(self, pre: Tensor, state: ReadoutState, *, differentiable: bool = False) -> ReadoutStep:
+        """The readout's step; the outputs of a copy that the rule runs, which all layers may hear, are
+        recorded or played as their tangents are.
+        """
+        real: Any = type(self.network.readout).step
+        found: ReadoutStep = real(self.network.readout, pre, state, differentiable=differentiable)
+        if not self.within_rule:
+            return found
+        t, self.copies = self.copies, self.copies + 1
+        if self.noise is None:
+            self.tape.copies.append(found.y)
+            return found
+        return found._replace(y=self.noise.altered("output tangents", self.tape.copies[t]))
 
     def about_to_update(self, *_: Any) -> None:
         """Keep what the optimizer is about to use."""

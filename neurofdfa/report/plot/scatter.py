@@ -2,6 +2,7 @@
 """Points in a plane, each with an interval and a name beside it: trade-offs, and settings against results."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from neurofdfa.report.plot.style import (
 MARGINS = Margins(right=18)
 _PIXELS_APART = 13.0
 _NAMES_AT_MOST = 20
+_WIDEST = 10
+"""Letters of the name of a category; longer ones go on below."""
 
 
 def height(groups: int) -> float:
@@ -80,7 +83,7 @@ def scatter(
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticks(at, [f"{value:g}" for value in at])
         elif x.categories:
-            shown = [name if len(name) <= 10 else name[:9] + "…" for name in x.categories]
+            shown = [textwrap.fill(name, _WIDEST) for name in x.categories]
             axes.set_xticks(range(len(shown)), shown, rotation=0 if len(shown) < 5 else 30)
         else:
             round_ticks(axes.xaxis)
