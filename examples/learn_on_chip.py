@@ -3,10 +3,10 @@
 python examples/learn_on_chip.py [--lava] [seed ...]
 
 Trained here, online, in PyTorch; then quantised to 8 bits. From there on the network runs in the chip's
-integers, which --lava has Intel Lava compute: the same numbers, in a minute or two more. Error neurons
-compare output spikes with label spikes, feedback synapses carry the error to the hidden layer, three-factor
-rules change the weights. The host does one thing: every 50 samples it refreshes the feedback by FDFA's
-probes. Beside it stands the frozen network. Settings were chosen on validation data.
+integers, which --lava has Intel Lava compute: the same numbers, in a minute or two more. An embedded
+processor reads the output's membranes and computes the error, feedback synapses carry it to the hidden layer,
+three-factor rules change the weights, and every 50 samples the host refreshes the feedback by FDFA's probes.
+Beside it stands the frozen network. Settings were chosen on validation data.
 """
 
 import sys
@@ -20,8 +20,10 @@ import neurofdfa as nf
 import neurofdfa_hardware as chip
 
 STEPS = 16
-FAST = chip.LearningRule(period=24, epoch=6, rate_hidden=-3, rate_output=-4, refresh_every=50)
-FINE = replace(FAST, rate_hidden=-5, rate_output=-6)
+FAST = chip.LearningRule(
+    period=24, epoch=6, reach=8, shift_hidden=14, rate_hidden=-5, rate_output=-6, refresh_every=50
+)
+FINE = replace(FAST, rate_hidden=-7, rate_output=-7)
 
 
 def main(
@@ -33,10 +35,9 @@ def main(
     calibration = spikes_of(data.train.select(slice(0, 256)))
     program = chip.quantize(graph_of(network), 8, calibration).program
 
-    # The feedback that FDFA learnt goes along, at the scale of the output's integer weights.
-    _, into_output = program.connections
-    feedback *= np.linalg.norm(into_output.weight) / np.linalg.norm(feedback) / FAST.feedback_scale
-    feedback = np.clip(np.rint(feedback), -127, 127).astype(np.int64)
+    # The feedback that FDFA learnt goes along; training inputs say what is common to all samples.
+    feedback = chip.feedback_of(program, [feedback])
+    rest = chip.mean_traces(program, calibration, FAST)
 
     test = data.open_test()
     before, turned_test = spikes_of(test), spikes_of(test, turned=True)
@@ -45,17 +46,16 @@ def main(
     frozen = accuracy(program, turned_test, labels)
     print(f"  camera turned by 90°: {frozen:.1%}, and so it stays for the frozen network")
 
-    # Sensitive is what lies between rest and twice the threshold.
-    window = (0, 2 * int(program.populations[0].vth.max()) << 6)
+    shift = chip.score_shift(program, calibration)
     stream = spikes_of(data.train, turned=True)
     targets = data.train.targets.numpy()
     learnt = program
     for part, rule in enumerate((FAST, FINE)):
         now = slice(part * samples, (part + 1) * samples)
-        rule = replace(rule, window=window, seed=seed + 1)
-        step = chip.learn(learnt, stream[:, now], targets[now], feedback, rule, backend=backend)
+        rule = replace(rule, score_shift=shift, seed=seed + 1)
+        step = chip.learn(learnt, stream[:, now], targets[now], feedback, rule, rest=rest, backend=backend)
         learnt, feedback = step.program, step.feedback
-        online = float((step.counts.argmax(1) == targets[now])[-100:].mean())
+        online = float((step.scores.argmax(1) == targets[now])[-100:].mean())
         now_right = accuracy(learnt, turned_test, labels)
         print(f"  after {now.stop} samples on chip: {now_right:.1%} (last 100 while learning: {online:.0%})")
     print(f"  gained {now_right - frozen:+.1%}; upright again: {accuracy(learnt, before, labels):.1%}")
@@ -65,7 +65,7 @@ def main(
 def train(data: nf.data.Dataset, seed: int, epochs: int) -> tuple[nf.Network, np.ndarray]:
     """A 64-64-10 network with the chip's neurons, and the feedback [64, 10] that FDFA found."""
     network = nf.Network(
-        nf.Linear(data.n_in, 64), nf.LIF(), nf.Linear(64, data.n_out), nf.LIF(),
+        nf.Linear(data.n_in, 64), nf.LIF(), nf.Linear(64, data.n_out), nf.LI(),
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     first, _ = next(data.train.batches(128, seed=seed))

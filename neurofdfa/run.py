@@ -188,6 +188,7 @@ def fit(
     rate_regulariser: RateRegulariser | None = None,
     device: Device | None = None,
     alignment_samples: int = 0,
+    diverged: Literal["stop", "skip", "halve"] = "stop",
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> Run:
@@ -203,11 +204,14 @@ def fit(
     learning rate all along. rate: scale the initial weights first until this share of neurons fires per step
     (`neurofdfa train` does so, with 0.06); 0 leaves them. seed: of the order of samples, their noise,
     feedback and dropout; the weights are the network's. callbacks: called with the trainer and every epoch's
-    measures, as by `Trainer.fit`; one that returns True ends the training. progress: a bar on a terminal or
-    in a notebook. The other arguments are those of `Trainer`, with the defaults of `neurofdfa train`.
+    measures, as by `Trainer.fit`; one that returns True ends the training. diverged: what follows on numbers
+    that are not finite: "stop" fails with the reason, "skip" leaves the batch out, "halve" learns the epoch
+    again with half the learning rate; the epochs say how often. progress: a bar on a terminal or in a
+    notebook. The other arguments are those of `Trainer`, with the defaults of `neurofdfa train`.
 
     What a file cannot describe (a class of your own, samples of more than 256 MiB) is handed over again to
-    `load`. Raises `UserError` for what does not fit, and `Diverged` where loss or weights stop being finite:
+    `load`. Raises `UserError` for what does not fit, and `Diverged` where loss or weights stop being finite
+    and `diverged` does not help:
     the folder and the network then hold the last good epoch.
     """
     rule = as_rule(rule)
@@ -228,6 +232,7 @@ def fit(
                 "rate_memory": regulariser.memory,
                 "alignment_samples": alignment_samples,
                 "engine": engine,
+                "diverged": diverged,
             }
             | describe_loss(loss)
             | describe_optimizer(optimizer, network)

@@ -1,10 +1,13 @@
 """No network at import, no pickle anywhere, nothing that executes what a file says."""
 
 import ast
+import re
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -25,12 +28,15 @@ def blocked(*_, **__):
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = blocked
 import neurofdfa, neurofdfa_hardware
 count = 0
+ASKED_FOR = ("tonic", "norse", "snntorch", "spikingjelly", "optuna", "ray", "tensorboard")
 for package in (neurofdfa, neurofdfa_hardware):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if ".worker" in module.name or module.name.endswith("__main__"):
             continue
         importlib.import_module(module.name)
         count += 1
+loaded = [name for name in ASKED_FOR if name in sys.modules]
+assert not loaded, loaded
 print(count)
 """
 
@@ -57,6 +63,24 @@ def test_this_machine_is_reached() -> None:
         socket.create_connection(server.getsockname(), 5) as there,
     ):
         assert there.getpeername() == server.getsockname()
+
+
+PERMISSIVE = re.compile(r"BSD|MIT|Apache|Python Software Foundation|PSF|MPL-2\.0", re.IGNORECASE)
+
+
+def licence(package: str) -> str:
+    found = metadata(package)
+    classes = [c for c in found.get_all("Classifier", []) if c.startswith("License ::")]
+    return " ".join([found.get("License-Expression", ""), *classes, (found.get("License") or "")[:60]])
+
+
+def test_what_is_needed_to_run_is_under_permissive_licences() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [re.split(r"[><=!~\[ ]", line)[0] for line in project["dependencies"]]
+    assert len(needed) > 10
+    for name in needed:
+        assert PERMISSIVE.search(licence(name)), f"{name}: {licence(name)}"
+        assert "General Public" not in licence(name), name
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:

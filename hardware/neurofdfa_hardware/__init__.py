@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from neurofdfa_hardware.errors import HardwareError
     from neurofdfa_hardware.lava import LavaBackend, LavaMissing, require
     from neurofdfa_hardware.learning.learn import learn
-    from neurofdfa_hardware.learning.plasticity import Learned, LearningRule, feedback_of, random_feedback
+    from neurofdfa_hardware.learning.plasticity import (
+        Learned,
+        LearningRule,
+        feedback_of,
+        mean_traces,
+        on_grid,
+        random_feedback,
+        score_shift,
+    )
     from neurofdfa_hardware.nir.golden import check_golden
     from neurofdfa_hardware.nir.graph import load, mapping_table, network_from_graph
     from neurofdfa_hardware.nir.importers import for_norse, for_snntorch
@@ -34,7 +42,15 @@ _ROOMS = {
     "errors": ("HardwareError",),
     "lava": ("LavaBackend", "LavaMissing", "require"),
     "learning.learn": ("learn",),
-    "learning.plasticity": ("Learned", "LearningRule", "feedback_of", "random_feedback"),
+    "learning.plasticity": (
+        "Learned",
+        "LearningRule",
+        "feedback_of",
+        "mean_traces",
+        "on_grid",
+        "random_feedback",
+        "score_shift",
+    ),
     "nir.golden": ("check_golden",),
     "nir.graph": ("load", "mapping_table", "network_from_graph"),
     "nir.importers": ("for_norse", "for_snntorch"),
@@ -69,7 +85,9 @@ __all__ = [
     "learn",
     "load",
     "mapping_table",
+    "mean_traces",
     "network_from_graph",
+    "on_grid",
     "parity",
     "picture",
     "place",
@@ -79,6 +97,7 @@ __all__ = [
     "random_feedback",
     "register_backend",
     "require",
+    "score_shift",
     "simulate",
 ]
 

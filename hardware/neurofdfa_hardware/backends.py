@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.fixed_point import Prepared, prepare, simulate
-from neurofdfa_hardware.chip.program import Program, Record
+from neurofdfa_hardware.chip.program import Chip, Program, Record
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.lava import LavaBackend
 
@@ -64,18 +64,20 @@ class FixedPointProgram:
 
 @dataclass(frozen=True)
 class FixedPointBackend:
-    """The integer reference in numpy."""
+    """The integer reference in numpy. chip: whose arithmetic, Lava's or that of Loihi 1's silicon."""
 
     name: str = DEFAULT
+    chip: Chip = "lava"
 
     def compile(self, program: Program) -> FixedPointProgram:
         """Check the program's ranges and truncate its weights."""
-        return FixedPointProgram(prepare(program))
+        return FixedPointProgram(prepare(program, self.chip))
 
 
 _BACKENDS: dict[str, Callable[[], Backend]] = {
     DEFAULT: FixedPointBackend,
     "lava": LavaBackend,
+    "loihi1": lambda: FixedPointBackend("loihi1", "loihi1"),
 }
 
 

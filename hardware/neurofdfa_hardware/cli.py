@@ -85,7 +85,7 @@ def _outcome(chosen: argparse.Namespace, name: str, deployed: Deployed, data: In
     record = None
     if chosen.lava:
         record = backend("lava").compile(deployed.program).run(data.spikes, states=True)
-    return parity_file(deployed, data, record)
+    return parity_file(deployed, data, record, "loihi1" if chosen.loihi1 else "lava")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -130,4 +130,5 @@ def _parser(program: str) -> _Parser:
         "parity", parents=[shared, data], help="float, quantised, integers (and Lava)"
     )
     follow.add_argument("--lava", action="store_true", help="include real Lava")
+    follow.add_argument("--loihi1", action="store_true", help="include what Loihi 1's silicon does otherwise")
     return parser

@@ -9,7 +9,7 @@ import numpy as np
 from neurofdfa_hardware.backends import DEFAULT, Progress, backend
 from neurofdfa_hardware.chip.fixed_point import predict
 from neurofdfa_hardware.chip.mapping import Placement, picture, place
-from neurofdfa_hardware.chip.program import Record
+from neurofdfa_hardware.chip.program import Chip, Record
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.files import Deployed, Inputs
 from neurofdfa_hardware.quantization.parity import ParityReport, parity
@@ -112,9 +112,9 @@ def same_record(ours: Record, theirs: Record) -> bool:
     )
 
 
-def parity_file(deployed: Deployed, inputs: Inputs, lava: Record | None) -> Outcome:
+def parity_file(deployed: Deployed, inputs: Inputs, lava: Record | None, chip: Chip = "lava") -> Outcome:
     """All stages from float to integers (and Lava's record), and the first spike that differs."""
-    report = parity(deployed.network, deployed.program, inputs.spikes, lava)
+    report = parity(deployed.network, deployed.program, inputs.spikes, lava, chip)
     stages = report.to_json()["comparisons"]
     accuracy: dict[str, float] = {}
     if inputs.labels is not None:

@@ -73,6 +73,7 @@ def parity(
     limit: Annotated[int, typer.Option(min=1, help="Only the first N test samples.")] = 64,
     bits: Bits = 8,
     lava: Annotated[bool, typer.Option("--lava/--no-lava", help="Include real Lava.")] = False,
+    loihi1: Annotated[bool, typer.Option("--loihi1", help="Include what Loihi 1 does otherwise.")] = False,
     seed: UnusedSeed = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -87,7 +88,8 @@ def parity(
     test = data.open_test().select(slice(0, limit))
     spikes = lab.binary_inputs(data, test)
     record = backend_record("lava", deployment, spikes, quiet, states=True) if lava else None
-    report = compare_stages(deployment.network, deployment.program, spikes, record)
+    chip = "loihi1" if loihi1 else "lava"
+    report = compare_stages(deployment.network, deployment.program, spikes, record, chip)
     say("\n".join(parity_lines(report)), quiet)
     labels = test.targets.numpy() if data.task == "classification" else None
     stages = keep_parity(run, report, labels, bits, this_command()).tree()["comparisons"]

@@ -217,10 +217,21 @@ def train(
     say(
         f"test {_score(summary.test_accuracy)}, validation {_score(summary.validation_accuracy)} at epoch "
         f"{summary.best_epoch}, {summary.seconds:.1f} s of training{_warm_up(summary)}, "
-        f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}\nRun: {out}",
+        f"rates {', '.join(f'{rate:.1%}' for rate in summary.firing_rate)}{_remedied(out)}\nRun: {out}",
         quiet,
     )
     emit(summary.tree() | {"run": str(out)}, as_json and group.leads)
+
+
+def _remedied(folder: Path) -> str:
+    """What was done about numbers that were not finite, as `training.diverged` says."""
+    from neurofdfa.lab.record import read_epochs
+
+    epochs = read_epochs(folder)
+    skipped, halved = sum(epoch.skipped for epoch in epochs), sum(epoch.halved for epoch in epochs)
+    said = [f"{skipped} batches left out"] if skipped else []
+    said += [f"the learning rate halved {halved} times"] if halved else []
+    return f"; numbers were not finite: {', '.join(said)}" if said else ""
 
 
 def _goes_on(out: Path | None) -> str:

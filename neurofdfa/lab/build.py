@@ -206,11 +206,15 @@ def build_optimizer(training: TrainingConfig, network: Network) -> torch.optim.O
         raise UserError(f"training.optimizer_options: {error}") from error
 
 
-def build_schedule(trainer: Trainer, training: TrainingConfig, updates: int, first: int = 0) -> LambdaLR:
-    """The config's learning rates, to be stepped after every batch; `first`: batches that are done
-    already.
+def build_schedule(
+    trainer: Trainer, training: TrainingConfig, updates: int, first: int = 0, factor: float = 1.0
+) -> LambdaLR:
+    """The config's learning rates times a factor, to be stepped after every batch; `first`: batches that are
+    done already.
     """
-    return LambdaLR(trainer.optimizer, lambda update: learning_rate(training, first + update, updates))
+    return LambdaLR(
+        trainer.optimizer, lambda update: factor * learning_rate(training, first + update, updates)
+    )
 
 
 def settle_rates(network: Network, data: Dataset, rate: float) -> None:

@@ -179,6 +179,9 @@ class TrainingConfig(_Table):
     rate_strength, rate_memory: the local firing-rate regulariser. threads: of torch and of the event engine;
     their number changes the order of additions, and with it the last digits. start_from: a run folder whose
     weights to begin with, e.g. to fine-tune a float network on the grid of `network.weight_bits`.
+    diverged: what follows on numbers that are not finite: "stop" ends the run with its reason, "skip" learns
+    nothing from the batch and goes on, "halve" goes back to the end of the last epoch and on from there with
+    half the learning rate, at most 8 times. The metrics say how often.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -204,6 +207,7 @@ class TrainingConfig(_Table):
     engine: Literal["auto", "events", "reference"] = "auto"
     threads: int = Field(default=1, ge=1)
     start_from: str | None = None
+    diverged: Literal["stop", "skip", "halve"] = "stop"
 
 
 class DeviceConfig(_Table):

@@ -1,5 +1,6 @@
 """Inference on a split of a run's data: accuracy, loss, firing rates, silent neurons."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -63,7 +64,8 @@ def evaluate(
         scores=_own_scores(network, rule),
         group=group,
     )
-    accuracy = found.accuracy if data.task == "classification" else -found.loss
+    labelled = data.task == "classification" and not math.isnan(found.accuracy)  # NaN: targets are values
+    accuracy = found.accuracy if labelled else -found.loss
     return Evaluation(accuracy, found.loss, found.rates, found.silent, found.confusion)
 
 

@@ -41,7 +41,9 @@ __all__ = [
 
 class Epoch(Record):
     """One line of metrics.jsonl; lists are per hidden layer. seconds: of training alone, and cpu_seconds what
-    this process computed in them, which other programs on the machine lengthen less.
+    this process computed in them, which other programs on the machine lengthen less. skipped, halved: what
+    was done about numbers that were not finite, see `TrainingConfig.diverged`: batches left out, and
+    times that the learning rate was halved before this epoch could be learnt.
     """
 
     epoch: Annotated[int, Field(ge=1)]
@@ -55,6 +57,8 @@ class Epoch(Record):
     alignment: list[Measured] | None = None
     alignment_std: list[Measured] | None = None
     cpu_seconds: float | None = None
+    skipped: Annotated[int, Field(ge=0)] = 0
+    halved: Annotated[int, Field(ge=0)] = 0
 
     def stats(self, learning_rate: float) -> EpochStats:
         """What callbacks are handed. learning_rate: at the end of the epoch."""

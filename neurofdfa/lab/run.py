@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,8 @@ from neurofdfa.train.state import agree, agree_on_weights
 from neurofdfa.train.trainer import Trainer
 
 RASTER_SAMPLES = 6
+HALVINGS = 8
+"""Of the learning rate, at most, before one epoch."""
 STATE = "state.safetensors"
 PREVIOUS = "summary.previous.json"
 """The outcome of a run that goes on, until it has ended again."""
@@ -189,12 +191,17 @@ def _train(
         _keep_state(folder, learner, generator, 0)  # weights that no seed brings back
     per_epoch = -(-len(data.train) // config.training.batch)
     total, finished = config.training.epochs * per_epoch, len(done) * per_epoch
-    schedule = build_schedule(learner, config.training, total, finished)
+    factor = 0.5 ** sum(epoch.halved for epoch in done)
+    schedule = build_schedule(learner, config.training, total, finished, factor)
     parts = _Parts(config, folder, data, given, learner, generator, schedule)
     warm_up = _warm_up(learner)
     for index in range(len(done), config.training.epochs):
         try:
-            epoch = _epoch(parts, index, on_batch)
+            epoch = _epoch_or_again(parts, index, total, factor, on_batch)
+            if epoch.halved:
+                factor *= 0.5**epoch.halved
+                schedule = build_schedule(learner, config.training, total, (index + 1) * per_epoch, factor)
+                parts = parts._replace(schedule=schedule)
         except Diverged as error:
             reason = f"the training diverged in epoch {index + 1}: {error}"
             if group.leads:
@@ -329,6 +336,29 @@ def _extended(folder: Path, kept: RunConfig, wanted: RunConfig, done: int) -> Ru
     return wanted.model_copy(update={"training": own})
 
 
+def _epoch_or_again(
+    parts: _Parts, index: int, total: int, factor: float, on_batch: Callable[[], None] | None
+) -> Epoch:
+    """An epoch; where the config says so, after a divergence once more from its start, with half the learning
+    rate.
+    """
+    learner, training = parts.learner, parts.config.training
+    if training.diverged != "halve":
+        return _epoch(parts, index, on_batch)
+    before = learner.state_dict({"data": parts.generator})
+    for halved in range(HALVINGS + 1):
+        try:
+            return _epoch(parts, index, on_batch).model_copy(update={"halved": halved})
+        except Diverged:
+            if halved == HALVINGS:
+                raise
+        learner.load_state_dict(before, {"data": parts.generator})
+        done = index * (total // training.epochs)
+        schedule = build_schedule(learner, training, total, done, factor * 0.5 ** (halved + 1))
+        parts = parts._replace(schedule=schedule)
+    raise AssertionError
+
+
 def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Epoch:
     config, data, learner = parts.config, parts.data, parts.learner
     training = config.training
@@ -339,7 +369,7 @@ def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Ep
             on_batch()
 
     drawn = data.train.batches(training.batch, generator=parts.generator)
-    learnt = learn(learner, triples(drawn), after_batch)
+    learnt = learn(learner, triples(drawn), after_batch, skip=training.diverged == "skip")
     found = evaluate(learner.network, config, data, data.validation, learner.group, parts.given)
     if not math.isfinite(found.loss):
         raise Diverged(
@@ -361,6 +391,7 @@ def _epoch(parts: _Parts, index: int, on_batch: Callable[[], None] | None) -> Ep
         alignment=None if aligned is None else list(aligned.mean),
         alignment_std=None if aligned is None else list(aligned.std),
         cpu_seconds=learnt.cpu_seconds,
+        skipped=learnt.skipped,
     )
 
 
@@ -384,7 +415,8 @@ def _one_batch(
     parts: _Parts, network: Network, x: Any, target: Tensor, lengths: Tensor | None = None
 ) -> Trainer:
     learner = build_trainer(parts.config, network, parts.data.answer_from, given=parts.given)
-    learner.step(x, target, lengths)
+    with suppress(Diverged):  # of a batch that training left out: its memory counts all the same
+        learner.step(x, target, lengths)
     return learner
 
 

@@ -12,7 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from neurofdfa.data.samples import as_samples
-from neurofdfa.errors import UserError
+from neurofdfa.errors import Diverged, UserError
 from neurofdfa.train.evaluation import correct_in
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def triples(batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, Any, Any]
 class Learnt(NamedTuple):
     """Measures of the batches of an epoch: means over its samples, while they were learnt from. accuracy: NaN
     for targets that are values. rates, psi_zero: per hidden layer. seconds, cpu_seconds: of learning alone.
+    skipped: batches from which nothing was learnt, since numbers were not finite.
     """
 
     samples: int
@@ -115,22 +116,41 @@ class Learnt(NamedTuple):
     psi_zero: tuple[float, ...]
     seconds: float
     cpu_seconds: float
+    skipped: int = 0
 
 
 def learn(
     trainer: "Trainer",
     batches: Iterable[tuple[Any, Any, Any]],
     after_batch: Callable[[], Any] | None = None,
+    *,
+    skip: bool = False,
 ) -> Learnt:
-    """Learn from every batch of x, target and lengths. Raises `UserError` where there is none."""
+    """Learn from every batch of x, target and lengths; skip: leave out those whose numbers are not finite.
+
+    Raises `UserError` where there is no batch, and `Diverged` where all were left out, or an update broke the
+    weights.
+    """
+    skipped, last = 0, None
     samples, labelled, seconds, cpu_seconds, loss, correct = 0, 0, 0.0, 0.0, 0.0, 0.0
     rates = torch.zeros(len(trainer.network.hidden), dtype=torch.float64)
     psi_zero = torch.zeros_like(rates)
     for x, target, lengths in batches:
         started, computed = time.perf_counter(), time.process_time()
-        stats = trainer.step(x, target, lengths)
+        updates = trainer.updates
+        try:
+            stats = trainer.step(x, target, lengths)
+        except Diverged as error:
+            if not skip or trainer.updates != updates:
+                raise
+            last, stats = error, None
         seconds += time.perf_counter() - started
         cpu_seconds += time.process_time() - computed
+        if stats is None:
+            skipped += 1
+            if after_batch is not None:
+                after_batch()
+            continue
         count, wanted = len(stats.scores), torch.as_tensor(target)
         samples += count
         loss += float(stats.loss) * count
@@ -141,6 +161,8 @@ def learn(
             correct += correct_in(stats.scores, wanted.to(stats.scores.device))
         if after_batch is not None:
             after_batch()
+    if not samples and last is not None:
+        raise Diverged(f"none of the {skipped} batches could be learnt from: {last}") from last
     if not samples:
         raise UserError(
             "there is nothing to learn from: the split or loader has no batch (an iterator is used up after "
@@ -154,6 +176,7 @@ def learn(
         tuple(float(share) / samples for share in psi_zero),
         seconds,
         cpu_seconds,
+        skipped,
     )
 
 

@@ -1,6 +1,5 @@
 """What is said of rules on the learning engine: complete, true of Lava, and of what runs here."""
 
-import ast
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from neurofdfa.rules import RULES
 from neurofdfa_hardware.errors import HardwareError
 from neurofdfa_hardware.learning import Neurons, lower
-from neurofdfa_hardware.learning.plasticity import LearningRule
+from neurofdfa_hardware.learning.plasticity import LearningRule, rule_texts
 from neurofdfa_hardware.learning.rules import TABLE
 from neurofdfa_hardware.learning.terms import (
     IMPULSE,
@@ -41,21 +40,17 @@ def test_there_is_no_entry_for_a_rule_that_does_not_exist():
         lower("dfa", Neurons(beta=1.2))
 
 
-def strings(source: Path, keyword: str) -> list[str]:
-    """Literal or formatted strings passed as `keyword`; places that are filled in read {}."""
-    found = []
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.keyword) and node.arg == keyword and isinstance(node.value, ast.JoinedStr):
-            parts = [p.value if isinstance(p, ast.Constant) else "{}" for p in node.value.values]
-            found.append("".join(map(str, parts)))
-    return found
-
-
-@pytest.mark.parametrize("name", ["dfa", "fdfa", "readout-only"])
+@pytest.mark.parametrize("name", ["dfa", "fdfa", "readout-only", "dkp"])
 def test_rules_that_run_here_run_as_the_entry_says(name):
     lowering = lower(name)
-    assert strings(WORKER / "learning.py", "dw") == [lowering.dw.format(rate="{}", every="{}")]
     rule = LearningRule(**lowering.runs)
+    texts = rule_texts(rule)
+    assert texts.hidden.startswith(lowering.dw.format(rate=rule.rate_hidden, every=2))
+    assert texts.readout.startswith(lowering.dw.format(rate=rule.rate_output, every=2))
+    assert (texts.feedback is None) == (lowering.feedback_dw is None)
+    if lowering.feedback_dw is not None:
+        wanted = lowering.feedback_dw.format(rate=rule.rate_feedback, every=2)
+        assert set(wanted.split(" - ")) <= set(texts.feedback.split(" - "))
     assert bool(rule.refresh_every) == any(t.fit == "host" for t in lowering.terms) == (name == "fdfa")
     assert rule.impulse == IMPULSE
     learner = (WORKER / "processes" / "learner.py").read_text()
@@ -63,7 +58,7 @@ def test_rules_that_run_here_run_as_the_entry_says(name):
 
 
 def test_rules_that_nothing_runs_say_so():
-    assert {name for name in TABLE if lower(name).runs is not None} == {"fdfa", "dfa", "readout-only"}
+    assert {name for name in TABLE if lower(name).runs is not None} == {"fdfa", "dfa", "readout-only", "dkp"}
     assert {lower(name).fit for name in ("dfa", "dkp", "sbd", "e-prop")} == {"approximated"}
     assert any(t.fit == "impossible" and t.optional for t in lower("sbd").terms)
     assert {n for n in TABLE if lower(n).fit == "impossible"} >= {"bptt", "ottt", "sltt"}

@@ -34,11 +34,11 @@ def test_counts_of_a_small_network_by_hand():
     placement = place(network(784, 256, 10))
     assert placement.cores_by_layer() == {"l1": 2, "l2": 1}
     first, _, last = placement.cores
-    # 784·256·8 bits = 1.6 Mbit do not fit 2^20 bits; half of them do
-    assert (first.neurons, first.synapses, first.synapse_bits) == (128, 784 * 128, 784 * 128 * 8)
+    # 784·256·8 bits = 1.6 Mbit do not fit 2^20 bits; half of them do, two blocks of nine words per source
+    assert (first.neurons, first.synapses, first.synapse_bits) == (128, 784 * 128, 784 * 2 * 9 * 64)
     assert (first.fan_in, first.fan_out) == (784, 128)
     assert (last.fan_in, last.fan_out, last.first, last.last) == (256, 0, 0, 9)
-    assert placement.utilisation["synapse_bits"] == 784 * 128 * 8 / 2**20
+    assert placement.utilisation["synapse_bits"] == 784 * 2 * 9 * 64 / 2**20
     assert placement.utilisation["cores"] == 3 / 128
     assert json.loads(json.dumps(placement.to_json()))["chip"]["sources"]["cores"].startswith("Davies")
     assert picture(placement).count("\n") == 2
@@ -60,14 +60,16 @@ def test_fewer_bits_take_fewer_cores_and_a_mostly_empty_matrix_is_listed():
     sparse = network(784, 256, 10)
     sparse.connections[0].weight[:, 8:] = 0
     load = place(sparse).cores[0]
-    assert (load.synapses, load.synapse_bits, load.fan_in) == (256 * 8, 256 * 8 * 18, 8)
+    assert (load.synapses, load.synapse_bits, load.fan_in) == (256 * 8, 8 * 4 * 9 * 64, 8)
 
 
 def test_delays_cost_memory():
     plain = network(100, 50, 10)
     late = Connection("c1", "input", "l1", plain.connections[0].weight, delay=np.asarray(3))
     delayed = Program(100, plain.populations, (late, plain.connections[1]), "l2")
-    assert place(delayed).cores[0].synapse_bits == place(plain).cores[0].synapse_bits * 14 // 8
+    # 50 targets of one source: 50·8 + 10 bits in 7 words; with 6 bits more each, in 12.
+    assert place(plain).cores[0].synapse_bits == 100 * 7 * 64
+    assert place(delayed).cores[0].synapse_bits == 100 * 12 * 64
 
 
 def test_fan_out_cuts_a_layer_whose_successor_is_spread_wide():

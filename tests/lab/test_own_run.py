@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +150,81 @@ def test_a_training_that_diverges_fails_and_keeps_what_was_good(tmp_path: Path) 
     assert same_weights(kept.network, net)  # its one good epoch, in memory too
     assert "failed after 1 epoch" in kept.report().read_text()
     assert kept.fit(progress=False).summary is not None
+
+
+def regression(broken: int | slice) -> Dataset:
+    """Spikes and values to fit; some training targets are too large for a float32's square."""
+    draw = np.random.default_rng(3)
+    targets = draw.normal(size=(60, 6, 2)).astype(np.float32)
+    targets[broken] = 3e38
+    spikes = torch.tensor(draw.random((60, 6, 5)) < 0.4).float()
+
+    def part(start: int, stop: int) -> Split:
+        return Split(spikes[start:stop], torch.tensor(targets[start:stop]))
+
+    return Dataset(
+        name="values", kind="sequence", n_in=5, n_out=2, steps=6, train=part(0, 40), validation=part(40, 50),
+        sealed_test=SealedSplit(part(50, 60)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["events", "reference"])
+def test_a_batch_whose_numbers_are_not_finite_may_be_left_out(tmp_path: Path, engine: Any) -> None:
+    def learn(folder: Path, **more: object) -> nf.Run:
+        torch.manual_seed(2)
+        net = nf.Network(nf.Linear(5, 6), nf.LIF(), nf.Linear(6, 2), nf.LI())
+        return nf.fit(
+            net, regression(broken=4), nf.DFA(), loss=nf.MeanSquaredError(), epochs=2, batch=8, out=folder,
+            engine=engine, progress=False, **more,
+        )  # fmt: skip
+
+    with pytest.raises(nf.Diverged, match="in epoch 1: the loss at the readout is inf"):
+        learn(tmp_path / "stop")
+    run = learn(tmp_path / "skip", diverged="skip")
+    assert [epoch.skipped for epoch in run.epochs] == [1, 1]
+    assert all(np.isfinite(epoch.train_loss) for epoch in run.epochs)
+    assert nf.load(run.folder).config.training.diverged == "skip"
+
+
+def test_where_no_batch_is_left_the_training_fails(tmp_path: Path) -> None:
+    data = regression(broken=slice(0, 40))
+    net = nf.Network(nf.Linear(5, 6), nf.LIF(), nf.Linear(6, 2), nf.LI())
+    with pytest.raises(nf.Diverged, match=r"none of the \d+ batches could be learnt from: the loss"):
+        nf.fit(
+            net, data, nf.DFA(), loss=nf.MeanSquaredError(), out=tmp_path / "r", diverged="skip",
+            progress=False,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fragile(nf.CrossEntropy):
+    """Overflows while the optimizer's learning rate is above a limit."""
+
+    optimizer: torch.optim.Optimizer | None = None
+    limit: float = 1.0
+
+    def value(self, y: Tensor, target: Tensor) -> Tensor:
+        assert self.optimizer is not None
+        broken = self.optimizer.param_groups[0]["lr"] > self.limit
+        return super().value(y, target) * (float("inf") if broken else 1.0)
+
+
+def test_an_epoch_is_learnt_again_with_half_the_learning_rate(tmp_path: Path) -> None:
+    def learn(folder: Path, lr: float, limit: float, **more: object) -> nf.Run:
+        torch.manual_seed(2)
+        net = nf.Network(nf.Linear(36, 8), nf.LIF(), nf.Linear(8, 2), nf.LI())
+        optimizer = torch.optim.SGD(net.parameters(), lr=lr)
+        return nf.fit(
+            net, samples(), nf.DFA(), loss=Fragile(optimizer=optimizer, limit=limit), optimizer=optimizer,
+            epochs=3, out=folder, engine="reference", schedule="constant", progress=False, **more,
+        )  # fmt: skip
+
+    halved = learn(tmp_path / "halved", 0.4, 0.11, diverged="halve")
+    assert [epoch.halved for epoch in halved.epochs] == [2, 0, 0]
+    whole = learn(tmp_path / "whole", 0.1, 1.0)
+    assert same_weights(halved.network, whole.network)  # as if it had been asked for
+    with pytest.raises(nf.Diverged, match="in epoch 1"):
+        learn(tmp_path / "never", 0.4, 0.001, diverged="halve")
 
 
 def test_a_run_that_was_killed_before_its_first_state_begins_anew(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def _images():
     return network.double()
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("make", [_dense, _images])
 def test_the_estimate_is_the_weights_above_on_average(make):
     network = make()

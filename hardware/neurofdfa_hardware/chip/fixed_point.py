@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofdfa_hardware.chip.program import ALWAYS_ON, INPUT, IntArray, Population, Program, Record
+from neurofdfa_hardware.chip.loihi1 import CURRENT_BITS, INPUT_BITS, check_loihi1, wrapped
+from neurofdfa_hardware.chip.program import ALWAYS_ON, INPUT, Chip, IntArray, Population, Program, Record
 from neurofdfa_hardware.chip.ranges import (
     ACTIVATION_SHIFT,
     CURRENT_LIMIT,
@@ -55,22 +56,30 @@ class Prepared:
 
     program: Program
     heard: Mapping[str, Sequence[Synapses]]
+    chip: Chip = "lava"
 
 
-def prepare(program: Program) -> Prepared:
+def prepare(program: Program, chip: Chip = "lava") -> Prepared:
     """Check `program` and truncate its weights. Raises `HardwareError` when it does not fit the chip."""
     check_program(program)
-    return Prepared(program, {p.name: heard_by(program, p.name) for p in program.populations})
+    if chip == "loihi1":
+        check_loihi1(program)
+    elif chip != "lava":
+        raise HardwareError(f"unknown arithmetic {chip!r}: choose lava or loihi1")
+    return Prepared(program, {p.name: heard_by(program, p.name, chip) for p in program.populations}, chip)
 
 
-def simulate(program: Program | Prepared, spikes: SpikeArray, *, states: bool = False) -> Record:
+def simulate(
+    program: Program | Prepared, spikes: SpikeArray, *, states: bool = False, chip: Chip = "lava"
+) -> Record:
     """Run `program` on `spikes` uint8 `[T, B, n_in]`, every sample from rest.
 
     Returns spikes of every population and the membrane of the output, on the input's time axis; with
-    `states` also u and v of every population after each step (v after its reset).
+    `states` also u and v of every population after each step (v after its reset). chip: whose arithmetic,
+    "lava" or "loihi1" (`neurofdfa_hardware.chip.loihi1`); a prepared program has its own.
     Raises `HardwareError` when the program or the spikes do not fit, and for sums that leave 24 bits.
     """
-    prepared = program if isinstance(program, Prepared) else prepare(program)
+    prepared = program if isinstance(program, Prepared) else prepare(program, chip)
     _check_spikes(prepared.program, spikes)
     blocks = range(0, spikes.shape[1], _BLOCK)
     records = [_simulate(prepared, spikes[:, first : first + _BLOCK], states) for first in blocks]
@@ -85,9 +94,9 @@ def _simulate(prepared: Prepared, spikes: SpikeArray, states: bool) -> Record:
     for group in _groups(program):
         members = {population.name for population in group}
         lanes = [
-            (_graded_lane if population.graded else _lane)(
-                population, prepared.heard[population.name], fired, members, keep
-            )
+            _graded_lane(population, prepared.heard[population.name], fired, members)
+            if population.graded
+            else _lane(population, prepared.heard[population.name], fired, members, keep, prepared.chip)
             for population in group
         ]
         for t in range(len(spikes)):
@@ -229,25 +238,20 @@ class _Lane:
     may_wrap: bool
     may_clip: bool
     trace: _Trace | None
+    silicon: bool = False
 
     def step(self, t: int, fired: dict[str, NDArray[Any]]) -> None:
         """Advance one step and write this population's spikes of step `t` into `fired`."""
         u, v = self.u, self.v
-        if self.forgets:
-            np.copyto(u, self.current[t])
+        if self.silicon:
+            inflow = self._on_silicon(t, fired)
         else:
-            np.multiply(u, self.u_keep, out=u)
-            np.trunc(u, out=u)
-            np.add(u, self.current[t], out=u)
-        for part in self.inner:
-            if t >= part.lag:
-                np.add(u, part.sums(fired[part.source][t - part.lag]), out=u)
-        if self.may_wrap:
-            self._wrap(t)
+            self._current(t, fired)
+            inflow = u
         np.multiply(v, self.v_keep, out=v)
         np.trunc(v, out=v)
-        np.add(v, u, out=v)
-        if self.biased:
+        np.add(v, inflow, out=v)
+        if self.biased and not self.silicon:
             np.add(v, self.bias, out=v)
         if self.may_clip:
             np.clip(v, -MEMBRANE_MAX, MEMBRANE_MAX, out=v)
@@ -260,6 +264,31 @@ class _Lane:
                 self._reset(spikes)
         if self.trace is not None:
             self.trace.u[t], self.trace.v[t] = u, v
+
+    def _current(self, t: int, fired: dict[str, NDArray[Any]]) -> None:
+        """Advance u as Lava does."""
+        u = self.u
+        if self.forgets:
+            np.copyto(u, self.current[t])
+        else:
+            np.multiply(u, self.u_keep, out=u)
+            np.trunc(u, out=u)
+            np.add(u, self.current[t], out=u)
+        for part in self.inner:
+            if t >= part.lag:
+                np.add(u, part.sums(fired[part.source][t - part.lag]), out=u)
+        if self.may_wrap:
+            self._wrap(t)
+
+    def _on_silicon(self, t: int, fired: dict[str, NDArray[Any]]) -> Float64:
+        """Advance u as Loihi 1 does, and return what it adds to v."""
+        arriving = self.current[t].astype(np.float64)
+        for part in self.inner:
+            if t >= part.lag:
+                arriving = arriving + part.sums(fired[part.source][t - part.lag])
+        arriving = wrapped(arriving, INPUT_BITS)
+        self.u[:] = wrapped(np.trunc(self.u * self.u_keep) + arriving, CURRENT_BITS)
+        return wrapped(self.u + self.bias, CURRENT_BITS)
 
     def _reset(self, spikes: NDArray[np.bool_]) -> None:
         """Resets other than to 0; `resting` counts the refractory steps that are left."""
@@ -291,7 +320,6 @@ def _graded_lane(
     parts: Sequence[Synapses],
     fired: dict[str, NDArray[Any]],
     members: set[str],
-    keep: set[str],
 ) -> _GradedLane:
     shape = (*fired["input"].shape[:2], population.size)
     current = feed([part for part in parts if part.source not in members], fired, shape)
@@ -305,6 +333,7 @@ def _lane(
     fired: dict[str, NDArray[Any]],
     members: set[str],
     keep: set[str],
+    chip: Chip = "lava",
 ) -> _Lane:
     steps, batch = next(iter(fired.values())).shape[:2]
     shape = (steps, batch, population.size)
@@ -335,6 +364,7 @@ def _lane(
         may_wrap=u_bound >= CURRENT_LIMIT,
         may_clip=_largest(u_bound + float(np.abs(bias).max()) + reset_reach, v_keep, steps) > MEMBRANE_MAX,
         trace=_Trace(np.zeros(shape), np.zeros(shape)) if population.name in keep else None,
+        silicon=chip == "loihi1",
     )
 
 

@@ -3,7 +3,8 @@
 Every layer is cut into equal parts, one core each; no core holds two layers. A core must have room for its
 neurons, for the synapses onto them, for one fan-in list per neuron (of any layer or the input) that it
 hears, and for one fan-out edge per own neuron and core that hears it. Synapses are counted as the smaller of
-a full matrix and a list of the nonzero ones with a 10-bit index each; a delay adds 6 bits to each synapse.
+a full matrix and a list of the nonzero ones with an index each; on Loihi 1 per source, in blocks of 64 with
+headers and in whole words (`neurofdfa_hardware.chip.loihi1`). A delay adds 6 bits to each synapse.
 The weights of a kernel are shared by its neurons on a core and counted once there, with an index each.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofdfa_hardware.chip.kernel import Kernel, entries
+from neurofdfa_hardware.chip.loihi1 import WEIGHT_FORMATS, check_loihi1, format_bits, stored_bits
 from neurofdfa_hardware.chip.program import Connection, Program
 from neurofdfa_hardware.chip.ranges import check_program
 from neurofdfa_hardware.chip.synapse import truncate
@@ -118,8 +120,8 @@ def place(program: Program, chip: str = "loihi1") -> Placement:
     limits = CHIPS[chip]
     check_program(program)
     if chip == "loihi1":
-        _check_loihi1(program)
-    stored = {population.name: _stored(program, population.name) for population in program.populations}
+        check_loihi1(program)
+    stored = {p.name: _stored(program, p.name, limits) for p in program.populations}
     parts = {name: _fewest(limits, name, one) for name, one in stored.items()}
     loads = _loads(stored, parts)
     while crowded := {load.layer for load in loads if _broken(limits, load)}:
@@ -141,23 +143,6 @@ def place(program: Program, chip: str = "loihi1") -> Placement:
     return Placement(limits, loads, _utilisation(limits, loads))
 
 
-def _check_loihi1(program: Program) -> None:
-    """What Loihi 1 has no circuit for."""
-    for population in program.populations:
-        if population.graded or population.reset == "soft" or np.any(population.reset_value):
-            what = "sends graded spikes" if population.graded else "does not reset to 0"
-            raise HardwareError(
-                f"layer {population.name!r} {what}, which is microcode of Loihi 2: place it on loihi2, or "
-                "take `Network.with_hard_resets`, whose spikes are others"
-            )
-    for connection in program.connections:
-        if connection.graded:
-            raise HardwareError(
-                f"connection {connection.name!r} multiplies by numbers, which only Loihi 2's spikes carry: "
-                "place it on loihi2, or encode the inputs as spikes"
-            )
-
-
 def picture(placement: Placement, width: int = 20) -> str:
     """A bar per core for the fullest of its resources, as text."""
     lines: list[str] = []
@@ -175,6 +160,8 @@ class _Stored:
     """Per neuron of a layer: synapses of its own and their bits `[n]`, and its fan-in `[n]`.
 
     shared: kernels, whose weights a core keeps once, and bits of each. hears: what it hears, by source.
+    axons: on Loihi 1 the synapses that are not 0 `[n, n_source]` per connection, bits of a weight, and
+    whether they have delays; bits is then a lower bound.
     """
 
     synapses: NDArray[np.int64]
@@ -182,11 +169,14 @@ class _Stored:
     fan_in: NDArray[np.int64]
     shared: tuple[tuple[Kernel, int], ...]
     hears: Mapping[str, Sequence[NDArray[np.bool_] | Kernel]]
+    axons: tuple[tuple[NDArray[np.bool_], int, bool], ...] = ()
 
     def kept(self, first: int, stop: int) -> tuple[int, int]:
         """Synapses and bits that a core with the neurons first … stop − 1 stores."""
         own = slice(first, stop)
         count, bits = int(self.synapses[own].sum()), int(self.bits[own].sum())
+        if self.axons:
+            bits = sum(stored_bits(used[own], width, delayed) for used, width, delayed in self.axons)
         for kernel, width in self.shared:
             places = int(np.prod(kernel.out[1:]))
             used = int(np.count_nonzero(kernel.values[first // places : -(-stop // places)]))
@@ -202,12 +192,13 @@ class _Stored:
         return np.logical_or.reduce(masks)
 
 
-def _stored(program: Program, layer: str) -> _Stored:
+def _stored(program: Program, layer: str, limits: Chip) -> _Stored:
     size = next(p.size for p in program.populations if p.name == layer)
     synapses, bits, fan_in = (np.zeros(size, np.int64) for _ in range(3))
     matrices: dict[str, NDArray[np.bool_]] = {}
     kernels: dict[str, list[Kernel]] = {}
     shared: list[tuple[Kernel, int]] = []
+    axons: list[tuple[NDArray[np.bool_], int, bool]] = []
     for connection in program.connections:
         if connection.target != layer:
             continue
@@ -215,13 +206,20 @@ def _stored(program: Program, layer: str) -> _Stored:
         if isinstance(connection.weight, Kernel):
             kernel = replace(connection.weight, values=used)
             delay = _DELAY_BITS if connection.delay is not None else 0
-            shared.append((kernel, connection.num_weight_bits + delay + _INDEX_BITS))
+            width = connection.num_weight_bits
+            if limits.synapse_bits_per_core is not None:
+                width = format_bits(width, WEIGHT_FORMATS)
+            shared.append((kernel, width + delay + _INDEX_BITS))
             kernels.setdefault(connection.source, []).append(kernel)
             fan_in += kernel.fan_in()
             continue
         kept, width = _format(connection, used)
         synapses += kept
-        bits += kept * width
+        if limits.synapse_bits_per_core is None:
+            bits += kept * width
+        else:
+            axons.append((used, connection.num_weight_bits, connection.delay is not None))
+            bits += used.sum(axis=1) * connection.num_weight_bits
         known = matrices.get(connection.source)
         matrices[connection.source] = used if known is None else known | used
     for used in matrices.values():
@@ -231,7 +229,7 @@ def _stored(program: Program, layer: str) -> _Stored:
         source: [*([matrices[source]] if source in matrices else []), *kernels.get(source, [])]
         for source in sources
     }
-    return _Stored(synapses, bits, fan_in, tuple(shared), hears)
+    return _Stored(synapses, bits, fan_in, tuple(shared), hears, tuple(axons))
 
 
 def _format(connection: Connection, used: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:

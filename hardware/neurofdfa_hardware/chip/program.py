@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from neurofdfa_hardware.chip.kernel import Kernel
 
 IntArray = NDArray[np.int64]
+Chip = Literal["lava", "loihi1"]
+"""Whose arithmetic: that of Lava's fixed-point models, or of Loihi 1 (`neurofdfa_hardware.chip.loihi1`)."""
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 Sends = Literal["spikes", "sums", "positive sums"]
 Reset = Literal["hard", "soft"]

@@ -15,6 +15,7 @@ from neurofdfa_hardware.chip.kernel import Kernel, apply, dense, entries, heavie
 from neurofdfa_hardware.chip.program import (
     ALWAYS_ON,
     INPUT,
+    Chip,
     Connection,
     IntArray,
     Program,
@@ -89,7 +90,7 @@ class Synapses:
         return sums
 
 
-def heard_by(program: Program, target: str) -> list[Synapses]:
+def heard_by(program: Program, target: str, chip: Chip = "lava") -> list[Synapses]:
     """Everything that arrives at one population, by connection and delay."""
     depths = layer_depths(program)
     payloads = {
@@ -101,19 +102,26 @@ def heard_by(program: Program, target: str) -> list[Synapses]:
         part
         for connection in program.connections
         if connection.target == target
-        for part in by_delay(connection, connection_lag(connection, depths), payloads[connection.source])
+        for part in by_delay(
+            connection, connection_lag(connection, depths), payloads[connection.source], chip
+        )
     ]
 
 
-def by_delay(connection: Connection, lag: int, payload: int) -> Iterator[Synapses]:
-    """Split a connection: Lava shifts the sum of each delay on its own. payload: the largest it can hear."""
-    stored = connection.weight
+def by_delay(connection: Connection, lag: int, payload: int, chip: Chip = "lava") -> Iterator[Synapses]:
+    """Split a connection: Lava shifts the sum of each delay on its own, Loihi 1 each weight.
+
+    payload: the largest it can hear.
+    """
+    stored, exponent = connection.weight, connection.weight_exp
     kept = truncate(entries(stored), connection.num_weight_bits, connection.sign_mode)
+    if chip == "loihi1" and exponent < 0:
+        kept, exponent = kept >> -exponent, 0
     weight = with_entries(stored, kept)
     delays = np.zeros((), np.int64) if connection.delay is None else np.asarray(connection.delay)
     payload = payload if connection.graded else 1
-    scale = 2.0**connection.weight_exp
-    dropped = (1 << max(0, -connection.weight_exp)) - 1
+    scale = 2.0**exponent
+    dropped = (1 << max(0, -exponent)) - 1
     for delay in np.unique(delays):
         part, of, onto = weight, None, None
         if delays.ndim and isinstance(weight, Kernel):
@@ -136,7 +144,7 @@ def by_delay(connection: Connection, lag: int, payload: int) -> Iterator[Synapse
             floor=floor,
             graded=connection.graded,
             bound=bound,
-            risky=bound >= SUM_LIMIT << ACTIVATION_SHIFT,
+            risky=chip == "lava" and bound >= SUM_LIMIT << ACTIVATION_SHIFT,
             of=of,
             onto=onto,
         )

@@ -22,6 +22,7 @@ from neurofdfa_hardware.learning.terms import (
     PSI,
     READOUT,
     SIGNED,
+    SIGNED_FEEDBACK,
     STEP,
     TANGENTS,
     TRANSPOSED,
@@ -53,15 +54,17 @@ def _dkp(n: Neurons) -> Lowering:
     learnt = Term(
         "∇B = z eᵀ, decay of B and W_o",
         "approximated",
-        "feedback synapses learn too: error spikes of one sign are their x1, the hidden neuron's own trace "
-        "y1 their post factor, −2^d·w the decay; each sign of the error needs neurons and synapses",
-        "B copies W_oᵀ up to the rounding of both: two connections round with different random numbers",
+        "the error arrives as a graded spike that overwrites the feedback synapse's x1 with 64 + "
+        "e, x1 − 64 is a factor, the hidden neuron's own spike count y1 the other, −2^d·w the decay; needs "
+        "Loihi 2's graded spikes, for a trace has no sign and x1 of a binary spike no size",
+        "B copies W_oᵀ but for the rounding, and for spikes that y1 and x1 count in different steps",
     )
     return Lowering(
         "dkp",
         (FEEDBACK, ERROR, learnt, *hidden_terms(n)),
         SIGNED,
-        feedback_dw="2^{rate}*u{every}*x1*y1 - 2^{rate}*u{every}*w",
+        feedback_dw=SIGNED_FEEDBACK,
+        runs={"refresh_every": 0, "rate_feedback": -7, "decay": -7},
     )
 
 
@@ -111,14 +114,14 @@ def _mono_forward(n: Neurons) -> Lowering:
         "M learns and sends back",
         "approximated",
         "two connections, M to the layer's error neurons and Mᵀ back, that both learn e zᵀ (on the way back "
-        "x1 · y1, as DKP's feedback)",
+        "as DKP's feedback: graded spikes of 64 + e)",
         "they start as each other's transpose and drift apart by their rounding; a common decay holds them",
     )
     return Lowering(
         "mono-forward",
         (twice, ERROR, *hidden_terms(n)),
         SIGNED,
-        feedback_dw="2^{rate}*u{every}*x1*y1 - 2^{rate}*u{every}*w",
+        feedback_dw=SIGNED_FEEDBACK,
     )
 
 
@@ -172,8 +175,8 @@ def _sbd(n: Neurons) -> Lowering:
     correlation = Term(
         "R ← (1 − m) R + m z eᵀ",
         "approximated",
-        "feedback synapses learn as DKP's do: x1 of one sign of the error, y1 of the hidden neuron, decay "
-        "−w; the descending sign swaps the two populations",
+        "as DKP's feedback: a graded spike of 64 + e overwrites x1, y1 of the hidden neuron, "
+        "decay −w; the descending sign is that of the product",
         "m a power of two; R of 8 bits and a sign",
     )
     power = Term("power", "approximated", "y1 · y1 · x1 and x1 · y1: third order", "7 bits", optional=True)
@@ -187,7 +190,7 @@ def _sbd(n: Neurons) -> Lowering:
         "sbd",
         (FEEDBACK, ERROR, correlation, power, lateral, *hidden_terms(n)),
         SIGNED,
-        feedback_dw="2^{rate}*u{every}*x1*y1 - 2^{rate}*u{every}*w",
+        feedback_dw=SIGNED_FEEDBACK,
     )
 
 

@@ -1,9 +1,10 @@
 """Where do spikes change on the way to the chip? Float → quantised weights → integers → Lava, step by step.
 
 Stage "float" is the network as read; "quantised" computes in float with the numbers the chip holds;
-"integer" is the integer reference; "lava" is a record that Lava returned. Each is compared with the one
-before. All are on the input's time axis, so layer latency does not count as a difference. Membranes are
-given in the float network's unit, as they stood before the reset, when they met the threshold.
+"integer" is the integer reference; "lava" is a record that Lava returned; "loihi1" the integers as the
+silicon of Loihi 1 computes them. Each is compared with the one before. All are on the input's time axis, so
+layer latency does not count as a difference. Membranes are given in the float network's unit, as they stood
+before the reset, when they met the threshold.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from neurofdfa_hardware.chip.fixed_point import predict, simulate, truncate
 from neurofdfa_hardware.chip.kernel import dense, entries, with_entries
 from neurofdfa_hardware.chip.program import (
     ALWAYS_ON,
+    Chip,
     Population,
     Program,
     Record,
@@ -103,23 +105,31 @@ class _Stage:
 
 
 def parity(
-    network: Network, program: Program, spikes: NDArray[np.uint8], lava: Record | None = None
+    network: Network,
+    program: Program,
+    spikes: NDArray[np.uint8],
+    lava: Record | None = None,
+    chip: Chip = "lava",
 ) -> ParityReport:
     """Compare all stages on `spikes` uint8 `[T, B, n_in]`; `lava` is Lava's record of the same spikes.
 
+    chip: "loihi1" adds what Loihi 1 would do otherwise.
     Raises `HardwareError` when network and program are not of the same layers.
     """
     if [layer.name for layer in network.layers] != [population.name for population in program.populations]:
         raise HardwareError("the program was not made from this network: their layers differ")
     units = {layer.name: _unit(network, program, layer) for layer in network.layers}
-    chip = network_from_program(program)
+    held = network_from_program(program)
     stages = [
         _float_stage("float", network, spikes, {name: np.ones_like(unit) for name, unit in units.items()}),
-        _float_stage("quantised", chip, spikes, units),
+        _float_stage("quantised", held, spikes, units),
         _integer_stage("integer", program, simulate(program, spikes, states=True), units),
     ]
     if lava is not None:
         stages.append(_integer_stage("lava", program, lava, units))
+    if chip != "lava":
+        record = simulate(program, spikes, states=True, chip=chip)
+        stages.append(_integer_stage(chip, program, record, units))
     comparisons = [_compare(network, one, other) for one, other in pairwise(stages)]
     return ParityReport(
         tuple(comparisons), {stage.name: tuple(int(k) for k in stage.predictions) for stage in stages}

@@ -1,128 +1,145 @@
-"""A network of one hidden layer that learns inside Lava, and the refresh of its feedback by the host.
+"""A chain of layers that learns inside Lava, and the refresh of its feedback by the host.
 
-    teacher → synapses 1 → hidden → synapses 2 → output → (−) error ← (+) labels
-                  ↑ y2, y3   ↑ B·e      ↑ y2, y3    ↑ e       ↓
-                  └─ hidden ─┴──────────┴─ output ──┴─── feedback
+    processor → synapses → hidden → … → synapses → readout → v → processor
+                  ↑ y2, y3   ↑ B·e        ↑ y2, y3    ↑ e          │
+                  └─ hidden ─┴─ feedback ─┴── readout ┴──── e ─────┘
 
-Synapses 1 and 2 are Lava's LearningDense with Loihi3FLearningRule, the error neurons Lava's TernaryLIF, the
-feedback Lava's Dense. Nothing of the update is computed outside Lava; the host may refresh B.
+Synapses are Lava's LearningDense with Loihi3FLearningRule, feedback Lava's Dense, or a LearningDense where it
+learns. Nothing of an update is computed outside Lava; the host may refresh the last B.
 """
 
 import numpy as np
-from feedback import Feedback
+from embedded import Feedback
+from lava.magma.core.learning.constants import GradedSpikeCfg
 from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
 from lava.proc.dense.process import Dense, LearningDense
-from lava.proc.lif.process import TernaryLIF
 from lava.utils.weightutils import SignMode
 from processes.learner import TaughtLIF, Teacher
+
+NO_DECAY = 65535
 
 
 class LearningNetwork:
     """Processes of one learning job; `host` and `layer_names` as in `network.Network`."""
 
     def __init__(self, job, arrays):
-        rule = job["rule"]
-        n_in, n_hidden, n_out = job["sizes"]
-        self.host = Teacher(
-            n_in=n_in, n_out=n_out, plan={**job["plan"], "period": rule["period"]}, name="teacher"
-        )
-        self.hidden = self._neuron("hidden", n_hidden, 2, rule, arrays)
-        self.output = self._neuron("output", n_out, 3, rule, arrays)
-        self.into_hidden = self._synapses("input", rule["rate_hidden"], job, arrays)
-        self.into_output = self._synapses("hidden", rule["rate_output"], job, arrays)
-        # A weight of 2 is the smallest of the grid: one spike more than the label's is one error spike.
-        self.error = TernaryLIF(shape=(n_out,), du=4095, dv=0, vth_hi=1, vth_lo=-1, name="error")
-        self.label = fixed_dense(np.eye(n_out) * 2, 0, "label")
-        self.spikes = fixed_dense(np.eye(n_out) * -2, 0, "output spikes")
-        self.broadcast = fixed_dense(arrays["feedback"] * 2, -1, "feedback")
-        self.own_error = fixed_dense(np.eye(n_out) * 2, -1, "output error")
+        rule, self.sizes = job["rule"], job["sizes"]
+        depth = len(self.sizes) - 1
+        plan = {**job["plan"], "period": rule["period"], "depth": depth, "score_shift": rule["score_shift"]}
+        self.host = Teacher(n_in=self.sizes[0], n_out=self.sizes[-1], plan=plan, name="embedded processor")
+        self.neurons, self.synapses, self.feedback = [], [], []
+        for place, size in enumerate(self.sizes[1:], 1):
+            last = place == depth
+            window = None if last else (arrays[f"{place}/low"], arrays[f"{place}/high"])
+            neuron = TaughtLIF(
+                shape=(size,),
+                shift=0 if last else rule["shift_hidden"],
+                window=window,
+                minus=-1 if last else (plan["steps"] + depth + 2) % rule["period"],
+                impulse=rule["impulse"],
+                reset_interval=rule["period"],
+                reset_offset=place + 1,
+                name=job["names"][place],
+                **{key: arrays[f"{place}/{key}"] for key in ("du", "dv", "vth", "bias_mant", "bias_exp")},
+            )
+            self.neurons.append(neuron)
+            self.synapses.append(self._learning(place, job, arrays))
+            if not last:
+                self.feedback.append(self._feedback(place, job, arrays))
         self._connect()
 
-    @staticmethod
-    def _neuron(name, size, offset, rule, arrays):
-        gated = name == "hidden"
-        return TaughtLIF(
-            shape=(size,),
-            shift=rule["shift_hidden" if gated else "shift_output"],
-            window=tuple(rule["window"]) if gated else None,
-            reset_interval=rule["period"],
-            reset_offset=offset,
-            name=name,
-            **{key: arrays[f"{name}/{key}"] for key in ("du", "dv", "vth", "bias_mant", "bias_exp")},
-        )
-
-    @staticmethod
-    def _synapses(source, exponent, job, arrays):
-        rule = job["rule"]
-        every = int(np.log2(rule["period"] // rule["epoch"]))
+    def _learning(self, place, job, arrays):
+        rule, weight = job["rule"], arrays[f"{place}/weight"]
         plastic = Loihi3FLearningRule(
-            dw=f"2^{exponent}*u{every}*x1*y2 - 2^{exponent}*u{every}*x1*y3",
+            dw=job["texts"]["readout" if place == len(self.sizes) - 1 else "hidden"],
             x1_impulse=rule["impulse"],
             x1_tau=rule["tau"],
             t_epoch=rule["epoch"],
             rng_seed=rule["seed"],
         )
         return LearningDense(
-            weights=arrays[f"{source}/weight"],
-            weight_exp=job["weight_exp"][source],
+            weights=weight,
+            tag_1=np.broadcast_to(2 * arrays[f"{place}/rest"], weight.shape).copy(),
+            weight_exp=job["weight_exp"][place - 1],
             num_weight_bits=8,
             sign_mode=SignMode.MIXED,
             learning_rule=plastic,
-            name=f"synapses of {source}",
+            name=f"synapses into {job['names'][place]}",
+        )
+
+    def _feedback(self, place, job, arrays):
+        rule, weight = job["rule"], arrays[f"{place}/feedback"]
+        settings = {
+            "weights": weight,
+            "weight_exp": 0,
+            "num_weight_bits": 8,
+            "sign_mode": SignMode.MIXED,
+            "num_message_bits": 8,
+            "name": f"feedback {place}",
+        }
+        if job["texts"]["feedback"] is None:
+            return Dense(**settings)
+        plastic = Loihi3FLearningRule(
+            dw=job["texts"]["feedback"],
+            x1_impulse=0,
+            x1_tau=NO_DECAY,
+            t_epoch=rule["epoch"],
+            rng_seed=rule["seed"],
+        )
+        rest = arrays[f"{place + 1}/rest"]  # of this layer's own neurons
+        return LearningDense(
+            **settings,
+            tag_1=np.broadcast_to(2 * rest[:, None], weight.shape).copy(),
+            learning_rule=plastic,
+            graded_spike_cfg=GradedSpikeCfg.OVERWRITE,
         )
 
     def _connect(self):
-        self.host.s_out.connect(self.into_hidden.s_in)
-        self.into_hidden.a_out.connect(self.hidden.a_in)
-        self.hidden.s_out.connect(self.into_output.s_in)
-        self.into_output.a_out.connect(self.output.a_in)
-        for neuron, synapses in ((self.hidden, self.into_hidden), (self.output, self.into_output)):
+        source = self.host.s_out
+        for neuron, synapses in zip(self.neurons, self.synapses, strict=True):
+            source.connect(synapses.s_in)
+            synapses.a_out.connect(neuron.a_in)
             neuron.y2_out.connect(synapses.s_in_y2)
             neuron.y3_out.connect(synapses.s_in_y3)
-        self.output.s_out.connect([self.spikes.s_in, self.host.output_in])
-        self.host.label_out.connect(self.label.s_in)
-        self.label.a_out.connect(self.error.a_in)
-        self.spikes.a_out.connect(self.error.a_in)
-        self.error.s_out.connect([self.broadcast.s_in, self.own_error.s_in, self.host.error_in])
-        self.broadcast.a_out.connect(self.hidden.third_in)
-        self.own_error.a_out.connect(self.output.third_in)
+            source = neuron.s_out
+        self.neurons[-1].v_out.connect(self.host.v_in)
+        self.host.error_out.connect(self.neurons[-1].third_in)
+        self.host.payload_out.connect([feedback.s_in for feedback in self.feedback])
+        for neuron, feedback in zip(self.neurons, self.feedback, strict=False):
+            feedback.a_out.connect(neuron.third_in)
+            if isinstance(feedback, LearningDense):
+                neuron.y1_out.connect(feedback.s_in_y1)
+
+    def clear_traces(self):
+        """Presynaptic traces count from 0 in every sample."""
+        for synapses in self.synapses:
+            synapses.x1.set(np.zeros(synapses.x1.shape, np.int64))
 
     def layer_names(self):
         """Process → the name that a user knows it by."""
-        return {process: process.name for process in vars(self).values()}
-
-
-def fixed_dense(weights, weight_exp, name):
-    """A Dense that does not learn and takes signed or graded spikes."""
-    return Dense(
-        weights=np.asarray(weights, np.int64),
-        weight_exp=weight_exp,
-        num_weight_bits=8,
-        sign_mode=SignMode.MIXED,
-        num_message_bits=8,
-        name=name,
-    )
+        processes = [self.host, *self.neurons, *self.synapses, *self.feedback]
+        return {process: process.name for process in processes}
 
 
 def run_learning(job, arrays, network, run, report):
-    """Stream the samples; in between, the host refreshes B where the job asks for it. Returns the results."""
+    """One sample after the other; in between, the host clears traces and refreshes the last B."""
     rule, samples = job["rule"], job["plan"]["samples"]
-    every = 1 if job["history"] else rule["refresh_every"] or 10
-    feedback = Feedback(
-        arrays["feedback"], rule["momentum"], rule["probes"], rule["feedback_scale"], rule["seed"]
-    )
-    integers = arrays["feedback"]
-    learnt = {"input": network.into_hidden.weights, "hidden": network.into_output.weights}
-    history = {f"{name} history": [] for name in learnt}
-    for first in range(0, samples, every):
-        if first and rule["refresh_every"] and first % rule["refresh_every"] == 0:
-            integers = feedback.refresh(np.asarray(learnt["hidden"].get(), np.int64))
-            network.broadcast.weights.set(integers * 2)
-        following = min(first + every, samples)
-        run((following - first) * rule["period"])
-        if job["history"]:
-            for name, weights in learnt.items():
-                history[f"{name} history"].append(np.asarray(weights.get(), np.int16))
-        report(event="progress", job=job["index"], fraction=following / samples)
-    weights = {name: np.asarray(variable.get(), np.int64) for name, variable in learnt.items()}
-    return {**weights, "feedback": integers, **{name: np.array(kept) for name, kept in history.items()}}
+    last = len(network.feedback)
+    host = Feedback(arrays[f"{last}/feedback"], rule["momentum"], rule["probes"], rule["seed"])
+    history = [[] for _ in network.synapses] if job["history"] else []
+    for sample in range(samples):
+        if sample:
+            network.clear_traces()
+        if sample and rule["refresh_every"] and sample % rule["refresh_every"] == 0:
+            readout = np.asarray(network.synapses[-1].weights.get(), np.int64)
+            network.feedback[-1].weights.set(host.refresh(readout))
+        run(rule["period"])
+        for kept, synapses in zip(history, network.synapses, strict=False):
+            kept.append(np.asarray(synapses.weights.get(), np.int16))
+        report(event="progress", job=job["index"], fraction=(sample + 1) / samples)
+    found = {}
+    for place, synapses in enumerate(network.synapses, 1):
+        found[f"{place}/weight"] = np.asarray(synapses.weights.get(), np.int64)
+    for place, feedback in enumerate(network.feedback, 1):
+        found[f"{place}/feedback"] = np.asarray(feedback.weights.get(), np.int64)
+    return {**found, **{f"{place}/history": np.array(kept) for place, kept in enumerate(history, 1)}}
