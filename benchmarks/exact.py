@@ -2,6 +2,7 @@
 
     python benchmarks/exact.py --rounds 5 --cases batch-128,batch-8,long,recurrent
     python benchmarks/exact.py --against snntorch,spikingjelly,norse --cases batch-128,batch-8
+    python benchmarks/exact.py --against spikingjelly --cases batch-128,batch-8 --bptt
     python benchmarks/exact.py --memory
 
 Net A of `neurofdfa bench` with hard resets; `long`: 1000 steps of it; `recurrent`: 700-256-20 with recurrent
@@ -25,7 +26,7 @@ from neurofdfa.bench.rounds import ratio, time_rounds
 from neurofdfa.events.inference import run
 from neurofdfa.nn.lif import LIF
 from neurofdfa.nn.network import Network, feed_forward, scale_to_rate
-from neurofdfa.rules import FDFA
+from neurofdfa.rules import BPTT, FDFA
 from neurofdfa.rules.traces import PerNeuron, PerSynapse
 from neurofdfa.train.trainer import Trainer
 
@@ -80,6 +81,11 @@ def ours(network: Network, trace: Any) -> Trainer:
     return Trainer(network, rule, optimizer, engine="events", threads=1)
 
 
+def bptt(network: Network) -> Trainer:
+    """Our own backpropagation through time."""
+    return Trainer(network, BPTT(), torch.optim.Adam(network.parameters(), lr=STILL), threads=1)
+
+
 def peak() -> int:
     """Most memory that this process has had, in bytes."""
     import resource
@@ -92,6 +98,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--against", default="snntorch")
+    parser.add_argument("--bptt", action="store_true", help="our own BPTT beside the others, too")
     parser.add_argument("--memory", action="store_true", help="peak added by a step of `long`")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -106,6 +113,8 @@ def main() -> None:
     for name in options.cases.split(","):
         network, x, target = prepare(CASES[name])
         learners = {"exact": ours(network, PerSynapse()), "per neuron": ours(network, PerNeuron())}
+        if options.bptt:
+            learners["bptt"] = bptt(network)
         tasks: dict[str, Callable[[], Any]] = {
             key: partial(learner.step, x, target, lengths_of(CASES[name]))
             for key, learner in learners.items()

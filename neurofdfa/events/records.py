@@ -37,7 +37,7 @@ class Layer(ctypes.Structure):
     bias: int  # [width] or 0
     bias_gradient: int
     feedback: int  # Bᵀ [k, width] or 0: no signal for this layer
-    feedback_gradient: int  # [N, kpad] of dkp, [k, width] Σ Ĵ of FDFA, or 0
+    feedback_gradient: int  # [N, kpad] Σ spikes ⊗ errors, or [k, width] Σ Ĵ of probes, or 0
     spikes: int  # words [slot, panel, row]
     psi: int  # [slot, panel, row, lane]
     membranes: int  # as psi: u, where `general`
@@ -51,7 +51,7 @@ class Layer(ctypes.Structure):
     own_tally: int
     traces: int  # [slot, sample, 3, width of the layer below]: stages κ, β, α of its transmitted spikes
     own_traces: int  # [slot, sample, 4, width]: the same of its own, and the last spike
-    plain_traces: int  # [slot, sample, width]: κ-filtered transmitted spikes, for readout and dkp
+    plain_traces: int  # [slot, sample, width]: κ-filtered transmitted spikes, for the readout and `outer`
     error_states: int  # [slot, sample, (κ, β, α), kpad]: filters of the errors, where the next chunk begins
     reverse_states: int  # [slot, sample, panel, (E, A, P), lane]: the same of the layer's own
     links: int  # [slot, width]: factor of ε from the last step of a chunk into the next one
@@ -142,7 +142,7 @@ class Head(ctypes.Structure):
     loss_from: int  # the first step that the loss counts at
     scores_from: int  # the first step whose outputs are part of the scores
     learn: int
-    dkp: int
+    outer: int  # 1: feedback learns from κ-filtered transmitted spikes ⊗ errors, as the readout does
     probed: int  # samples that carry tangents
     observe_output: int  # 1: "output" noise kernel, 0: "innovation"
     tangent_recurrent: int

@@ -205,7 +205,7 @@ def build(network: Network, shape: Shape, worker: int, chunk: int | None) -> Fra
     head.hidden, head.steps, head.chunk, head.batch = count, shape.steps, steps, shape.batch
     head.samples, head.slots, head.chunks = samples, slots, chunks
     head.outputs, head.kpad, head.probed = k, kpad, shape.probed
-    head.learn, head.dkp = shape.learn, shape.feedback == "outer"
+    head.learn, head.outer = shape.learn, shape.feedback == "outer"
     head.exact, head.backwards = shape.exact, shape.backwards
     flags = numbers_at(arena, head.counters, (66,), np.int64)
     loss = numbers_at(arena, head.loss_sum, (1,))

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurofdfa.data.event_lists import Events
@@ -310,25 +311,21 @@ class EventEngine:
         """Forward and gradients of one chunk for the whole batch, going on from the last one's state."""
         execution, target = self.execution, self.rate_regulariser
         regulated = target.strength > 0
-        rates = [rate.to(torch.float64).numpy().copy() for rate in self.learning.rates] if regulated else []
+        indices = range(1, len(self.learning.rates) + 1 if regulated else 1)
         for frame in work.frames:
-            for index in range(1, len(rates) + 1):
+            for index in indices:
                 frame.step_counts(index).fill(0)
         execution.call(work, sequence.FORWARD, start, length)
-        indices = range(1, len(rates) + 1)
         fired = [self._fired(work, index)[:length].double() / work.shape.batch for index in indices]
+        rates: list[NDArray[np.float64]] = []
         for index, seen in enumerate(share.mean(fired) if regulated else (), 1):
-            places = execution.places[index - 1]
-            for t in range(length):
-                rate = rates[index - 1]
-                rate += (seen[t].numpy() - rate) / target.memory
-                pull = target.strength * (rate - target.rate) * self.step_weight / work.shape.batch
-                for frame in work.frames:
-                    frame.extra(index)[t, places] = pull
+            averages = target.averages(self.learning.rates[index - 1].double().numpy(), seen.numpy())
+            rates.append(averages[-1])
+            pull = target.strength * (averages - target.rate) * self.step_weight / work.shape.batch
             if self.teaching.per_synapse:
-                for frame in work.frames:
-                    kappa, path = frame.head.error_kappa, self._paths[index - 1]
-                    filter_back(frame.extra(index)[:length], kappa, path)
+                filter_back(pull, work.frames[0].head.error_kappa, self._paths[index - 1])
+            for frame in work.frames:
+                frame.extra(index)[:length, execution.places[index - 1]] = pull
         execution.call(work, sequence.LEARN_FROM, start, length)
         if regulated:
             self.learning.rates = tuple(

@@ -13,6 +13,8 @@ so many steps as they have on average.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurofdfa.distributed.group import Part, Shard
@@ -85,6 +87,13 @@ class RateRegulariser:
     def observe(self, average: Tensor, fired: Tensor) -> Tensor:
         """The averages after one step. fired: share of a neuron's copies (the batch) that fired, `[n]`."""
         return average + (fired - average) / self.memory
+
+    def averages(self, before: NDArray[np.float64], fired: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The averages after each of T steps, `[T, n]`. before: `[n]`; fired: as for `observe`, `[T, n]`."""
+        found = fired / self.memory
+        for t in range(len(found)):
+            found[t] += (1.0 - 1.0 / self.memory) * (before if t == 0 else found[t - 1])
+        return found
 
     def observe_all(
         self, averages: tuple[Tensor, ...], fired: Sequence[Tensor], lengths: Tensor

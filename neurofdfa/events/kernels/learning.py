@@ -286,7 +286,7 @@ def learn_layer(
 def learn_outer(
     one: float, head: Head, layer: Layer, to: int, slot: int, group: int, start: int, steps: int
 ) -> None:
-    """Σ κ-filtered transmitted spikes of a layer ⊗ error: the readout's gradient, and DKP's."""
+    """Σ κ-filtered transmitted spikes of a layer ⊗ error: the readout's gradient, or a feedback's."""
     size, kpad = size_of(one), head.kpad
     samples = group_samples(head, group)
     carry = head.carry
@@ -331,10 +331,10 @@ def learn_readout_bias(one: float, head: Head, layer: Layer, samples: int, start
 def learn_readout(
     one: float, head: Head, layers: Layers, slot: int, group: int, start: int, steps: int
 ) -> None:
-    """Gradients that need the κ-filtered error: of a readout without spikes, and of DKP's feedback."""
+    """Gradients that need the κ-filtered error: of a readout without spikes, and of such feedback."""
     size, kpad, last = size_of(one), head.kpad, head.hidden
     spiking = head.top > last  # it learns like a hidden layer
-    if spiking and head.dkp == 0:
+    if spiking and head.outer == 0:
         return
     samples = group_samples(head, group)
     errors = head.errors + slot * CAPACITY * kpad * size
@@ -355,7 +355,7 @@ def learn_readout(
             learn_readout_bias(one, head, readout, samples, start, steps)
         to = readout.gradient
         learn_outer(one, head, layers[last], to, slot, group, start, steps)
-    if head.dkp != 0:
+    if head.outer != 0:
         for k in range(1, last + 1):
             layer = layers[k]
             learn_outer(
