@@ -305,7 +305,7 @@ def _single(row: Any) -> bool:
     if not isinstance(row, tuple | list) or len(cast(Sequence[Any], row)) != 2:
         return False
     target = cast(Sequence[Any], row)[1]
-    return isinstance(target, str) or np.ndim(target) == 0
+    return isinstance(target, str) or (target is not None and np.ndim(target) == 0)
 
 
 def _learnable(given: Any, number: int) -> Sample:

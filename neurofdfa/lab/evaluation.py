@@ -33,6 +33,13 @@ class Evaluation(NamedTuple):
     silent: list[int]
     confusion: Tensor | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same, those of the matrix included."""
+        return evaluation.same_numbers(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __str__(self) -> str:
         right = f"accuracy {self.accuracy:.1%}, " if self.accuracy >= 0 else ""
         rates = ", ".join(f"{rate:.1%}" for rate in self.rates)

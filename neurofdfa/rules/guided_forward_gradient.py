@@ -28,9 +28,6 @@ from neurofdfa.rules.local_readouts import LocalReadouts, clear, listen, random_
 from neurofdfa.rules.perturbation import heard, signs
 from neurofdfa.rules.traces import FilterState, LayerGradient, cascade, cascade_state
 
-WINDOW, MOST_COPIED = 32, 1 << 22
-"""Steps that are taken into C together, and the numbers of patches that may be copied for it."""
-
 
 class Correlation(NamedTuple):
     """C per sample and weight, `[B, channels, fan_in]`; of the bias `[B, channels, 1]`; None without one."""
@@ -43,13 +40,10 @@ class Correlation(NamedTuple):
 class Guess(NamedTuple):
     """Of one layer: ε stages per input, constant 1 and own neuron `[B, m]`, C, ⟨g, d⟩ and ‖d‖² `[B]`, and the
     derivative's carrier: tangents of the network (global target) or of the local activity (local target).
-
-    waiting: d ψ `[B, n]` and ε `[B, m]` of the last steps, which C does not have yet.
     """
 
     epsilon: FilterState
     correlation: Correlation
-    waiting: tuple[tuple[Tensor, Tensor], ...]
     agreement: Tensor
     norm: Tensor
     tangent: NetworkTangent | FilterState
@@ -151,7 +145,7 @@ class GuidedForwardGradient(Rule[GuidedState]):
             tangent = initial_tangent(network, batch)
         else:
             tangent = cascade_state((kappa,), zero(batch, layer.n))
-        return Guess(epsilon, correlation, (), zero(batch), zero(batch), tangent)
+        return Guess(epsilon, correlation, zero(batch), zero(batch), tangent)
 
     def cost(self, case: Case) -> Counts:
         """The guesses' own readouts and traces, tangents of every layer's guess, and a scalar per layer."""
@@ -172,34 +166,21 @@ class GuidedForwardGradient(Rule[GuidedState]):
 def _advance(layer: SpikingLayer, seen: LayerStep, d: Tensor, now: Guess) -> Guess:
     columns = torch.cat([x for x in heard(layer, seen) if x is not None], 1)
     epsilon, stages = cascade((layer.neuron.alpha, layer.neuron.beta), columns, now.epsilon)
-    now = now._replace(
-        epsilon=stages, waiting=(*now.waiting, (d * seen.psi, epsilon)), norm=now.norm + d.square().sum(1)
-    )
-    copied = len(d) * layer.synapse.sites * layer.synapse.fan_in
-    return _correlate(layer, now) if len(now.waiting) >= min(WINDOW, MOST_COPIED // copied) else now
-
-
-def _correlate(layer: SpikingLayer, now: Guess) -> Guess:
-    """Take the steps that wait into C, by one product for all of them."""
-    if not now.waiting:
-        return now
-    delta, epsilon = (torch.stack(column) for column in zip(*now.waiting, strict=True))
     synapse, recurrent, before = layer.synapse, layer.recurrent, now.correlation
     n_in = synapse.n_in
-    pre, one, own = epsilon[..., :n_in], epsilon[..., n_in : n_in + 1], epsilon[..., n_in + 1 :]
-    felt = synapse.sum_sites(delta.flatten(0, 1)).view(*delta.shape[:2], -1)
+    pre, one, own = epsilon[:, :n_in], epsilon[:, n_in : n_in + 1], epsilon[:, n_in + 1 :]
+    delta = d * seen.psi
     correlation = Correlation(
-        before.weight + synapse.gradient_per_sample(delta, pre),
-        None if before.bias is None else before.bias + (felt * one).sum(0).unsqueeze(2),
+        before.weight + synapse.gradient_per_sample(delta.unsqueeze(0), pre.unsqueeze(0)),
+        None if before.bias is None else before.bias + (synapse.sum_sites(delta) * one).unsqueeze(2),
         None
         if recurrent is None or before.recurrent is None
-        else before.recurrent + recurrent.gradient_per_sample(delta, own),
+        else before.recurrent + recurrent.gradient_per_sample(delta.unsqueeze(0), own.unsqueeze(0)),
     )
-    return now._replace(correlation=correlation, waiting=())
+    return now._replace(epsilon=stages, correlation=correlation, norm=now.norm + d.square().sum(1))
 
 
 def _project(layer: SpikingLayer, guess: Guess) -> LayerGradient:
-    guess = _correlate(layer, guess)
     rho = guess.agreement / guess.norm.clamp_min(torch.finfo(guess.norm.dtype).tiny)
     weight, bias, own = (None if c is None else torch.einsum("b,bci->ci", rho, c) for c in guess.correlation)
     assert weight is not None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,13 @@ class Evaluation(NamedTuple):
     samples: int
     confusion: Tensor | None = None
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all numbers are the same, those of the matrix included."""
+        return same_numbers(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __str__(self) -> str:
         right = "" if math.isnan(self.accuracy) else f"accuracy {self.accuracy:.1%}, "
         rates = ", ".join(f"{rate:.1%}" for rate in self.rates)
@@ -45,6 +52,17 @@ class Evaluation(NamedTuple):
             for number, (rate, silent) in enumerate(zip(self.rates, self.silent, strict=True), 1)
         ]
         return card("evaluation", rows)
+
+
+def same_numbers(one: tuple[Any, ...], other: object) -> bool:
+    """Whether two records of one type hold equal numbers, tensors included, which `==` refuses to compare."""
+    if type(one) is not type(other):
+        return False
+    pairs: Any = zip(one, cast(tuple[Any, ...], other), strict=True)
+    return all(
+        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a is b or bool(a == b)
+        for a, b in pairs
+    )
 
 
 def scores_of(network: Network, y: Tensor, when: When, lengths: Tensor | None) -> Tensor:

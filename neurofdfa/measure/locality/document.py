@@ -102,15 +102,21 @@ class Certificate:
         return "\n".join(lines) + "\n"
 
 
+REGISTRY = "neurofdfa.rules"
+
+
 def code_hash(learner: Trainer) -> str:
-    """SHA-256 of the modules that define the learner, its rule and trace, and what these import of us."""
+    """SHA-256 of the modules that define the learner, its rule and trace, and what these import of us, but
+    for the list of all rules.
+    """
     parts: list[Any] = [learner, learner.executor, learner.rule, learner.rule.trace]
     names = {kind.__module__ for part in parts for kind in type(part).__mro__}
     waiting, seen = sorted(names), set[str]()
     while waiting:
         name = waiting.pop()
         module = sys.modules.get(name)
-        if name in seen or module is None or not (name in names or name.startswith("neurofdfa")):
+        ours = name in names or (name.startswith("neurofdfa") and name != REGISTRY)
+        if name in seen or module is None or not ours:
             continue
         seen.add(name)
         waiting += sorted({_home(value) for value in vars(module).values()} - seen)
