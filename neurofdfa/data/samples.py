@@ -155,8 +155,8 @@ class Samples:
             return self._numbers[target]
         if isinstance(target, str):
             raise UserError(
-                f"sample {number} is of class '{target}': give the words in the order of the outputs, "
-                "Samples(data, classes=[…])"
+                f"targets are numbers, and sample {number} is of class '{target}': give the words in the "
+                "order of the outputs, Samples(data, classes=[…])"
             )
         return target
 

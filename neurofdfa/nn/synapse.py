@@ -143,11 +143,8 @@ class Synapse(ABC):
         return self._patches(self._pooled(pre))
 
     def gradient_per_sample(self, delta: Tensor, trace: Tensor) -> Tensor:
-        """Σ_t δ_t ⊗ trace_t of every sample: `[T, B, n_out]`, `[T, B, n_in]` → `[B, channels, fan_in]`."""
-        steps, batch = delta.shape[:2]
-        errors = delta.view(steps, batch, self.channels, self.sites).permute(1, 2, 0, 3)
-        heard = self.patches(trace.flatten(0, 1)).view(steps, batch, self.sites, -1).transpose(0, 1)
-        return errors.reshape(batch, self.channels, -1) @ heard.reshape(batch, steps * self.sites, -1)
+        """`gradient` without the sum over the batch, `[B, channels, fan_in]`."""
+        return self.split_channels(delta) @ self.patches(trace)
 
     def _pooled(self, pre: Tensor) -> Tensor:
         return pre if self.pool is None else self.pool(pre)

@@ -171,11 +171,11 @@ def _advance(layer: SpikingLayer, seen: LayerStep, d: Tensor, now: Guess) -> Gue
     pre, one, own = epsilon[:, :n_in], epsilon[:, n_in : n_in + 1], epsilon[:, n_in + 1 :]
     delta = d * seen.psi
     correlation = Correlation(
-        before.weight + synapse.gradient_per_sample(delta.unsqueeze(0), pre.unsqueeze(0)),
+        before.weight + synapse.gradient_per_sample(delta, pre),
         None if before.bias is None else before.bias + (synapse.sum_sites(delta) * one).unsqueeze(2),
         None
         if recurrent is None or before.recurrent is None
-        else before.recurrent + recurrent.gradient_per_sample(delta.unsqueeze(0), own.unsqueeze(0)),
+        else before.recurrent + recurrent.gradient_per_sample(delta, own),
     )
     return now._replace(epsilon=stages, correlation=correlation, norm=now.norm + d.square().sum(1))
 
